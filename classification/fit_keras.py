@@ -1,0 +1,192 @@
+"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Imports TensorFlow, never torch."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the import: its start-up notes are not for users
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+
+from classification.inputs import Inputs
+from classification.models.keras_cnn import plain_cnn
+from shared.batches import Batches
+from shared.errors import UserError
+from shared.files import replacing
+from shared.runs import Run
+from shared.timing import EpochTimer
+
+MODEL_FILE = "best_model.keras"
+_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
+
+
+def fit(inputs: Inputs, run: Run) -> dict[str, float]:
+    """Train, or go on training, until the epochs are done or val_loss stalls; the best model is in the run folder.
+
+    Returns:
+        model/parameters and what else metrics.json should say of the training.
+    """
+    options = inputs.options
+    use_device(options.device)
+    keras.utils.set_random_seed(options.seed)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
+    model = plain_cnn(inputs.spec.shape, len(inputs.classes), dropout=options.dropout)
+    model.compile(
+        optimizer=keras.optimizers.Adam(options.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    train = BatchSequence(inputs.splits["train"])
+    callbacks = [
+        BestModel(run.dir / MODEL_FILE),
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss",
+            factor=options.plateau_factor,
+            patience=options.plateau_patience,
+            min_lr=options.min_learning_rate,
+        ),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=options.stop_patience, restore_best_weights=True),
+    ]
+    log = RunLog(run, train, callbacks)
+    first = log.next_epoch()
+    if first is not None and first < options.epochs:
+        model.fit(
+            train,
+            validation_data=BatchSequence(inputs.splits["val"]),
+            epochs=options.epochs,
+            initial_epoch=first,
+            shuffle=False,  # the batches shuffle themselves
+            callbacks=[*callbacks, log],
+            verbose=2 if not os.isatty(1) else 1,
+        )
+    best = keras.models.load_model(run.dir / MODEL_FILE)
+    with replacing(run.dir / "best_model.h5") as temporary:
+        best.save(temporary)
+    return {"model/parameters": model.count_params()}
+
+
+def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
+    use_device(device)
+    model = keras.models.load_model(run_dir / MODEL_FILE)
+    return lambda x: model.predict_on_batch(x[..., None])
+
+
+def use_device(device: str) -> None:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if device in ("cuda", "mps") and not gpus:
+        raise UserError(f"--device {device}: TensorFlow sees no GPU; use --device cpu")
+    if device == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+
+
+class BatchSequence(keras.utils.PyDataset):
+    """shared.batches as Keras reads it: x (B, M, T, 1), y (B,). ``epoch`` is set by RunLog before each epoch."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches, self.epoch = batches, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = self.batches.get(self.epoch, step)
+        return x[..., None], y
+
+
+class BestModel(keras.callbacks.ModelCheckpoint):
+    """ModelCheckpoint on val_accuracy that never destroys the best model while it writes a better one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.new = path, path.with_name(f".new-{path.name}")
+        super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=True)
+
+    def _save_model(self, *args: Any, **kwargs: Any) -> None:
+        super()._save_model(*args, **kwargs)
+        if self.new.exists():  # only when val_accuracy improved
+            with self.new.open("rb+") as file:
+                os.fsync(file.fileno())
+            self.new.replace(self.path)
+
+
+class RunLog(keras.callbacks.Callback):
+    """Writes each epoch to the run folder, with everything needed to go on exactly: weights, optimiser, dropout seeds
+    and the other callbacks' counters. Stands last in the list: Keras resets callbacks when training begins.
+    """
+
+    def __init__(self, run: Run, train: BatchSequence, others: list[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self.run, self.train, self.others = run, train, others
+        self.file = run.checkpoints / "training_state.npz"
+        self.timer = EpochTimer(train.batches.clips)
+
+    def next_epoch(self) -> int | None:
+        """The epoch to go on with, from 0; None when training has already stopped."""
+        if not self.file.exists():
+            return 0
+        state, _ = _read_state(self.file)
+        return None if state["stop"] else state["epoch"] + 1
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if not self.file.exists():
+            return
+        state, arrays = _read_state(self.file)
+        self.model.optimizer.build(self.model.trainable_variables)
+        for i, variable in enumerate(self._variables()):
+            variable.assign(arrays[f"variable_{i}"])
+        for callback, saved in zip(self.others, state["callbacks"], strict=True):
+            vars(callback).update(saved)
+            if state["best_weights"] and isinstance(callback, keras.callbacks.EarlyStopping):
+                callback.best_weights = [arrays[f"best_{i}"] for i in range(state["best_weights"])]
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.train.epoch = epoch
+        self.timer.start()
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self.timer.stop()  # an epoch's time is its training, not the validation after it
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.run.log(
+            epoch,
+            {
+                "train/loss": logs["loss"],
+                "train/accuracy": logs["accuracy"],
+                "val/loss": logs["val_loss"],
+                "val/accuracy": logs["val_accuracy"],
+                "optim/learning_rate": logs["learning_rate"],
+            }
+            | self.timer.metrics(),
+        )
+        stopping = next(c for c in self.others if isinstance(c, keras.callbacks.EarlyStopping))
+        best = stopping.best_weights or []
+        state = {
+            "epoch": epoch,
+            "stop": bool(self.model.stop_training),
+            "best_weights": len(best),
+            "callbacks": [{k: _number(v) for k, v in vars(c).items() if k in _STATE} for c in self.others],
+        }
+        arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        arrays |= {f"best_{i}": weights for i, weights in enumerate(best)}
+        with replacing(self.file) as temporary:
+            np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
+
+    def _variables(self) -> list[keras.Variable]:
+        seeds = [v for v in self.model.variables if "seed_generator" in v.path]  # no part of model.weights
+        return [*self.model.weights, *seeds, *self.model.optimizer.variables]
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value) if not isinstance(value, int) else value
+
+
+def _read_state(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with np.load(file, allow_pickle=False) as saved:
+        return json.loads(str(saved["state"])), {name: saved[name] for name in saved.files if name != "state"}

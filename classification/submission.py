@@ -1,0 +1,100 @@
+"""submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import pandas as pd
+
+from classification.scoring import Predict
+from shared.audio import AUDIO_SUFFIXES
+from shared.cache import FeatureCache
+from shared.errors import UserError
+from shared.files import write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The rows a submission must have."""
+
+    ids: list[str]
+    columns: tuple[str, str] = ("ID", "Class")
+
+
+def wanted_ids(files: Sequence[Path], sample_submission: Path | None) -> Wanted:
+    """The sample's IDs and column names, or without one the sorted names of the files.
+
+    Raises:
+        UserError: the sample cannot be read as a CSV with an ID and a class column.
+    """
+    if sample_submission is None:
+        return Wanted(sorted(path.name for path in files))
+    try:
+        table = pd.read_csv(sample_submission, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--sample-submission {sample_submission}: cannot be read as CSV ({error})") from error
+    if len(table.columns) < 2:
+        raise UserError(
+            f"--sample-submission {sample_submission}: has the column(s) {', '.join(table.columns)}; "
+            "expected an ID and a class column"
+        )
+    return Wanted(table.iloc[:, 0].tolist(), (table.columns[0], table.columns[1]))
+
+
+def find_file(folder: Path, clip_id: str) -> Path | str:
+    """The file in ``folder`` that an ID names, with or without its suffix; else the reason there is none.
+
+    An ID comes from a file of unknown origin: one that is absolute or climbs out of the folder is never opened.
+    """
+    parts = PurePosixPath(clip_id).parts
+    windows = PureWindowsPath(clip_id)
+    if not parts or ".." in (*parts, *windows.parts) or parts[0] == "/" or windows.drive or windows.root:
+        return "the ID is no plain file name of the test folder"
+    base = folder.resolve()
+    for name in (clip_id, *(clip_id + suffix for suffix in sorted(AUDIO_SUFFIXES))):
+        path = folder / name
+        if path.is_file():
+            inside = path.resolve().is_relative_to(base)
+            return path if inside else "the file is a link out of the test folder"
+    return "no such file in the test folder"
+
+
+def predict_ids(
+    wanted: Wanted,
+    folder: Path,
+    predict: Predict,
+    cache: FeatureCache,
+    *,
+    classes: Sequence[str],
+    fallback: str,
+    n_jobs: int | None = None,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """One row an ID, in order; an ID without a usable file is predicted as ``fallback``.
+
+    Returns:
+        The submission table, and id -> reason for the ones that fell back.
+    """
+    found = {clip_id: find_file(folder, clip_id) for clip_id in wanted.ids}
+    failed = {clip_id: reason for clip_id, reason in found.items() if isinstance(reason, str)}
+    usable = [clip_id for clip_id in found if clip_id not in failed]
+    clips = cache.build([found[clip_id] for clip_id in usable], n_jobs=n_jobs)
+    failed |= {clip_id: clips.rejects[found[clip_id]] for clip_id in usable if found[clip_id] in clips.rejects}
+    labels = dict.fromkeys(wanted.ids, fallback)
+    for start in range(0, len(clips.kept), 32):
+        rows = np.arange(start, min(start + 32, len(clips.kept)))
+        for row, ordinal in zip(rows, predict(clips.features[rows]).argmax(axis=1), strict=True):
+            labels[usable[clips.kept[row]]] = classes[ordinal]
+    column_id, column_class = wanted.columns
+    table = pd.DataFrame({column_id: wanted.ids, column_class: [labels[clip_id] for clip_id in wanted.ids]})
+    return table, failed
+
+
+def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str], *, fallback: str) -> None:
+    """Write the CSV; name and count what could not be read."""
+    write_text(path, table.to_csv(index=False))
+    for clip_id, reason in failed.items():
+        print(f"  {clip_id}: {reason}; predicted as {fallback}, the most frequent training class")
+    counts = ", ".join(f"{label} {n}" for label, n in sorted(Counter(table.iloc[:, 1]).items()))
+    print(f"{path}: {len(table)} rows ({counts}), {len(failed)} of them without a readable clip", flush=True)

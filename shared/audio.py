@@ -1,0 +1,92 @@
+"""Audio files in and out: decode, mix to mono, resample, fix the length. The only place that reads or writes sound."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from shared.errors import AudioError, UserError
+from shared.files import replacing
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+_MARGIN_SECONDS = 0.5  # decoded beyond the clip, so that the resampler's filter ends on real samples
+_UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # written by programs that stream a wav of unknown length
+
+
+def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> np.ndarray:
+    """Decode a file as ``librosa.load(path, sr=sr, mono=True)`` does, then fix its length.
+
+    Args:
+        path: wav, flac, ogg or mp3 of any rate, depth and channel count.
+        sr: target sampling rate in Hz.
+        duration: seconds kept: a longer file is cut, a shorter one padded with zeros. None keeps all.
+
+    Returns:
+        y: float32 (N,), N = round(sr * duration) when duration is given.
+
+    Raises:
+        AudioError: unreadable, empty, truncated, or with samples that are not finite.
+    """
+    y, file_sr = decode(path, duration=None if duration is None else duration + _MARGIN_SECONDS)
+    if file_sr != sr:
+        n = int(np.ceil(len(y) * sr / file_sr))
+        y = fix_length(soxr.resample(y, file_sr, sr, quality="HQ"), size=n)
+    return y if duration is None else fix_length(y, size=round(sr * duration))
+
+
+def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarray, int]:
+    """The first ``duration`` seconds of a file as mono float32 (N,) and its own sampling rate in Hz."""
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise AudioError("the file is empty (0 bytes)")
+        _refuse_truncated_wav(path)
+        with sf.SoundFile(path) as file:
+            wanted = file.frames if duration is None else min(file.frames, round(duration * file.samplerate))
+            y = file.read(wanted, dtype="float32", always_2d=True)
+            file_sr = file.samplerate
+    except (sf.LibsndfileError, OSError) as error:
+        raise AudioError(f"cannot be decoded as audio: {str(error).splitlines()[0]}") from error
+    if len(y) == 0:
+        raise AudioError("holds no samples")
+    if len(y) < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
+        raise AudioError(f"is truncated: {len(y)} of {wanted} samples could be decoded")
+    y = y.mean(axis=1) if y.shape[1] > 1 else y[:, 0]
+    if not np.isfinite(y).all():
+        raise AudioError("holds samples that are NaN or infinite")
+    return y, file_sr
+
+
+def _refuse_truncated_wav(path: Path) -> None:
+    """libsndfile reads a cut wav as a short one without a word; the RIFF header knows the promised size."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[:4] != b"RIFF":
+        return
+    promised = int.from_bytes(head[4:8], "little")
+    size = path.stat().st_size
+    if promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
+        raise AudioError(f"is truncated: its header promises {promised + 8} bytes, the file has {size}")
+
+
+def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:
+    """Cut or zero-pad the last axis to ``size``, as librosa.util.fix_length."""
+    n = y.shape[-1]
+    if n >= size:
+        return y[..., :size]
+    return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, size - n)])
+
+
+def write_wav(path: Path | str, y: np.ndarray, sr: int) -> None:
+    """Write y (N,) as 16-bit PCM, whole or not at all. A peak above 1 is scaled down to 0.99, never clipped.
+
+    Raises:
+        UserError: y holds NaN or infinity.
+    """
+    y = np.asarray(y, dtype=np.float32)
+    if not np.isfinite(y).all():
+        raise UserError(f"{path}: the sound to write holds NaN or infinite samples; the model has diverged")
+    peak = np.abs(y).max(initial=0.0)
+    with replacing(Path(path)) as temporary:
+        sf.write(temporary, y * (0.99 / peak) if peak > 0.99 else y, sr, subtype="PCM_16", format="WAV")

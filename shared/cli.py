@@ -1,0 +1,147 @@
+"""What every entry script's command line shares: the common options, recipes and the first steps of a run."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pandas as pd
+import tyro
+
+from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
+from shared.datasets import Dataset, load_dataset, take_fraction
+from shared.demo_data import make_demo_data
+from shared.errors import UserError
+from shared.features import FeatureSpec
+from shared.files import PROJECT_ROOT
+from shared.runs import Run, describe, fingerprint
+
+DEMO_DIR = PROJECT_ROOT / "data" / "demo"
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+OptionsT = TypeVar("OptionsT", bound="CommonOptions")
+
+
+@dataclasses.dataclass(kw_only=True)
+class CommonOptions:
+    """The options that carry one name in every entry."""
+
+    data_dir: Path | None = None
+    """Folder of labelled sounds; None synthesises the embedded demo data in data/demo."""
+    out_dir: Path | None = None
+    """Run folder; the same command on it resumes. None is runs/<what is trained>."""
+    recipe: str = "plain"
+    """Named set of defaults; flags override it."""
+    epochs: int = 40
+    """Passes over the training clips."""
+    batch_size: int = 32
+    """Clips a step."""
+    seed: int = 0
+    """Of the split, the initial weights, the order of the batches and all noise."""
+    fraction: float = 1.0
+    """Share of each class's clips used, for quick trials."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Arithmetic of the network; auto is bfloat16 only where it was measured to pay."""
+    cache_dir: Path = DEFAULT_CACHE_DIR
+    """Where the computed spectrograms are kept."""
+    n_jobs: int | None = None
+    """Processes that compute spectrograms; None is one a core."""
+    dry_run: bool = False
+    """Print the run's configuration and stop."""
+    overwrite: bool = False
+    """Throw away the run in --out-dir and begin anew."""
+
+    def check(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more")
+
+
+def parse(options: type[OptionsT], recipes: Mapping[str, Mapping[str, Any]]) -> OptionsT:
+    """The command line as ``options``: the recipe's differences become the defaults, flags override them."""
+    recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    recipe_flag.add_argument("--recipe", nargs="?", default="plain")
+    recipe = recipe_flag.parse_known_args()[0].recipe
+    if recipe not in recipes:
+        raise UserError(f"--recipe {recipe}: unknown; choose one of {', '.join(recipes)}")
+    chosen = tyro.cli(options, default=options(recipe=recipe, **recipes[recipe]))
+    chosen.check()
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The usable labelled clips of a data folder: row i of ``manifest`` is clip i of ``features``."""
+
+    dataset: Dataset
+    manifest: pd.DataFrame
+    features: Features
+    rejects: dict[Path, str]
+    data: dict[str, Any]  # what config.json says of them
+
+    @property
+    def classes(self) -> list[str]:
+        """The label encoder: a class's ordinal is its place in this sorted list."""
+        return sorted(self.manifest.label.unique())
+
+
+def load_clips(options: CommonOptions, spec: FeatureSpec) -> Clips:
+    """Recognise the data, compute the spectrograms that are missing, leave out and list what cannot be used."""
+    synthetic = options.data_dir is None
+    if synthetic:
+        make_demo_data(DEMO_DIR)
+        print(f"no --data-dir given: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
+    dataset = load_dataset(options.data_dir or DEMO_DIR)
+    synthetic = synthetic or (dataset.root / "demo_data.json").is_file()
+    manifest = take_fraction(dataset.manifest, fraction=options.fraction, seed=options.seed)
+    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
+    if not clips.kept:
+        path, reason = next(iter(clips.rejects.items()))
+        raise UserError(
+            f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; the first, {path}: {reason}"
+        )
+    manifest = manifest.iloc[clips.kept].reset_index(drop=True)
+    data = {
+        "root": dataset.root,
+        "layout": dataset.layout,
+        "synthetic": synthetic,
+        "clips": len(manifest),
+        "classes": manifest.label.value_counts().sort_index().to_dict(),
+        "recordings": int(manifest.group.nunique()) if dataset.groups_known else None,
+        "skipped": len(clips.rejects),
+        "fingerprint": fingerprint(manifest, clips.hashes),
+    }
+    return Clips(dataset, manifest, clips.features, clips.rejects, data)
+
+
+def open_run(
+    options: CommonOptions,
+    clips: Clips,
+    *,
+    default_dir: str,
+    extendable: frozenset[str] = frozenset(),
+    details: Mapping[str, Any] | None = None,
+) -> Run:
+    """The run folder of these options; with --dry-run prints its configuration and ends the program."""
+    config = describe(dataclasses.asdict(options), clips.data) | dict(details or {})
+    if options.dry_run:
+        print(json.dumps(config, indent=2))
+        sys.exit(0)
+    out_dir = options.out_dir or Path("runs") / default_dir
+    run = Run(out_dir, config, overwrite=options.overwrite, extendable=extendable)
+    run.write_rejects(clips.rejects)
+    return run
+
+
+def once(run: Run, train: Callable[[], None]) -> None:
+    """Train unless the run folder already holds the finished run."""
+    if run.finished:
+        print(f"{run.dir} is already done; nothing to do (--overwrite begins it anew)")
+    else:
+        train()
+    run.close()

@@ -1,0 +1,131 @@
+"""The only training loop of the torch side: fit(objective, batches, run). It never asks which loss it runs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from shared.batches import Batches
+from shared.errors import UserError
+from shared.files import replacing
+from shared.runs import Run
+from shared.timing import EpochTimer
+
+CHECKPOINT = "training_state.pt"
+
+
+class Objective(Protocol):
+    """A loss with the nets and optimisers it trains; the only place that calls backward."""
+
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """One update on x (B, M, T), y (B,): {"group/name": scalar}, averaged over the epoch's clips."""
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """After an epoch: validation, schedules, pictures. Returns what to log beside the means."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All it needs to go on: tensors and plain types only."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    @property
+    def finished(self) -> bool:
+        """True when training should stop before its last epoch."""
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """The device and arithmetic of a run; "auto" takes a GPU if there is one, and float32.
+
+    Raises:
+        UserError: a device this machine does not have.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device != "auto" and not available[device]:
+        raise UserError(f"--device {device}: this machine has none; use --device cpu or auto")
+    mixed = "bf16" if precision == "bfloat16" else "no"
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
+
+
+def bfloat16_pays() -> bool:
+    """Whether bfloat16 is computed natively here: a CPU with AVX512-BF16 or AMX, or a recent GPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def fit(
+    objective: Objective,
+    batches: Batches,
+    run: Run,
+    *,
+    epochs: int,
+    device: torch.device,
+    on_epoch: Callable[[int], None] | None = None,
+) -> None:
+    """Train from the run's last checkpoint, or from the start, to ``epochs`` or until the objective has finished.
+
+    Every epoch is logged and checkpointed (nets, optimisers, random numbers), so a killed run goes on as if nothing
+    had happened. ``on_epoch(epoch)`` is called with the random numbers set aside, so looking changes nothing.
+    """
+    first = load_checkpoint(run, objective)
+    timer = EpochTimer(batches.clips)
+    for epoch in range(first, epochs):
+        if objective.finished:
+            break
+        timer.start()
+        means = _train_epoch(objective, batches, epoch, device, f"epoch {epoch + 1}/{epochs}")
+        timer.stop()
+        with torch.random.fork_rng():
+            means |= objective.end_epoch(epoch, means)
+            if on_epoch is not None:
+                on_epoch(epoch)
+        run.log(epoch, means | timer.metrics())
+        save_checkpoint(run, objective, epoch)
+
+
+def _train_epoch(
+    objective: Objective, batches: Batches, epoch: int, device: torch.device, description: str
+) -> dict[str, float]:
+    sums: dict[str, Tensor] = defaultdict(float)
+    with tqdm(batches(epoch), total=len(batches), desc=description, unit="batch", mininterval=1.0) as bar:
+        for x, y in bar:
+            metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+            for name, value in metrics.items():
+                sums[name] = sums[name] + value.detach().float() * len(x)
+            if bar.n % 5 == 0:
+                bar.set_postfix({name: f"{value.item():.3f}" for name, value in metrics.items()}, refresh=False)
+    means = {name: float(total) / batches.clips for name, total in sums.items()}
+    for name, value in means.items():
+        if not np.isfinite(value):
+            raise UserError(f"{name} became {value} in epoch {epoch + 1}: training diverged; lower the learning rate")
+    return means
+
+
+def save_checkpoint(run: Run, objective: Objective, epoch: int) -> None:
+    state = {"epoch": epoch, "objective": objective.state_dict(), "rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state_all()
+    with replacing(run.checkpoints / CHECKPOINT) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(run: Run, objective: Objective) -> int:
+    """Restore the run's last state into ``objective``; the epoch to go on with, 0 without a checkpoint."""
+    path = run.checkpoints / CHECKPOINT
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for a damaged file
+        raise UserError(f"{path}: cannot be read ({type(error).__name__}); --overwrite begins the run anew") from error
+    objective.load_state_dict(state["objective"])
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    print(f"resuming {run.dir} after epoch {state['epoch'] + 1}", flush=True)
+    return state["epoch"] + 1

@@ -1,0 +1,46 @@
+"""Metrics as pure functions of arrays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+)
+
+
+def classification_metrics(
+    y: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[str, float | list | dict]:
+    """Figures of a classifier on one split.
+
+    Args:
+        y: true ordinals (N,).
+        probabilities: (N, K), rows summing to 1.
+        classes: the K names.
+
+    Returns:
+        accuracy, balanced_accuracy (mean recall of the classes present), macro_f1, log_loss (nats), per_class
+        (precision, recall, f1, clips) and confusion_matrix (rows true, columns predicted).
+    """
+    ordinals = np.arange(len(classes))
+    predicted = probabilities.argmax(axis=1)
+    columns = precision_recall_fscore_support(y, predicted, labels=ordinals, zero_division=0.0)
+    names = ("precision", "recall", "f1", "clips")
+    per_class = {
+        label: {name: float(column[k]) for name, column in zip(names, columns, strict=True)}
+        for k, label in enumerate(classes)
+    }
+    present = np.unique(y)
+    return {
+        "clips": len(y),
+        "accuracy": float(accuracy_score(y, predicted)),
+        "balanced_accuracy": float(columns[1][present].mean()),
+        "macro_f1": float(f1_score(y, predicted, labels=ordinals, average="macro", zero_division=0.0)),
+        "log_loss": float(log_loss(y, np.clip(probabilities, 1e-7, 1.0), labels=ordinals)),
+        "per_class": per_class,
+        "confusion_matrix": confusion_matrix(y, predicted, labels=ordinals).tolist(),
+    }
