@@ -1,16 +1,23 @@
-"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Imports TensorFlow, never torch."""
+"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports torch."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the import: its start-up notes are not for users
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
 import numpy as np
+
+from shared.quiet import quiet_stderr
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with quiet_stderr():  # TensorFlow's start-up notes heed no log level
+    import keras
+    import tensorflow as tf
+
+    GPUS = tf.config.list_physical_devices("GPU")
 
 from classification.inputs import Inputs
 from classification.models.keras_cnn import plain_cnn
@@ -64,6 +71,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
             verbose=2 if not os.isatty(1) else 1,
         )
     best = keras.models.load_model(run.dir / MODEL_FILE)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it calls .h5 legacy, which is why people ask for it
     with replacing(run.dir / "best_model.h5") as temporary:
         best.save(temporary)
     return {"model/parameters": model.count_params()}
@@ -77,12 +85,9 @@ def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.nd
 
 
 def use_device(device: str) -> None:
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if device in ("cuda", "mps") and not gpus:
+    if device in ("cuda", "mps") and not GPUS:
         raise UserError(f"--device {device}: TensorFlow sees no GPU; use --device cpu")
-    if device == "cpu" and gpus:
+    if device == "cpu" and GPUS:
         tf.config.set_visible_devices([], "GPU")
 
 

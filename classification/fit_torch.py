@@ -63,8 +63,9 @@ class ClassifierObjective:
         self.scheduler.step(loss)
         if accuracy > self.best["accuracy"]:
             self.best["accuracy"] = accuracy
-            with replacing(self.best_file) as temporary:
-                save_file(self.accelerator.unwrap_model(self.net).state_dict(), temporary)
+            weights = self.accelerator.unwrap_model(self.net).state_dict()
+            with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
+                save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
         improved = loss < self.best["loss"]
         self.best["loss"] = min(loss, self.best["loss"])
         self.best["waited"] = 0 if improved else self.best["waited"] + 1

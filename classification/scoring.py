@@ -59,7 +59,7 @@ def score(inputs: Inputs, predict: Predict, run: Run, training: dict[str, float]
 
 def _note(metrics: dict[str, Any]) -> str:
     if metrics["split_leaks"]:
-        return "LEAKING SPLIT (--split random): clips of one recording stand on both sides, these figures flatter the model"
+        return "LEAKING SPLIT (--split random): clips of one recording stand on both sides, which flatters the model"
     if metrics["reported_on"] == "val":
         return "on the validation split, which selected the checkpoint: an optimistic figure (--test-share 0)"
     return "on recordings used for neither training nor selection"

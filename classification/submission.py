@@ -1,4 +1,7 @@
-"""submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns."""
+"""submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns.
+
+python -m classification.submission --runs RUN RUN --output CSV copies that of the run with the best validation figure.
+"""
 
 import dataclasses
 from collections import Counter
@@ -7,12 +10,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from classification.scoring import Predict
 from shared.audio import AUDIO_SUFFIXES
 from shared.cache import FeatureCache
-from shared.errors import UserError
-from shared.files import write_text
+from shared.errors import UserError, run_entry
+from shared.files import read_json, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,3 +102,34 @@ def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str], *,
         print(f"  {clip_id}: {reason}; predicted as {fallback}, the most frequent training class")
     counts = ", ".join(f"{label} {n}" for label, n in sorted(Counter(table.iloc[:, 1]).items()))
     print(f"{path}: {len(table)} rows ({counts}), {len(failed)} of them without a readable clip", flush=True)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ChooseOptions:
+    """Take the submission of the best of several runs, chosen on validation: the test share stays unused."""
+
+    runs: list[Path]
+    """Finished run folders of classification/train.py."""
+    output: Path
+    """Where submission.csv goes; a note of the choice goes beside it as .txt."""
+
+
+def main() -> None:
+    options = tyro.cli(ChooseOptions)
+    unfinished = [run for run in options.runs if not (run / "metrics.json").is_file()]
+    if unfinished:
+        raise UserError(f"--runs {unfinished[0]}: no finished run (metrics.json is missing)")
+    scores = {run: read_json(run / "metrics.json")["val/accuracy"] for run in options.runs}
+    best = max(scores, key=scores.get)
+    if not (best / "submission.csv").is_file():
+        print(f"no submission: the data of {best} has no test folder")
+        return
+    write_text(options.output, (best / "submission.csv").read_text(encoding="utf-8"))
+    figures = ", ".join(f"{run.name} {score:.1%}" for run, score in scores.items())
+    note = f"{options.output.name} is that of {best.name}, the best on validation ({figures})."
+    write_text(options.output.with_suffix(".txt"), note + "\n")
+    print(note)
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -2,7 +2,7 @@
 
 A clip is known by the hash of its bytes, so moved, renamed and added files cost nothing but themselves. One folder
 holds one FeatureSpec (its fields and the versions of the libraries that compute it); each shard ``<id>.npy`` is
-(clips, *spec.shape) with the clips' hashes beside it in ``<id>.json``, written last: a shard counts whole or not at all.
+(clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole or not at all.
 
     python -m shared.cache --data-dir DIR --preset classifier
 """
@@ -82,7 +82,7 @@ class FeatureCache:
         return rows
 
     def build(self, paths: Sequence[Path], *, n_jobs: int | None = None, progress: bool = True) -> CachedClips:
-        """Compute what is missing, in parallel, and return the features of every usable file, in the order of ``paths``.
+        """Compute what is missing, in parallel; the features of every usable file, in the order of ``paths``.
 
         Memory stays at one shard a worker, however many clips there are. A bad file costs that file only.
         """
@@ -127,7 +127,7 @@ def _hash_or_none(path: Path) -> str | None:
 
 
 def _write_shard(folder: Path, spec: FeatureSpec, clips: list[tuple[str, Path]]) -> tuple[int, dict[str, str]]:
-    """One worker's job: the features of some clips into one shard. Returns how many it saw and the bad ones' reasons."""
+    """One worker's job: some clips into one shard. Returns how many it saw and the bad ones' reasons."""
     arrays, hashes, reasons = [], [], {}
     for clip, path in clips:
         try:

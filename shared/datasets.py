@@ -25,7 +25,7 @@ class Dataset:
     """Labelled clips and, where the folder has one, the competition's test set.
 
     Attributes:
-        manifest: columns path (Path), label, group (the source recording), split ("" until assign_splits), sorted by path.
+        manifest: columns path (Path), label, group (the source recording), split ("" at first), sorted by path.
         groups_known: whether the names told which clips share a recording; if not, each clip is its own group.
         test_dir, test_files: the folder and the sorted files to predict, or None and [].
         sample_submission: the CSV that names the test IDs, or None.
@@ -56,8 +56,8 @@ def load_dataset(data_dir: Path | str) -> Dataset:
     inner = [child.name for child in _folders(root) if _read_kaggle(child) or _read_class_folders(child)]
     hint = f"; did you mean {root / inner[0]}?" if inner else ""
     raise UserError(
-        f"--data-dir {root}: no labelled sounds found. Expected a folder per class with {', '.join(sorted(AUDIO_SUFFIXES))} "
-        f"files, train/train/<class>/, metadata/UrbanSound8K.csv or recordings/<label>_<speaker>_<n>.*{hint}"
+        f"--data-dir {root}: no labelled sounds found. Expected a folder per class with "
+        f"{', '.join(sorted(AUDIO_SUFFIXES))} files, train/train/<class>/, metadata/UrbanSound8K.csv or recordings/<label>_<speaker>_<n>.*{hint}"
     )
 
 
@@ -152,7 +152,7 @@ def check_trainable(manifest: pd.DataFrame, *, root: Path, splits: int) -> None:
     counts = manifest.label.value_counts()
     if len(counts) < 2:
         raise UserError(
-            f"--data-dir {root}: one class only ({counts.index[0]}, {counts.iloc[0]} clips); a classifier needs two or more"
+            f"--data-dir {root}: one class only ({counts.index[0]}, {counts.iloc[0]} clips); a classifier needs two"
         )
     smallest = counts.idxmin()
     if counts[smallest] < splits:
@@ -194,7 +194,7 @@ def assign_splits(
     """
     if not (0 < val_share < 1 and 0 <= test_share < 1 and val_share + test_share <= 0.8):
         raise UserError(
-            f"--val-share {val_share} --test-share {test_share}: val must be above 0, test 0 or more, together at most 0.8"
+            f"--val-share {val_share} --test-share {test_share}: val must be above 0, test at least 0, the sum at most 0.8"
         )
     manifest = manifest.assign(split="train")
     if test_share > 0:

@@ -93,11 +93,11 @@ def _train_epoch(
 ) -> dict[str, float]:
     sums: dict[str, Tensor] = defaultdict(float)
     with tqdm(batches(epoch), total=len(batches), desc=description, unit="batch", mininterval=1.0) as bar:
-        for x, y in bar:
+        for step, (x, y) in enumerate(bar):
             metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
             for name, value in metrics.items():
                 sums[name] = sums[name] + value.detach().float() * len(x)
-            if bar.n % 5 == 0:
+            if step % 5 == 0:
                 bar.set_postfix({name: f"{value.item():.3f}" for name, value in metrics.items()}, refresh=False)
     means = {name: float(total) / batches.clips for name, total in sums.items()}
     for name, value in means.items():

@@ -35,12 +35,13 @@ def classification_metrics(
         for k, label in enumerate(classes)
     }
     present = np.unique(y)
+    floored = np.clip(probabilities, 1e-7, 1.0)  # one certain mistake must not make the mean infinite
     return {
         "clips": len(y),
         "accuracy": float(accuracy_score(y, predicted)),
         "balanced_accuracy": float(columns[1][present].mean()),
         "macro_f1": float(f1_score(y, predicted, labels=ordinals, average="macro", zero_division=0.0)),
-        "log_loss": float(log_loss(y, np.clip(probabilities, 1e-7, 1.0), labels=ordinals)),
+        "log_loss": float(log_loss(y, floored / floored.sum(axis=1, keepdims=True), labels=ordinals)),
         "per_class": per_class,
         "confusion_matrix": confusion_matrix(y, predicted, labels=ordinals).tolist(),
     }

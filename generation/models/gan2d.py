@@ -1,0 +1,78 @@
+"""Generator and discriminator of the conditional DCGAN on spectrograms."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm as normalise
+
+from shared.errors import UserError
+
+
+def _reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
+    """(M, T) after ``layers`` halvings."""
+    factor = 2**layers
+    if any(size % factor for size in shape):
+        raise UserError(f"spectrogram shape {tuple(shape)}: bands and frames must be divisible by {factor}")
+    return shape[0] // factor, shape[1] // factor
+
+
+class Generator(nn.Module):
+    """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T) in [-1, 1].
+
+    Noise and one-hot label are concatenated, projected to (C, M / 16, T / 16) and doubled four times.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        *,
+        latent: int = 100,
+        shape: Sequence[int] = (128, 512),
+        widths: Sequence[int] = (256, 128, 64, 32),
+    ) -> None:
+        super().__init__()
+        self.n_classes, self.latent = n_classes, latent
+        self.start = (widths[0], *_reduced(shape, len(widths)))
+        self.project = nn.Linear(latent + n_classes, self.start[0] * self.start[1] * self.start[2])
+        layers: list[nn.Module] = []
+        for c_in, c_out in itertools.pairwise(widths):
+            layers += [nn.ConvTranspose2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), nn.Tanh())
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        condition = F.one_hot(y, self.n_classes).to(z.dtype)
+        h = self.project(torch.cat([z, condition], dim=1))
+        return self.layers(h.unflatten(1, self.start).contiguous(memory_format=torch.channels_last))
+
+
+class Discriminator(nn.Module):
+    """Spectrograms x (B, 1, M, T) and ordinals y (B,) -> logits (B,), positive for real.
+
+    The label enters as a second channel, a learned (M, T) picture of its one-hot vector.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        *,
+        shape: Sequence[int] = (128, 512),
+        widths: Sequence[int] = (32, 64, 128, 256),
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        wrap = normalise if spectral_norm else nn.Identity()
+        self.n_classes, self.shape = n_classes, tuple(shape)
+        self.condition = wrap(nn.Linear(n_classes, shape[0] * shape[1]))
+        layers: list[nn.Module] = [wrap(nn.Conv2d(2, widths[0], 4, 2, 1)), nn.LeakyReLU(0.2)]
+        for c_in, c_out in itertools.pairwise(widths):
+            layers += [wrap(nn.Conv2d(c_in, c_out, 4, 2, 1)), nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
+        last = wrap(nn.Conv2d(widths[-1], 1, _reduced(shape, len(widths))))
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        condition = self.condition(F.one_hot(y, self.n_classes).to(x.dtype)).view(-1, 1, *self.shape)
+        h = torch.cat([x, condition.to(x.dtype)], dim=1).contiguous(memory_format=torch.channels_last)
+        return self.layers(h).flatten()

@@ -1,0 +1,65 @@
+"""New sounds from a trained generator: python generation/sample.py --model-dir RUN --label siren --count 8"""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from shared.cli import Device
+from shared.errors import UserError, run_entry
+
+
+@dataclasses.dataclass(kw_only=True)
+class SampleOptions:
+    """Generate new sounds of a class and a figure of their spectrograms."""
+
+    model_dir: Path
+    """Run folder of a generator, finished or still training."""
+    label: str
+    """Class to generate; "all" takes each in turn."""
+    count: int = 8
+    """Sounds a class."""
+    seed: int = 0
+    """Equal seeds give equal sounds."""
+    out_dir: Path = Path("samples")
+    """Folder for <label>_<n>.wav and <label>.png."""
+    vocoder: str = "griffin-lim"
+    """What turns spectrograms into sound."""
+    griffin_lim_iterations: int = 64
+    """Phase iterations."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+def main() -> None:
+    options = tyro.cli(SampleOptions)
+    if options.count < 1:
+        raise UserError(f"--count {options.count}: must be 1 or more")
+    from generation.sampler import Sampler
+    from shared.audio import write_wav
+    from shared.plots import plot_spectrograms
+
+    sampler = Sampler.load(
+        options.model_dir,
+        device=options.device,
+        vocoder=options.vocoder,
+        iterations=options.griffin_lim_iterations,
+    )
+    spec = sampler.vocoder.spec
+    for label in sampler.classes if options.label == "all" else [options.label]:
+        S = sampler.spectrograms([label] * options.count, seed=options.seed)
+        for i, y in enumerate(sampler.vocoder(S).cpu().numpy()):
+            write_wav(options.out_dir / f"{label}_{i:02d}.wav", y, spec.sr)
+        plot_spectrograms(
+            options.out_dir / f"{label}.png",
+            {f"{label} {i}": row for i, row in enumerate(S[..., : spec.clip_frames].cpu().numpy())},
+            sr=spec.sr,
+            hop_length=spec.hop_length,
+            title=f"generated {label}, seed {options.seed}",
+            unit="ln(1 + mel power)",
+        )
+        print(f"{options.count} x {label} -> {options.out_dir}")
+
+
+if __name__ == "__main__":
+    run_entry(main)

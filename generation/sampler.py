@@ -1,0 +1,117 @@
+"""New sounds of a class from a trained generator: generate_audio(...) and save_and_play(...) for notebooks."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from generation.models.gan2d import Generator
+from generation.scaling import Scaler
+from generation.vocoders import Vocoder, make_vocoder
+from shared.audio import write_wav
+from shared.errors import UserError
+from shared.features import FeatureSpec
+from shared.files import read_json, replacing, write_json
+from shared.loop import make_accelerator
+
+WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A generator with all it takes to hear it."""
+
+    generator: nn.Module
+    scaler: Scaler
+    vocoder: Vocoder
+    classes: list[str]
+
+    def spectrograms(self, labels: Sequence[str], *, seed: int) -> Tensor:
+        """One (M, T) spectrogram a label, in the vocoder's scaling: (B, M, T). Global random numbers are untouched."""
+        device = next(self.generator.parameters()).device
+        noise = torch.randn(len(labels), self.generator.latent, generator=torch.Generator().manual_seed(seed))
+        y = torch.tensor([self.ordinal(label) for label in labels])
+        training = self.generator.training
+        self.generator.eval()
+        with torch.no_grad():
+            x = self.generator(noise.to(device), y.to(device))[:, 0].float()
+        self.generator.train(training)
+        return self.scaler.inverse(x)
+
+    def ordinal(self, label: str) -> int:
+        if label not in self.classes:
+            raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
+        return self.classes.index(label)
+
+    def save(self, run_dir: Path) -> None:
+        """Write the generator and its description, each whole or not at all."""
+        description = {
+            "model": "gan2d",
+            "arguments": {
+                "n_classes": len(self.classes),
+                "latent": self.generator.latent,
+                "shape": list(self.vocoder.spec.shape),
+            },
+            "classes": self.classes,
+            "features": dataclasses.asdict(self.vocoder.spec),
+            "scaling": dataclasses.asdict(self.scaler),
+        }
+        write_json(run_dir / DESCRIPTION, description)
+        weights = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
+        with replacing(run_dir / WEIGHTS) as temporary:
+            save_file(weights, temporary)
+
+    @classmethod
+    def load(cls, run_dir: Path | str, *, device: str = "auto", vocoder: str = "griffin-lim", **how: Any) -> "Sampler":
+        """The generator of a run folder, finished or still training.
+
+        Raises:
+            UserError: no generator there, or a vocoder that cannot invert its spectrograms.
+        """
+        run_dir = Path(run_dir)
+        if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
+            raise UserError(
+                f"--model-dir {run_dir}: no trained generator; give the --out-dir of generation/train_cgan.py"
+            )
+        description = read_json(run_dir / DESCRIPTION)
+        where = make_accelerator(device, "float32").device
+        generator = Generator(**description["arguments"])
+        generator.load_state_dict(load_file(run_dir / WEIGHTS))
+        spec = FeatureSpec(**description["features"])
+        return cls(
+            generator.to(where).eval(),
+            Scaler(**description["scaling"]),
+            make_vocoder(vocoder, spec, device=where, **how),
+            description["classes"],
+        )
+
+
+def generate_audio(
+    model_dir: Path | str, label: str, *, count: int = 1, seed: int = 0, device: str = "auto", **how: Any
+) -> tuple[np.ndarray, int]:
+    """New sounds of a class.
+
+    Returns:
+        y: float32 (count, N) waveforms, and their sampling rate in Hz. Equal seeds give equal sounds.
+
+    Raises:
+        UserError: no trained generator in ``model_dir``, or a label it does not know.
+    """
+    sampler = Sampler.load(model_dir, device=device, **how)
+    S = sampler.spectrograms([label] * count, seed=seed)
+    return sampler.vocoder(S).cpu().numpy(), sampler.vocoder.spec.sr
+
+
+def save_and_play(y: np.ndarray, sr: int, path: Path | str = "generated.wav") -> Any:
+    """Write y (N,) as a wav; in a notebook returns a player, elsewhere the path."""
+    write_wav(path, y, sr)
+    try:
+        from IPython.display import Audio
+    except ImportError:
+        return Path(path)
+    return Audio(str(path))

@@ -1,0 +1,45 @@
+"""How spectrograms become a network's [-1, 1] and come back."""
+
+import dataclasses
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from shared.batches import Batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaler:
+    """[low, high] <-> [-1, 1].
+
+    Attributes:
+        how: "dataset" scales by the data's extremes; "clip" by each clip's own, whose level is then lost, so the way
+            back uses the data's; "none" changes nothing.
+        low, high: the extremes of the training data.
+    """
+
+    how: Literal["dataset", "clip", "none"]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, how: Literal["dataset", "clip", "none"], batches: Batches) -> "Scaler":
+        """The extremes of all clips, read a batch at a time."""
+        extremes = [(x.min(), x.max()) for x, _ in batches()]
+        low, high = min(a for a, _ in extremes), max(b for _, b in extremes)
+        return cls(how, float(low), float(high))
+
+    def forward(self, S: Tensor) -> Tensor:
+        """(B, M, T) spectrograms -> what the networks see."""
+        if self.how == "none":
+            return S
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        if self.how == "clip":
+            low, high = S.amin(dim=(1, 2), keepdim=True), S.amax(dim=(1, 2), keepdim=True)
+        return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """(B, M, T) of a network -> spectrograms within [low, high]."""
+        S = x if self.how == "none" else (x + 1) / 2 * (self.high - self.low) + self.low
+        return S.clamp(self.low, self.high)

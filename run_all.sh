@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The main job: data -> cache -> Keras and PyTorch classifiers -> conditional GAN -> submission.csv and report.html.
+# Started again on the same --out-dir it goes on where it stopped; stages that are done are not done again.
+set -euo pipefail
+
+usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--smoke]
+  --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
+  --out-dir DIR     where everything goes; default: runs/demo, or runs/<name of the data folder>
+  --gan-epochs N    epochs of the GAN (default 20; the full recipe has 100; a larger N later goes on from there)
+  --smoke           the same path with tiny settings, to see that it works"
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+data_dir="" out_dir="" smoke="" gan_epochs=20
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --data-dir | --out-dir | --gan-epochs)
+        [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2 && exit 2; }
+        case "$1" in --data-dir) data_dir=$2 ;; --out-dir) out_dir=$2 ;; *) gan_epochs=$2 ;; esac
+        shift 2
+        ;;
+    --smoke) smoke=1 && shift ;;
+    -h | --help) echo "$usage" && exit 0 ;;
+    *) echo "error: unknown option $1"$'\n'"$usage" >&2 && exit 2 ;;
+    esac
+done
+case "$gan_epochs" in '' | *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number, 1 or more" >&2 && exit 2 ;; esac
+
+# shellcheck source=shared/setup_env.sh
+source "$root/shared/setup_env.sh" || exit 2
+
+name=demo
+if [ -n "$data_dir" ]; then
+    name=$(basename "$data_dir")
+else
+    data_dir="$root/data/demo"
+    echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
+    python -m shared.demo_data --data-dir "$data_dir"
+fi
+out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
+mkdir -p "$out_dir" || exit 2
+classify=() generate=(--epochs "$gan_epochs")
+if [ -n "$smoke" ]; then
+    classify=(--epochs 2 --fraction 0.3)
+    generate=(--epochs 1 --fraction 0.1)
+fi
+
+stage() {
+    local title=$1
+    shift
+    echo && echo "== $title: $*"
+    local began=$SECONDS
+    "$@"
+    echo "== $title: $((SECONDS - began)) s"
+}
+
+train="$root/classification/train.py"
+stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" "${classify[@]}"
+stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" "${classify[@]}"
+stage "Leaking split, for comparison" python "$train" --framework keras --split random \
+    --data-dir "$data_dir" --out-dir "$out_dir/keras-random" "${classify[@]}"
+stage "Conditional GAN" python "$root/generation/train_cgan.py" --data-dir "$data_dir" --out-dir "$out_dir/cgan" "${generate[@]}"
+stage "Samples" python "$root/generation/sample.py" --model-dir "$out_dir/cgan" --label all --count 4 --out-dir "$out_dir/cgan/samples"
+stage "Submission" python -m classification.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
+stage "Report" python -m shared.report --out-dir "$out_dir"
+echo && echo "done: $out_dir/report.html"

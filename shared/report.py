@@ -1,0 +1,154 @@
+"""One self-contained report.html from the run folders below a folder: python -m shared.report --out-dir runs/NAME"""
+
+import base64
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import soundfile as sf
+import tyro
+
+from shared.audio import decode
+from shared.errors import UserError, run_entry
+from shared.files import read_json, write_text
+
+# What the table of classifiers shows: label, key in metrics.json ({split} is the reported one), format, remark.
+ROWS = [
+    ("accuracy", "{split}/accuracy", "{:.1%}", ""),
+    ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
+    ("macro F1", "{split}/macro_f1", "{:.3f}", ""),
+    ("log-loss", "{split}/log_loss", "{:.3f}", "nats; lower is better"),
+    ("validation accuracy", "val/accuracy", "{:.1%}", "selected the checkpoint"),
+    ("clips judged", "{split}/clips", "{:d}", ""),
+    ("epochs", "train/epochs", "{:d}", ""),
+    ("seconds an epoch", "time/epoch_seconds", "{:.2f}", "median, training only"),
+    ("training clips/s", "time/clips_per_second", "{:.0f}", "median"),
+    ("start-up", "time/startup_seconds", "{:.1f} s", "import of the framework"),
+    ("peak memory", "memory/peak_mib", "{:.0f} MiB", "whole process"),
+    ("parameters", "model/parameters", "{:,d}", ""),
+    ("files skipped", "skipped", "{:d}", ""),
+]
+
+
+@dataclasses.dataclass(kw_only=True)
+class ReportOptions:
+    """Compare the finished runs below a folder in one page."""
+
+    out_dir: Path
+    """Folder of run folders; report.html is written there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunView:
+    """A finished run as the page shows it."""
+
+    dir: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.dir.name
+
+    def cell(self, key: str, form: str) -> str:
+        value = self.metrics.get(key.format(split=self.metrics.get("reported_on")))
+        return "–" if value is None else form.format(value)
+
+    def image(self, name: str) -> str | None:
+        path = self.dir / name
+        return data_uri(path.read_bytes(), "image/png") if path.is_file() else None
+
+    @property
+    def text(self) -> str:
+        return (self.dir / "classification_report.txt").read_text(encoding="utf-8")
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """The first, the middle and the last epoch's spectrograms: (title, image)."""
+        paths = sorted((self.dir / "gan_spectrogram_plots").glob("epoch_*.png"))
+        chosen = [paths[i] for i in sorted({0, len(paths) // 2, len(paths) - 1})] if paths else []
+        return [(f"epoch {int(path.stem[6:])}", data_uri(path.read_bytes(), "image/png")) for path in chosen]
+
+    @property
+    def sounds(self) -> dict[str, list[str]]:
+        """class -> players' sources: the samples, or without them the last epoch's sounds."""
+        by_class: dict[str, list[str]] = {}
+        samples = sorted((self.dir / "samples").glob("*.wav"))
+        last = f"_ep{self.metrics['train/epochs']}"
+        for path in samples or sorted((self.dir / "gan_generated_audio").glob(f"*{last}.wav")):
+            label = re.sub(r"_(\d+|ep\d+)$", "", path.stem)
+            by_class.setdefault(label, []).append(flac_uri(path))
+        return by_class
+
+
+def data_uri(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def flac_uri(path: Path) -> str:
+    """A sound as lossless FLAC inside the page, about half of its wav."""
+    y, sr = decode(path)
+    buffer = io.BytesIO()
+    sf.write(buffer, y, sr, format="FLAC", subtype="PCM_16")
+    return data_uri(buffer.getvalue(), "audio/flac")
+
+
+def find_runs(out_dir: Path) -> list[RunView]:
+    """The finished runs directly below ``out_dir``, those with a leaking split last."""
+    if not out_dir.is_dir():
+        raise UserError(f"--out-dir {out_dir}: no such folder")
+    runs = [
+        RunView(path.parent, read_json(path.parent / "config.json"), read_json(path))
+        for path in sorted(out_dir.glob("*/metrics.json"))
+        if (path.parent / "config.json").is_file()
+    ]
+    if not runs:
+        raise UserError(f"--out-dir {out_dir}: no finished run below it (no */metrics.json)")
+    return sorted(runs, key=lambda run: bool(run.metrics.get("split_leaks")))
+
+
+def render(out_dir: Path) -> str:
+    """The page: everything it shows is inside it, no network is needed."""
+    runs = find_runs(out_dir)
+    classifiers = [run for run in runs if "framework" in run.metrics]
+    honest = [run for run in classifiers if not run.metrics["split_leaks"]]
+    leaking = [run for run in classifiers if run.metrics["split_leaks"]]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html.j2").render(
+        runs=runs,
+        classifiers=classifiers,
+        generators=[run for run in runs if "framework" not in run.metrics],
+        rows=[(label, [run.cell(key, form) for run in classifiers], remark) for label, key, form, remark in ROWS],
+        flattery=_flattery(honest, leaking),
+        data=runs[0].config["data"],
+        submission=(out_dir / "submission.txt").read_text() if (out_dir / "submission.txt").is_file() else None,
+    )
+
+
+def _flattery(honest: list[RunView], leaking: list[RunView]) -> str | None:
+    """What the random split adds to the accuracy of the same framework."""
+    for leak in leaking:
+        for run in honest:
+            if run.metrics["framework"] == leak.metrics["framework"] and run.metrics["reported_on"] == "test":
+                fair, flattered = run.metrics["test/accuracy"], leak.metrics["test/accuracy"]
+                return (
+                    f"{fair:.1%} on recordings never heard; the random split reports {flattered:.1%}, "
+                    f"{100 * (flattered - fair):+.1f} points, for the same recipe."
+                )
+    return None
+
+
+def main() -> None:
+    options = tyro.cli(ReportOptions)
+    page = render(options.out_dir)
+    write_text(options.out_dir / "report.html", page)
+    print(f"{options.out_dir / 'report.html'}: {len(page) / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    run_entry(main)

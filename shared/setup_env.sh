@@ -1,0 +1,60 @@
+# Sourced by run_all.sh and tests/run.sh: makes .venv once per content of requirements.txt and puts it first on PATH.
+# A healthy environment costs a fraction of a second; a broken, moved or half-made one is noticed and made anew.
+# PYTHON=/path/to/python chooses the interpreter.
+
+_fq_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+_fq_venv="$_fq_root/.venv"
+_fq_stamp="$(cat "$_fq_root/requirements.txt" "$_fq_root/pyproject.toml" | cksum) $_fq_root"
+
+_fq_healthy() {
+    [ "$(cat "$_fq_venv/.ready" 2>/dev/null)" = "$_fq_stamp" ] || return 1
+    "$_fq_venv/bin/python" - "$_fq_root/requirements.txt" >/dev/null 2>&1 <<'PYTHON'
+import importlib.metadata, importlib.util, re, sys
+
+import_names = {"scikit-learn": "sklearn"}
+for name, pin in re.findall(r"^([\w-]+)==([\w.]+)", open(sys.argv[1]).read(), re.M):
+    assert importlib.metadata.version(name).split("+")[0] == pin, name
+    assert importlib.util.find_spec(import_names.get(name, name)).origin, name
+assert importlib.util.find_spec("shared").origin
+PYTHON
+}
+
+_fq_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+            if ! "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
+                echo "error: $candidate has no venv module; install it (Debian, Ubuntu: apt install python3-venv)" >&2
+                return 1
+            fi
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    echo "error: needs Python 3.11, 3.12 or 3.13, found $(python3 --version 2>&1 || echo none);" \
+        "install one, or name it: PYTHON=/path/to/python3.12" >&2
+    return 1
+}
+
+_fq_make() {
+    local python
+    python=$(_fq_python) || return 1
+    echo "setting up $_fq_venv with $("$python" --version) (once; some minutes)"
+    rm -rf "$_fq_venv"
+    if ! "$python" -m venv "$_fq_venv" || ! (cd "$_fq_root" && "$_fq_venv/bin/python" -m pip install -q -r requirements.txt); then
+        echo "error: the environment could not be made (see above); mend that and start again" >&2
+        return 1
+    fi
+    echo "$_fq_stamp" >"$_fq_venv/.ready"
+}
+
+if ! _fq_healthy; then
+    (
+        if command -v flock >/dev/null; then # two first starts at once: the second waits and finds it made
+            exec 9>"$_fq_root/.venv.lock"
+            flock 9
+        fi
+        _fq_healthy || _fq_make
+    ) || return 2
+fi
+export PATH="$_fq_venv/bin:$PATH"

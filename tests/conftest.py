@@ -1,0 +1,56 @@
+"""Fixtures: a small synthetic data folder, the real one where FREQUENCY_QUEST_DATA names it, and entry scripts."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)  # fast tests first
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All spectrograms of the tests, those of the entry scripts too, go to one folder that is thrown away."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["FREQUENCY_QUEST_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic sounds in the Kaggle layout: 5 classes x 4 recordings x 2 slices, 10 clips to predict."""
+    from shared.demo_data import make_demo_data
+
+    folder = tmp_path_factory.mktemp("sounds") / "data"
+    return make_demo_data(folder, seed=1, recordings=4, slices=2, test_recordings=1, test_slices=2)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings, for tests that want them."""
+    folder = os.environ.get("FREQUENCY_QUEST_DATA")
+    if not folder or not (Path(folder) / "frequency-quest").is_dir():
+        pytest.skip("real recordings: set FREQUENCY_QUEST_DATA to the folder that holds frequency-quest/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run an entry script or -m module of the project in its own process."""
+
+    def run(*arguments: object, code: int = 0, cwd: Path = ROOT, **environment: str):
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == code, f"{command}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run

@@ -1,0 +1,98 @@
+"""Decoding agrees with librosa.load; every kind of bad file is an AudioError that says why."""
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+
+from shared.audio import fix_length, load_audio, write_wav
+from shared.errors import AudioError, UserError
+
+
+def tone(sr: int, channels: int, seconds: float = 1.3) -> np.ndarray:
+    t = np.arange(int(sr * seconds)) / sr
+    y = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.01 * np.random.default_rng(0).standard_normal(len(t))
+    return np.stack([y * (0.5**c) for c in range(channels)], axis=1)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("sr", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_decodes_as_librosa(tmp_path: Path, suffix: str, sr: int, channels: int) -> None:
+    path = tmp_path / f"a.{suffix}"
+    sf.write(path, tone(sr, channels), sr)
+    expected, _ = librosa.load(path, sr=22050)
+    np.testing.assert_allclose(load_audio(path, sr=22050), expected, atol=1e-5)
+
+
+def test_a_long_file_is_cut_and_a_short_one_padded(tmp_path: Path) -> None:
+    sf.write(tmp_path / "long.wav", tone(48000, 1, seconds=9), 48000)
+    whole, _ = librosa.load(tmp_path / "long.wav", sr=22050)
+    np.testing.assert_allclose(load_audio(tmp_path / "long.wav", sr=22050, duration=4.0), whole[:88200], atol=1e-5)
+    sf.write(tmp_path / "short.wav", tone(22050, 1, seconds=0.05), 22050)
+    y = load_audio(tmp_path / "short.wav", sr=22050, duration=4.0)
+    assert y.shape == (88200,) and not y[1103:].any() and y[:1102].any()
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    good = folder / "good.wav"
+    sf.write(good, tone(8000, 1), 8000)
+    flac = folder / "good.flac"
+    sf.write(flac, np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
+    contents = {
+        "empty": b"",
+        "text": b"this is no sound at all, whatever its name says\n" * 20,
+        "truncated": good.read_bytes()[:9000],
+        "header_only": good.read_bytes()[:44],
+    }
+    paths = {}
+    for name, content in contents.items():
+        paths[name] = folder / f"{name}.wav"
+        paths[name].write_bytes(content)
+    paths["truncated_flac"] = folder / "truncated.flac"
+    paths["truncated_flac"].write_bytes(flac.read_bytes()[:20000])
+    y = tone(8000, 1)
+    y[500] = np.nan
+    paths["nan"] = folder / "nan.wav"
+    sf.write(paths["nan"], y, 8000, subtype="FLOAT")
+    paths["no_samples"] = folder / "no_samples.wav"
+    sf.write(paths["no_samples"], np.zeros(0), 8000)
+    paths["missing"] = folder / "missing.wav"
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "0 bytes"),
+        ("text", "cannot be decoded"),
+        ("truncated", "truncated"),
+        ("header_only", "truncated"),
+        ("truncated_flac", "truncated|cannot be decoded"),
+        ("nan", "NaN"),
+        ("no_samples", "no samples"),
+        ("missing", "cannot be decoded"),
+    ],
+)
+def test_a_bad_file_says_why(tmp_path: Path, kind: str, reason: str) -> None:
+    with pytest.raises(AudioError, match=reason):
+        load_audio(bad_files(tmp_path)[kind], sr=22050, duration=4.0)
+
+
+def test_written_wavs_never_clip(tmp_path: Path) -> None:
+    y = 3.0 * np.sin(np.linspace(0, 100, 5000))
+    write_wav(tmp_path / "loud.wav", y, 22050)
+    back, sr = sf.read(tmp_path / "loud.wav")
+    assert sr == 22050 and 0.98 < np.abs(back).max() < 1.0
+    np.testing.assert_allclose(back * 3 / 0.99, y, atol=1e-3)
+    with pytest.raises(UserError, match="NaN"):
+        write_wav(tmp_path / "loud.wav", np.array([0.0, np.nan]), 22050)
+    assert len(sf.read(tmp_path / "loud.wav")[0]) == 5000  # the failed write left the file alone
+
+
+def test_fix_length_is_librosas() -> None:
+    for n in (3, 5, 8):
+        y = np.arange(float(n))
+        np.testing.assert_array_equal(fix_length(y, size=5), librosa.util.fix_length(y, size=5))

@@ -1,0 +1,117 @@
+"""Layouts are recognised, splits do not leak, and what cannot work is refused in one line."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.datasets import assign_splits, check_trainable, load_dataset, take_fraction
+from shared.errors import UserError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_kaggle(sounds: Path) -> None:
+    dataset = load_dataset(sounds)
+    assert dataset.layout == "Kaggle" and dataset.groups_known
+    assert dataset.manifest.label.value_counts().to_dict() == dict.fromkeys(sorted(set(dataset.manifest.label)), 8)
+    assert dataset.manifest.group.nunique() == 20
+    assert len(dataset.test_files) == 10 and dataset.sample_submission == sounds / "sample_submission.csv"
+
+
+def test_folder_per_class(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.wav", tmp_path / "a" / "2.FLAC", tmp_path / "b" / "3.mp3", tmp_path / "b" / "notes.txt")
+    touch(tmp_path / "b" / ".hidden.wav", tmp_path / ".git" / "x.wav")
+    dataset = load_dataset(tmp_path)
+    assert dataset.manifest.label.tolist() == ["a", "a", "b"] and not dataset.groups_known
+    assert dataset.manifest.group.nunique() == 3 and not dataset.test_files
+
+
+def test_urbansound8k(tmp_path: Path) -> None:
+    rows = [("7-3-0-0.wav", 7, 1, "dog_bark"), ("7-3-0-1.wav", 7, 1, "dog_bark"), ("9-8-0-0.wav", 9, 2, "siren")]
+    for name, _, fold, _ in rows:
+        touch(tmp_path / "audio" / f"fold{fold}" / name)
+    (tmp_path / "metadata").mkdir()
+    table = pd.DataFrame(rows, columns=["slice_file_name", "fsID", "fold", "class"])
+    table.to_csv(tmp_path / "metadata" / "UrbanSound8K.csv", index=False)
+    dataset = load_dataset(tmp_path)
+    assert dataset.layout == "UrbanSound8K" and dataset.groups_known
+    assert dataset.manifest.group.tolist() == ["7", "7", "9"]
+    assert all(path.is_file() for path in dataset.manifest.path)
+
+
+def test_recordings(tmp_path: Path) -> None:
+    touch(*(tmp_path / "recordings" / f"{d}_{s}_{i}.flac" for d in (0, 1) for s in ("jo", "ann") for i in range(2)))
+    dataset = load_dataset(tmp_path)
+    assert set(dataset.manifest.label) == {"0", "1"} and set(dataset.manifest.group) == {"jo", "ann"}
+
+
+def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path) -> None:
+    with pytest.raises(UserError, match=f"did you mean {sounds}"):
+        load_dataset(sounds.parent / "dat")
+    with pytest.raises(UserError, match=f"did you mean {sounds}"):
+        load_dataset(sounds.parent)
+    with pytest.raises(UserError, match="no labelled sounds"):
+        load_dataset(tmp_path)
+    touch(tmp_path / "file")
+    with pytest.raises(UserError, match="not a folder"):
+        load_dataset(tmp_path / "file")
+
+
+def manifest(sizes: dict[str, list[int]]) -> pd.DataFrame:
+    """class -> clips of each of its recordings."""
+    rows = [(label, f"{label}{g}") for label, groups in sizes.items() for g, n in enumerate(groups) for _ in range(n)]
+    return pd.DataFrame(rows, columns=["label", "group"]).assign(path="", split="")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.dictionaries(
+        st.sampled_from("abcde"), st.lists(st.integers(1, 8), min_size=6, max_size=12), min_size=2, max_size=5
+    ),
+    seed=st.integers(0, 99),
+    test_share=st.sampled_from([0.0, 0.1, 0.2, 0.3]),
+)
+def test_no_recording_is_on_both_sides(sizes: dict[str, list[int]], seed: int, test_share: float) -> None:
+    frame = assign_splits(manifest(sizes), val_share=0.2, test_share=test_share, seed=seed)
+    assert (frame.groupby("group").split.nunique() == 1).all()
+    splits = {"train", "val"} | ({"test"} if test_share else set())
+    assert (frame.groupby("label").split.nunique() == len(splits)).all()
+
+
+def test_shares_are_kept_and_the_seed_decides() -> None:
+    frame = manifest({label: [4] * 20 for label in "abc"})
+    one, again, other = (assign_splits(frame, seed=seed) for seed in (0, 0, 1))
+    assert one.split.equals(again.split) and not one.split.equals(other.split)
+    assert one.split.value_counts(normalize=True).round(2).to_dict() == {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+def test_the_random_split_leaks() -> None:
+    frame = assign_splits(manifest({label: [4] * 20 for label in "abc"}), how="random")
+    assert (frame.groupby("group").split.nunique() > 1).mean() > 0.5
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    with pytest.raises(UserError, match=r"class b .* 2 recording"):
+        assign_splits(manifest({"a": [4] * 10, "b": [6, 6]}))
+    with pytest.raises(UserError, match="--val-share 0.5 --test-share 0.5"):
+        assign_splits(manifest({"a": [4] * 10, "b": [4] * 10}), val_share=0.5, test_share=0.5)
+    with pytest.raises(UserError, match="one class only"):
+        check_trainable(manifest({"a": [4] * 10}), root=Path("d"), splits=3)
+    with pytest.raises(UserError, match="class b has 1 usable clip"):
+        check_trainable(manifest({"a": [4] * 10, "b": [1]}), root=Path("d"), splits=3)
+
+
+def test_fraction_is_stratified() -> None:
+    frame = manifest({"a": [5] * 20, "b": [2] * 10})
+    part = take_fraction(frame, fraction=0.25, seed=0)
+    assert part.label.value_counts().to_dict() == {"a": 25, "b": 5}
+    assert part.index.is_monotonic_increasing and part.equals(take_fraction(frame, fraction=0.25, seed=0))
+    with pytest.raises(UserError, match="--fraction 0"):
+        take_fraction(frame, fraction=0.0, seed=0)

@@ -1,0 +1,105 @@
+"""A run folder resumes itself, refuses everything else, and loses nothing."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from shared.errors import UserError
+from shared.files import read_json, replacing
+from shared.runs import Run, describe, fingerprint
+
+
+def config(**options: object) -> dict:
+    data = {"root": "d", "clips": 3, "fingerprint": options.pop("fingerprint", "f")}
+    return describe({"epochs": 4, "seed": 0, "device": "cpu"} | options, data)
+
+
+def test_the_same_command_resumes_and_another_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", config())
+    run.log(0, {"train/loss": 1.0})
+    run.close()
+    resumed = Run(tmp_path / "run", config(device="cuda"))  # where it computes is no part of what it computes
+    assert [line["train/loss"] for line in resumed.history()] == [1.0] and not resumed.finished
+    resumed.close()
+    with pytest.raises(UserError, match=r"--seed 0, not 1.*--overwrite"):
+        Run(tmp_path / "run", config(seed=1))
+    with pytest.raises(UserError, match="other data"):
+        Run(tmp_path / "run", config(fingerprint="g"))
+    assert len(Run(tmp_path / "run", config()).history()) == 1
+
+
+def test_extendable_options_may_grow_only(tmp_path: Path) -> None:
+    run = Run(tmp_path, config())
+    run.finish({"a": 1})
+    grown = Run(tmp_path, config(epochs=9), extendable=frozenset({"epochs"}))
+    assert not grown.finished and read_json(tmp_path / "config.json")["options"]["epochs"] == 9
+    grown.close()
+    with pytest.raises(UserError, match="--epochs 9, not 4"):
+        Run(tmp_path, config(), extendable=frozenset({"epochs"}))
+
+
+def test_overwrite_begins_anew(tmp_path: Path) -> None:
+    run = Run(tmp_path, config())
+    run.log(0, {"train/loss": 1.0})
+    run.finish({"a": 1})
+    anew = Run(tmp_path, config(seed=1), overwrite=True)
+    assert not anew.finished and not anew.history()
+
+
+def test_a_foreign_folder_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="no run"):
+            Run(tmp_path, config(), overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(UserError, match="is a file"):
+        Run(tmp_path / "thesis.txt", config())
+
+
+def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
+    run = Run(tmp_path, config())
+    with pytest.raises(UserError, match="another process"):
+        Run(tmp_path, config())
+    run.close()
+    Run(tmp_path, config()).close()
+
+
+def test_epochs_that_a_killed_run_logged_are_replaced(tmp_path: Path) -> None:
+    run = Run(tmp_path, config())
+    for epoch, loss in enumerate((3.0, 2.0, 1.0)):
+        run.log(epoch, {"train/loss": loss})
+    run.log(1, {"train/loss": 1.5})
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert lines == [{"epoch": 0, "train/loss": 3.0}, {"epoch": 1, "train/loss": 1.5}]
+
+
+def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Run(tmp_path, config())
+    run.log(0, {"train/loss": 1.0})
+    run.log(1, {"train/loss": 0.5})
+    run.close()
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(0, 1.0), (1, 0.5)]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError("the disk is full")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_fingerprint_knows_the_data_not_the_place(tmp_path: Path) -> None:
+    def of(folder: str, labels: list[str], hashes: list[str]) -> str:
+        paths = [Path(folder) / f"{i}.wav" for i in range(2)]
+        return fingerprint(pd.DataFrame({"path": paths, "label": labels}), hashes)
+
+    base = of("x", ["a", "b"], ["1", "2"])
+    assert of("y", ["a", "b"], ["1", "2"]) == base
+    assert of("x", ["a", "a"], ["1", "2"]) != base and of("x", ["a", "b"], ["1", "3"]) != base
