@@ -17,7 +17,7 @@ from classification.recipes import TrainOptions
 from shared.batches import Batches
 from shared.files import read_json, replacing
 from shared.loop import fit as run_loop
-from shared.loop import make_accelerator
+from shared.loop import make_accelerator, pick_device
 from shared.runs import Run
 
 MODEL_FILE = "best_model.safetensors"
@@ -116,7 +116,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
 
 def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
     """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
-    where = make_accelerator(device, "auto").device
+    where = pick_device(device)
     net = PlainCNN(len(read_json(run_dir / "labels.json")["classes"]))
     net.load_state_dict(load_file(run_dir / MODEL_FILE))
     net = net.to(where, memory_format=torch.channels_last).eval()

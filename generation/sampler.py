@@ -17,7 +17,7 @@ from shared.audio import write_wav
 from shared.errors import UserError
 from shared.features import FeatureSpec
 from shared.files import read_json, replacing, write_json
-from shared.loop import make_accelerator
+from shared.loop import pick_device
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 
@@ -79,7 +79,7 @@ class Sampler:
                 f"--model-dir {run_dir}: no trained generator; give the --out-dir of generation/train_cgan.py"
             )
         description = read_json(run_dir / DESCRIPTION)
-        where = make_accelerator(device, "float32").device
+        where = pick_device(device)
         generator = Generator(**description["arguments"])
         generator.load_state_dict(load_file(run_dir / WEIGHTS))
         spec = FeatureSpec(**description["features"])

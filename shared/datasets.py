@@ -57,7 +57,8 @@ def load_dataset(data_dir: Path | str) -> Dataset:
     hint = f"; did you mean {root / inner[0]}?" if inner else ""
     raise UserError(
         f"--data-dir {root}: no labelled sounds found. Expected a folder per class with "
-        f"{', '.join(sorted(AUDIO_SUFFIXES))} files, train/train/<class>/, metadata/UrbanSound8K.csv or recordings/<label>_<speaker>_<n>.*{hint}"
+        f"{', '.join(sorted(AUDIO_SUFFIXES))} files, train/train/<class>/, "
+        f"metadata/UrbanSound8K.csv or recordings/<label>_<speaker>_<n>.*{hint}"
     )
 
 
@@ -194,7 +195,8 @@ def assign_splits(
     """
     if not (0 < val_share < 1 and 0 <= test_share < 1 and val_share + test_share <= 0.8):
         raise UserError(
-            f"--val-share {val_share} --test-share {test_share}: val must be above 0, test at least 0, the sum at most 0.8"
+            f"--val-share {val_share} --test-share {test_share}: val must be above 0, test at least 0, "
+            "the sum at most 0.8"
         )
     manifest = manifest.assign(split="train")
     if test_share > 0:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm import tqdm
 
@@ -38,17 +39,25 @@ class Objective(Protocol):
         """True when training should stop before its last epoch."""
 
 
-def make_accelerator(device: str, precision: str) -> Accelerator:
-    """The device and arithmetic of a run; "auto" takes a GPU if there is one, and float32.
+def pick_device(device: str) -> torch.device:
+    """ "auto" takes a GPU if there is one.
 
     Raises:
         UserError: a device this machine does not have.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device != "auto" and not available[device]:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    if not available[device]:
         raise UserError(f"--device {device}: this machine has none; use --device cpu or auto")
+    return torch.device(device)
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """The device and arithmetic of a training run; a precision of "auto" is float32."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # else a second run in one process keeps the first's
     mixed = "bf16" if precision == "bfloat16" else "no"
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
+    return Accelerator(cpu=pick_device(device).type == "cpu", mixed_precision=mixed)
 
 
 def bfloat16_pays() -> bool:

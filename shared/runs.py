@@ -174,8 +174,8 @@ class Run:
             )
         if old["data"]["fingerprint"] != self.config["data"]["fingerprint"]:
             raise UserError(
-                f"--out-dir {self.dir}: holds a run on other data ({old['data']['root']}, {old['data']['clips']} clips); "
-                "choose another folder, or --overwrite to begin it anew"
+                f"--out-dir {self.dir}: holds a run on other data ({old['data']['root']}, "
+                f"{old['data']['clips']} clips); choose another folder, or --overwrite to begin it anew"
             )
         if grown:
             (self.dir / "metrics.json").unlink(missing_ok=True)

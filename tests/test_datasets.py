@@ -100,7 +100,7 @@ def test_the_random_split_leaks() -> None:
 def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(UserError, match=r"class b .* 2 recording"):
         assign_splits(manifest({"a": [4] * 10, "b": [6, 6]}))
-    with pytest.raises(UserError, match="--val-share 0.5 --test-share 0.5"):
+    with pytest.raises(UserError, match=r"--val-share 0\.5 --test-share 0\.5"):
         assign_splits(manifest({"a": [4] * 10, "b": [4] * 10}), val_share=0.5, test_share=0.5)
     with pytest.raises(UserError, match="one class only"):
         check_trainable(manifest({"a": [4] * 10}), root=Path("d"), splits=3)

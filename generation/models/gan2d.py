@@ -19,6 +19,19 @@ def _reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
     return shape[0] // factor, shape[1] // factor
 
 
+def _initialise(net: nn.Module) -> None:
+    """DCGAN's initial weights (Radford et al. 2015): N(0, 0.02), batch-norm scales N(1, 0.02), zero biases.
+
+    Without them the discriminator wins within one epoch and the generator's gradient is gone.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
 class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T) in [-1, 1].
 
@@ -41,6 +54,7 @@ class Generator(nn.Module):
         for c_in, c_out in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), nn.Tanh())
+        _initialise(self)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         condition = F.one_hot(y, self.n_classes).to(z.dtype)
@@ -63,14 +77,16 @@ class Discriminator(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        wrap = normalise if spectral_norm else nn.Identity()
         self.n_classes, self.shape = n_classes, tuple(shape)
-        self.condition = wrap(nn.Linear(n_classes, shape[0] * shape[1]))
-        layers: list[nn.Module] = [wrap(nn.Conv2d(2, widths[0], 4, 2, 1)), nn.LeakyReLU(0.2)]
+        self.condition = nn.Linear(n_classes, shape[0] * shape[1])
+        layers: list[nn.Module] = [nn.Conv2d(2, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for c_in, c_out in itertools.pairwise(widths):
-            layers += [wrap(nn.Conv2d(c_in, c_out, 4, 2, 1)), nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
-        last = wrap(nn.Conv2d(widths[-1], 1, _reduced(shape, len(widths))))
-        self.layers = nn.Sequential(*layers, last)
+            layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, _reduced(shape, len(widths))))
+        _initialise(self)
+        if spectral_norm:
+            for layer in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
+                normalise(layer)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         condition = self.condition(F.one_hot(y, self.n_classes).to(x.dtype)).view(-1, 1, *self.shape)

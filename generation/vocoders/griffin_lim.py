@@ -7,6 +7,8 @@ from shared.errors import UserError
 from shared.features import FeatureSpec, mel_filterbank
 from shared.torchaudio_compat import GriffinLim
 
+FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
+
 
 class GriffinLimVocoder:
     """log1p mel spectrograms -> waveforms, batched, on any device.
@@ -34,13 +36,18 @@ class GriffinLimVocoder:
             momentum=momentum,
             length=spec.n_samples,
         ).to(device)
+        ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
+        self.fades = torch.ones(spec.n_samples)
+        self.fades[: len(ramp)] = ramp
+        self.fades[-len(ramp) :] = ramp.flip(0)
+        self.fades = self.fades.to(device)
 
     def __call__(self, S: Tensor) -> Tensor:
         if S.ndim != 3 or S.shape[1:] != self.spec.shape:
             raise UserError(f"griffin-lim: spectrograms of shape {tuple(S.shape)}, expected (B, *{self.spec.shape})")
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)  # the initial phase: the same sound for the same spectrogram, others undisturbed
-            return self.phase(self.magnitude(S))
+            return self.phase(self.magnitude(S)) * self.fades
 
     def magnitude(self, S: Tensor) -> Tensor:
         """(B, M, T) log1p mels -> linear magnitudes (B, F, clip_frames); the padding beyond the clip is dropped."""

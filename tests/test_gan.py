@@ -1,0 +1,150 @@
+"""The cGAN's parts: shapes, the label's say, scaling there and back, an honest step, exact resumption."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generation.models.gan2d import Discriminator, Generator
+from generation.objectives.gan import GanObjective
+from generation.sampler import Sampler, generate_audio, save_and_play
+from generation.scaling import Scaler
+from generation.vocoders import make_vocoder
+from shared.batches import Batches
+from shared.cache import FeatureCache
+from shared.errors import UserError
+from shared.features import PRESETS
+from shared.loop import fit, make_accelerator
+from shared.runs import Run, describe
+
+SPEC = PRESETS["cgan"]
+CONFIG = describe({"epochs": 3}, {"root": "d", "clips": 8, "fingerprint": "f"})
+
+
+@pytest.fixture(scope="module")
+def batches(sounds: Path) -> Batches:
+    features = FeatureCache(SPEC).build(sorted(sounds.glob("train/train/*/*"))[::5], progress=False).features
+    return Batches(features, [i % 2 for i in range(len(features))], batch_size=4, seed=0, shuffle=True)
+
+
+def objective(scaler: Scaler, precision: str = "float32", **how: object) -> GanObjective:
+    torch.manual_seed(0)
+    nets = Generator(2, shape=SPEC.shape), Discriminator(2, shape=SPEC.shape)
+    return GanObjective(*nets, scaler, make_accelerator("cpu", precision), masks=(15, 35), **how)
+
+
+@pytest.mark.parametrize("shape", [(128, 512), (64, 96), (16, 16)])
+@pytest.mark.parametrize("n_classes", [1, 5, 50])
+def test_shapes(shape: tuple[int, int], n_classes: int) -> None:
+    y = torch.arange(3) % n_classes
+    x = Generator(n_classes, latent=7, shape=shape)(torch.randn(3, 7), y)
+    assert x.shape == (3, 1, *shape) and x.abs().max() <= 1
+    for spectral_norm in (False, True):
+        assert Discriminator(n_classes, shape=shape, spectral_norm=spectral_norm)(x, y).shape == (3,)
+
+
+def test_the_nets_are_the_recipes() -> None:
+    generator, discriminator = Generator(5), Discriminator(5)
+    assert generator.project.weight.shape == (256 * 8 * 32, 105)
+    convolutions = [m for m in generator.layers if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels) for m in convolutions] == [(256, 128), (128, 64), (64, 32), (32, 1)]
+    convolutions = [m for m in discriminator.layers if isinstance(m, torch.nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [32, 64, 128, 256, 1]
+    assert convolutions[-1].kernel_size == (8, 32)
+    norms = [i for i, m in enumerate(discriminator.layers) if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) == 3 and norms[0] == 3  # from the second convolution on
+
+
+def test_a_shape_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(UserError, match=r"\(128, 345\).*divisible by 16"):
+        Generator(5, shape=(128, 345))
+
+
+def test_spectral_norm_bounds_the_layers() -> None:
+    net = Discriminator(5, spectral_norm=True).train()
+    x = torch.randn(2, 1, 128, 512)
+    for _ in range(30):  # the power iteration settles
+        net(x, torch.tensor([0, 1]))
+    for layer in net.layers:
+        if isinstance(layer, torch.nn.Conv2d):
+            assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2) < 1.1
+
+
+@pytest.mark.parametrize("how", ["dataset", "clip", "none"])
+def test_scaling_and_back(how: str, batches: Batches) -> None:
+    scaler = Scaler.of(how, batches)
+    S = torch.from_numpy(batches.get(0, 0)[0])
+    x = scaler.forward(S)
+    if how != "none":
+        assert x.min() >= -1 - 1e-5 and x.max() <= 1 + 1e-5
+    if how != "clip":  # whose level is lost
+        torch.testing.assert_close(scaler.inverse(x), S, atol=1e-5, rtol=1e-5)
+    assert torch.isfinite(scaler.forward(torch.zeros(1, 4, 4))).all()
+
+
+def test_masking_hides_a_band_of_each_clip(batches: Batches) -> None:
+    masking = objective(Scaler("dataset", 0.0, 8.0)).masking
+    torch.manual_seed(1)
+    masked = masking(torch.ones(4, 1, 128, 512))[:, 0] == 0
+    bands, frames = masked.all(dim=2).sum(dim=1), masked.all(dim=1).sum(dim=1)
+    assert bands.max() <= 15 and frames.max() <= 35
+    assert len({tuple(row.tolist()) for row in masked.all(dim=2)}) > 1  # not the same band for all
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
+    gan = objective(Scaler.of("dataset", batches), precision)
+    before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
+    judge = {name: value.clone() for name, value in gan.discriminator.state_dict().items()}
+    metrics = gan.step(*map(torch.from_numpy, batches.get(0, 0)))
+    assert all(torch.isfinite(value) for value in metrics.values())
+    for net, old in ((gan.generator, before), (gan.discriminator, judge)):
+        assert all(not torch.equal(value, old[name]) for name, value in net.named_parameters())
+        assert all(value.requires_grad for value in net.parameters())
+
+
+def test_the_discriminator_learns(batches: Batches) -> None:
+    """Against a generator that stands still it tells real from fake within a few steps."""
+    gan = objective(Scaler.of("dataset", batches))
+    gan.adam_g.step = lambda *a, **k: None
+    for i in range(6):
+        metrics = gan.step(*map(torch.from_numpy, batches.get(i, 0)))
+    assert metrics["discriminator/real"] > metrics["discriminator/fake"] + 0.3
+
+
+def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batches) -> None:
+    """Weights, optimisers and random numbers all come back; listening in between changes nothing."""
+    scaler, device = Scaler.of("dataset", batches), torch.device("cpu")
+
+    def trained(folder: str, *stops: int, listen: bool) -> list[dict[str, float]]:
+        for epochs in stops:
+            gan, run = objective(scaler), Run(tmp_path / folder, CONFIG)
+            sampler = Sampler(gan.generator, scaler, make_vocoder("griffin-lim", SPEC, iterations=2), ["a", "b"])
+
+            def hear(epoch: int, sampler: Sampler = sampler) -> None:
+                sampler.vocoder(sampler.spectrograms(["a", "b"], seed=epoch))
+                torch.rand(5)
+
+            fit(gan, batches, run, epochs=epochs, device=device, on_epoch=hear if listen else None)
+            run.close()
+        return [{k: v for k, v in line.items() if "time" not in k} for line in run.history()]
+
+    whole, killed = trained("whole", 3, listen=False), trained("killed", 1, 2, 3, listen=True)
+    assert len(whole) == 3 and whole == killed
+
+
+def test_sampling(tmp_path: Path, batches: Batches) -> None:
+    scaler = Scaler.of("dataset", batches)
+    sampler = Sampler(Generator(2), scaler, make_vocoder("griffin-lim", SPEC), ["dog", "siren"])
+    sampler.save(tmp_path)
+    y, sr = generate_audio(tmp_path, "siren", count=2, seed=3, iterations=4)
+    again, _ = generate_audio(tmp_path, "siren", count=2, seed=3, iterations=4)
+    other, _ = generate_audio(tmp_path, "dog", count=2, seed=3, iterations=4)
+    assert y.shape == (2, 88200) and sr == 22050 and np.isfinite(y).all()
+    assert (y == again).all() and not np.allclose(y, other) and not np.allclose(y[0], y[1])
+    with pytest.raises(UserError, match=r"--label cat.*dog, siren"):
+        generate_audio(tmp_path, "cat")
+    with pytest.raises(UserError, match="no trained generator"):
+        generate_audio(tmp_path / "nothing", "dog")
+    assert save_and_play(y[0], sr, tmp_path / "s.wav") is not None and (tmp_path / "s.wav").is_file()
