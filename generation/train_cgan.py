@@ -82,7 +82,7 @@ def train(clips: Clips, options: CganOptions, run: Run) -> None:
             "model/parameters": sum(p.numel() for p in sampler.generator.parameters()),
             "skipped": len(clips.rejects),
         }
-        | {key: value for key, value in history[-1].items() if key.startswith(("loss/", "discriminator/"))}
+        | {key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")}
     )
     print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / 'gan_generated_audio'}")
 

@@ -209,27 +209,35 @@ def assign_splits(
 
 
 def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -> pd.Index:
-    """The fold, of four shuffles, whose share of every class is nearest to ``share``."""
-    n_splits = max(2, round(1 / share))
-    if (how == "grouped" and frame.group.nunique() < n_splits) or len(frame) < n_splits:
-        n_splits = 2
-    splitter = StratifiedGroupKFold if how == "grouped" else StratifiedKFold
+    """The fold, of several shuffles, whose share of every class is nearest to ``share``.
+
+    With few recordings a fold of that share may lack a class: then larger folds are tried.
+    """
     totals = frame.label.value_counts()
     best, best_error = frame.index[:0], np.inf
+    for n_splits in range(max(2, round(1 / share)), 1, -1):
+        for held in _folds(frame, n_splits=n_splits, how=how, seed=seed):
+            shares = frame.label.iloc[held].value_counts().reindex(totals.index, fill_value=0) / totals
+            lacking = int(((shares == 0) | (shares == 1)).sum())
+            error = float((shares - share).abs().sum()) + 10.0 * lacking
+            if error < best_error:
+                best, best_error = frame.index[held], error
+        if best_error < 10.0:
+            break
+    return best
+
+
+def _folds(frame: pd.DataFrame, *, n_splits: int, how: SplitKind, seed: int) -> Iterator[np.ndarray]:
+    """The held-out positions of every fold of a few shuffles."""
+    splitter = StratifiedGroupKFold if how == "grouped" else StratifiedKFold
     for shuffle in range(4 if how == "grouped" else 1):
         folds = splitter(n_splits, shuffle=True, random_state=1000 * seed + shuffle)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "least populated class": checked below, in the user's words
+            warnings.simplefilter("ignore")  # "least populated class": checked afterwards, in the user's words
             try:
-                parts = list(folds.split(frame, frame.label, frame.group))
-            except ValueError:  # fewer clips or groups in every class than folds
-                continue
-        for _, held in parts:
-            shares = frame.label.iloc[held].value_counts().reindex(totals.index, fill_value=0) / totals
-            error = float((shares - share).abs().sum()) + 10.0 * int(((shares == 0) | (shares == 1)).sum())
-            if error < best_error:
-                best, best_error = frame.index[held], error
-    return best
+                yield from (held for _, held in folds.split(frame, frame.label, frame.group))
+            except ValueError:  # more folds than clips or recordings
+                return
 
 
 def _check_every_class_everywhere(manifest: pd.DataFrame, *, how: SplitKind) -> None:

@@ -20,7 +20,7 @@ import tyro
 from filelock import FileLock
 from numpy.random import Generator, default_rng
 
-from shared.errors import UserError
+from shared.errors import UserError, run_entry
 
 CLASS_IDS: dict[str, int] = {"dog_bark": 3, "drilling": 4, "engine_idling": 5, "siren": 8, "street_music": 9}
 VERSION = 1  # raise when the audio changes, so that older demo data is not taken for current
@@ -297,4 +297,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_entry(main)

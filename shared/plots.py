@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and picks a screen
+from matplotlib.ticker import MaxNLocator
 
 from shared.files import replacing
 
@@ -44,6 +45,7 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
         for key in keys:
             ax.plot(epochs, [line[key] for line in history], ".-", label=key, markersize=4)
         ax.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if quantity == "learning_rate":
             ax.set_yscale("log")
         ax.grid(alpha=0.3)

@@ -125,7 +125,7 @@ def render(out_dir: Path) -> str:
         generators=[run for run in runs if "framework" not in run.metrics],
         rows=[(label, [run.cell(key, form) for run in classifiers], remark) for label, key, form, remark in ROWS],
         flattery=_flattery(honest, leaking),
-        data=runs[0].config["data"],
+        data=max((run.config["data"] for run in runs), key=lambda data: data["clips"]),
         submission=(out_dir / "submission.txt").read_text() if (out_dir / "submission.txt").is_file() else None,
     )
 

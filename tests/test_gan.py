@@ -110,7 +110,7 @@ def test_the_discriminator_learns(batches: Batches) -> None:
     gan.adam_g.step = lambda *a, **k: None
     for i in range(6):
         metrics = gan.step(*map(torch.from_numpy, batches.get(i, 0)))
-    assert metrics["discriminator/real"] > metrics["discriminator/fake"] + 0.3
+    assert metrics["real/probability"] > metrics["fake/probability"] + 0.3
 
 
 def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batches) -> None:

@@ -64,10 +64,10 @@ class GanObjective:
         self.accelerator.backward(g_loss)
         self.adam_g.step()
         return {
-            "loss/discriminator": d_loss,
-            "loss/generator": g_loss,
-            "discriminator/real": real_logits.float().sigmoid().mean(),
-            "discriminator/fake": fake_logits.float().sigmoid().mean(),
+            "discriminator/loss": d_loss,
+            "generator/loss": g_loss,
+            "real/probability": real_logits.float().sigmoid().mean(),
+            "fake/probability": fake_logits.float().sigmoid().mean(),
         }
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,264 @@
+"""Every entry point takes real steps on synthetic sounds in its own process; bad input ends in one line and exit 2."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+from conftest import ROOT
+
+TRAIN, CGAN, SAMPLE = "classification/train.py", "generation/train_cgan.py", "generation/sample.py"
+PREDICT = "classification/predict.py"
+OTHER = {"keras": "torch,torchaudio,accelerate,safetensors", "torch": "tensorflow,keras"}
+ENTRIES = [TRAIN, PREDICT, CGAN, SAMPLE]
+
+
+@pytest.fixture(scope="module")
+def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, Path]:
+    """A finished run of each framework, trained with the other one not installed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for framework, hidden in OTHER.items():
+        arguments = ["--framework", framework, "--data-dir", sounds, "--out-dir", folder / framework, "--epochs", 2]
+        run_script("tests/without.py", hidden, TRAIN, *arguments, "--batch-size", 12)
+    return {framework: folder / framework for framework in OTHER}
+
+
+@pytest.fixture(scope="module")
+def cgan(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "cgan"
+    arguments = ["--data-dir", sounds, "--out-dir", run, "--epochs", 2, "--fraction", 0.5]
+    run_script("tests/without.py", OTHER["torch"], CGAN, *arguments)
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", OTHER)
+def test_training_leaves_a_whole_run(framework: str, trained: dict[str, Path], sounds: Path) -> None:
+    run = trained[framework]
+    models = {"keras": {"best_model.keras", "best_model.h5"}, "torch": {"best_model.safetensors"}}[framework]
+    files = {"config.json", "history.jsonl", "metrics.json", "predictions.csv", "submission.csv", "labels.json"}
+    files |= {"classification_report.txt", "plots/confusion_matrix.png", "plots/curves.png"} | models
+    assert all((run / name).stat().st_size > 0 for name in files)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["reported_on"] == "test" and not metrics["split_leaks"] and metrics["train/epochs"] == 2
+    predictions = pd.read_csv(run / "predictions.csv")
+    test = predictions[predictions.split == "test"]
+    assert metrics["test/accuracy"] == pytest.approx((test.label == test.predicted).mean())
+    assert np.allclose(predictions.filter(like="p_").sum(axis=1), 1, atol=1e-4)
+    sample, submission = pd.read_csv(sounds / "sample_submission.csv"), pd.read_csv(run / "submission.csv")
+    assert submission.columns.tolist() == ["ID", "Class"] and submission.ID.tolist() == sample.ID.tolist()
+    assert set(submission.Class) <= set(metrics["classes"])
+    config = json.loads((run / "config.json").read_text())
+    assert config["options"]["framework"] == framework and config["versions"]["numpy"] and config["data"]["synthetic"]
+
+
+@pytest.mark.slow
+def test_the_twins_are_given_the_same(trained: dict[str, Path]) -> None:
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in trained.values()]
+    assert metrics[0]["model/parameters"] == metrics[1]["model/parameters"] == 110_725
+    tables = [pd.read_csv(run / "predictions.csv") for run in trained.values()]
+    assert tables[0][["path", "label", "group", "split"]].equals(tables[1][["path", "label", "group", "split"]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", OTHER)
+def test_predict_repeats_the_submission(framework: str, trained, sounds, tmp_path: Path, run_script) -> None:
+    run, output = trained[framework], tmp_path / "out.csv"
+    arguments = ["--model-dir", run, "--input", sounds / "test" / "test", "--output", output]
+    run_script(PREDICT, *arguments, "--sample-submission", sounds / "sample_submission.csv")
+    assert output.read_text() == (run / "submission.csv").read_text()
+    if framework == "torch":  # one file, quickly
+        clip = sorted((sounds / "test" / "test").iterdir())[0]
+        run_script(PREDICT, "--model-dir", run, "--input", clip, "--output", output)
+        assert pd.read_csv(output).ID.tolist() == [clip.name]
+
+
+@pytest.mark.slow
+def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds: Path, run_script) -> None:
+    run = trained["torch"]
+    before = (run / "metrics.json").stat().st_mtime_ns
+    arguments = ["--framework", "torch", "--data-dir", sounds, "--out-dir", run, "--batch-size", 12]
+    assert "already done" in run_script(TRAIN, *arguments, "--epochs", 2).stdout
+    failed = run_script(TRAIN, *arguments, "--epochs", 3, code=2)
+    assert "--epochs 2, not 3" in failed.stderr and "Traceback" not in failed.stderr
+    assert (run / "metrics.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", OTHER)
+def test_a_killed_run_resumes_to_the_same_losses(framework: str, sounds: Path, tmp_path: Path, run_script) -> None:
+    arguments = ["--framework", framework, "--data-dir", sounds, "--epochs", 5, "--batch-size", 6]
+    run_script(TRAIN, *arguments, "--out-dir", tmp_path / "whole")
+    command = [sys.executable, TRAIN, *map(str, arguments), "--out-dir", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    history, deadline = tmp_path / "killed" / "history.jsonl", time.monotonic() + 120
+    while not history.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    run_script(TRAIN, *arguments, "--out-dir", tmp_path / "killed")
+
+    def losses(folder: str) -> np.ndarray:
+        lines = [json.loads(line) for line in (tmp_path / folder / "history.jsonl").read_text().splitlines()]
+        return np.array([[line[f"{split}/loss"] for split in ("train", "val")] for line in lines])
+
+    assert len(losses("whole")) == 5
+    np.testing.assert_allclose(losses("killed"), losses("whole"), rtol=2e-3)  # threads add in no fixed order
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_in_one_line(sounds: Path, tmp_path: Path) -> None:
+    command = [sys.executable, CGAN, "--data-dir", str(sounds), "--out-dir", str(tmp_path / "run")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "history.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "goes on from there" in said and "Traceback" not in said
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+
+
+@pytest.mark.slow
+def test_cgan_leaves_sounds_and_figures(cgan: Path, sounds: Path, run_script) -> None:
+    classes = sorted(path.name for path in (sounds / "train" / "train").iterdir())
+    for label in classes:
+        for epoch in (1, 2):
+            y, sr = sf.read(cgan / "gan_generated_audio" / f"{label}_ep{epoch}.wav")
+            assert sr == 22050 and len(y) == 88200 and 0 < np.abs(y).max() < 1
+    figures = sorted(path.name for path in (cgan / "gan_spectrogram_plots").iterdir())
+    assert figures == ["epoch_001.png", "epoch_002.png"]
+    history = [json.loads(line) for line in (cgan / "history.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(line["generator/loss"]) and np.isfinite(line["discriminator/loss"]) for line in history)
+    arguments = ["--data-dir", sounds, "--out-dir", cgan, "--fraction", 0.5]
+    assert "already done" in run_script(CGAN, *arguments, "--epochs", 2).stdout
+    assert "resuming" in run_script(CGAN, *arguments, "--epochs", 3).stdout  # more epochs go on from there
+    assert len((cgan / "history.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) -> None:
+    arguments = ["--model-dir", cgan, "--label", "siren", "--count", 3, "--seed", 7]
+    for folder in ("a", "b"):
+        run_script(SAMPLE, *arguments, "--out-dir", tmp_path / folder)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
+    for name in names[1:]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    failed = run_script(SAMPLE, "--model-dir", cgan, "--label", "sirne", "--out-dir", tmp_path / "c", code=2)
+    assert "--label sirne" in failed.stderr and "street_music" in failed.stderr and "Traceback" not in failed.stderr
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ENTRIES)
+def test_help_is_quick_and_complete(script: str, run_script) -> None:
+    """No framework is imported for --help, and a typo in a flag is told."""
+    hidden = ",".join(OTHER.values())
+    said = run_script("tests/without.py", hidden, script, "--help", COLUMNS="160").stdout
+    assert "--device" in said and "default" in said
+    assert run_script(script, "--no-such-flag", code=2).returncode == 2
+
+
+@pytest.mark.slow
+def test_dry_run_prints_the_configuration_and_writes_nothing(sounds: Path, tmp_path: Path, run_script) -> None:
+    for script in (TRAIN, CGAN):
+        done = run_script(script, "--data-dir", sounds, "--out-dir", tmp_path / "run", "--dry-run", "--epochs", 7)
+        assert json.loads(done.stdout)["options"]["epochs"] == 7 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, run_script) -> None:
+    run = tmp_path / "runs" / "random"
+    arguments = ["--framework", "torch", "--split", "random", "--epochs", 1, "--data-dir", sounds, "--out-dir", run]
+    assert "LEAK" in run_script(TRAIN, *arguments).stdout
+    assert json.loads((run / "metrics.json").read_text())["split_leaks"]
+    run_script("-m", "shared.report", "--out-dir", tmp_path / "runs")
+    assert "LEAKING random split" in (tmp_path / "runs" / "report.html").read_text()
+
+
+def copy_of(sounds: Path, target: Path, classes: int = 2) -> Path:
+    """A folder per class with the first classes of the synthetic sounds."""
+    for folder in sorted((sounds / "train" / "train").iterdir())[:classes]:
+        shutil.copytree(folder, target / folder.name)
+    return target
+
+
+def missing(sounds: Path, tmp: Path) -> Path:
+    return tmp / "nothing" / "here"
+
+
+def empty(sounds: Path, tmp: Path) -> Path:
+    (tmp / "empty").mkdir()
+    return tmp / "empty"
+
+
+def misspelt(sounds: Path, tmp: Path) -> Path:
+    return copy_of(sounds, tmp / "sounds").with_name("sonds")
+
+
+def one_class(sounds: Path, tmp: Path) -> Path:
+    return copy_of(sounds, tmp / "one", classes=1)
+
+
+def one_clip(sounds: Path, tmp: Path) -> Path:
+    folder = copy_of(sounds, tmp / "clip")
+    (folder / "lonely").mkdir()
+    shutil.copy(next(sounds.glob("test/test/*")), folder / "lonely")
+    return folder
+
+
+def text_files(sounds: Path, tmp: Path) -> Path:
+    for label in "ab":
+        (tmp / "text" / label).mkdir(parents=True)
+        for i in range(3):
+            (tmp / "text" / label / f"{i}.wav").write_text("no sound")
+    return tmp / "text"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (missing, "no such folder"),
+        (empty, "no labelled sounds found"),
+        (misspelt, "did you mean"),
+        (one_class, "one class only"),
+        (one_clip, "class lonely has 1 usable clip"),
+        (text_files, "none of its 6 files is usable"),
+    ],
+)
+def test_bad_data_is_one_clear_line(make, says: str, sounds: Path, tmp_path: Path, run_script) -> None:
+    folder = make(sounds, tmp_path)
+    failed = run_script(TRAIN, "--data-dir", folder, "--out-dir", tmp_path / "run", code=2)
+    (line,) = [line for line in failed.stderr.splitlines() if "%|" not in line and line.strip()]
+    assert line.startswith("error: ") and says in line and str(folder.name) in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_bad_files_among_good_ones_are_skipped_and_counted(sounds: Path, tmp_path: Path, run_script) -> None:
+    folder = copy_of(sounds, tmp_path / "data")
+    label = next(folder.iterdir())
+    (label / "1-1-0-0.wav").touch()
+    sf.write(label / "2-2-0-0.wav", np.full(1000, np.nan), 8000, subtype="FLOAT")
+    arguments = ["--data-dir", folder, "--out-dir", tmp_path / "run", "--framework", "torch", "--epochs", 1]
+    said = run_script(TRAIN, *arguments).stdout
+    assert "skipped 2 file(s)" in said and "0 bytes" in said and "NaN" in said
+    rejects = pd.read_csv(tmp_path / "run" / "rejects.csv")
+    assert sorted(Path(path).name for path in rejects.path) == ["1-1-0-0.wav", "2-2-0-0.wav"]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["skipped"] == 2
+
+
+@pytest.mark.slow
+def test_entries_work_from_any_folder(sounds: Path, tmp_path: Path, run_script) -> None:
+    run_script(ROOT / TRAIN, "--data-dir", os.path.relpath(sounds, tmp_path), "--dry-run", cwd=tmp_path)
