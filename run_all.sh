@@ -59,7 +59,9 @@ stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_d
 stage "Leaking split, for comparison" python "$train" --framework keras --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" "${classify[@]}"
 stage "Conditional GAN" python "$root/generation/train_cgan.py" --data-dir "$data_dir" --out-dir "$out_dir/cgan" "${generate[@]}"
-stage "Samples" python "$root/generation/sample.py" --model-dir "$out_dir/cgan" --label all --count 4 --out-dir "$out_dir/cgan/samples"
+samples="$out_dir/cgan/samples"
+[ "$samples/.complete" -nt "$out_dir/cgan/metrics.json" ] || stage "Samples" python "$root/generation/sample.py" --model-dir "$out_dir/cgan" --label all --count 4 --out-dir "$samples"
+touch "$samples/.complete"
 stage "Submission" python -m classification.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report" python -m shared.report --out-dir "$out_dir"
 echo && echo "done: $out_dir/report.html"

@@ -32,5 +32,11 @@ class TrainOptions(CommonOptions):
     stop_patience: int = 10
     """Epochs without a better val_loss before training stops."""
 
+    def check(self) -> None:
+        super().check()
+        self.require("1 or more", lambda value: value >= 1, "plateau_patience", "stop_patience")
+        self.require("above 0", lambda value: value > 0, "learning_rate")
+        self.require("at least 0 and below 1", lambda value: 0 <= value < 1, "dropout", "plateau_factor")
+
 
 RECIPES: dict[str, dict[str, Any]] = {"plain": {}}

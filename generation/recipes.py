@@ -33,5 +33,11 @@ class CganOptions(CommonOptions):
     griffin_lim_iterations: int = 64
     """Phase iterations of the vocoder for those wavs."""
 
+    def check(self) -> None:
+        super().check()
+        self.require("1 or more", lambda value: value >= 1, "latent", "sample_every", "griffin_lim_iterations")
+        self.require("0 or more", lambda value: value >= 0, "frequency_mask", "time_mask")
+        self.require("above 0", lambda value: value > 0, "learning_rate")
+
 
 RECIPES: dict[str, dict[str, Any]] = {"plain": {}}

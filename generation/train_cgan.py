@@ -13,8 +13,6 @@ SPEC = PRESETS["cgan"]
 
 def main() -> None:
     options = parse(CganOptions, RECIPES)
-    if options.sample_every < 1:
-        raise UserError(f"--sample-every {options.sample_every}: must be 1 or more")
     clips = load_clips(options, SPEC)
     if len(clips.manifest) < 2:
         raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a GAN needs more")

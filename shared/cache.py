@@ -20,7 +20,7 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from shared.errors import AudioError, run_entry
+from shared.errors import AudioError, UserError, run_entry
 from shared.features import FeatureSpec, extract, preset
 from shared.files import PROJECT_ROOT, content_hash, read_json, replacing, text_hash, write_json
 
@@ -86,6 +86,8 @@ class FeatureCache:
 
         Memory stays at one shard a worker, however many clips there are. A bad file costs that file only.
         """
+        if n_jobs is not None and n_jobs < 1:
+            raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(8) as pool:
             hashes = list(pool.map(_hash_or_none, paths))

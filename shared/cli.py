@@ -57,9 +57,18 @@ class CommonOptions:
     """Throw away the run in --out-dir and begin anew."""
 
     def check(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more")
+        """Refuse values no run can use; entries add to it.
+
+        Raises:
+            UserError: naming the option, its value and what it must be.
+        """
+        self.require("1 or more", lambda value: value >= 1, "epochs", "batch_size")
+        self.require("0 or more", lambda value: value >= 0, "seed")
+
+    def require(self, what: str, test: Callable[[Any], bool], *names: str) -> None:
+        for name in names:
+            if not test(getattr(self, name)):
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be {what}")
 
 
 def parse(options: type[OptionsT], recipes: Mapping[str, Mapping[str, Any]]) -> OptionsT:

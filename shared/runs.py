@@ -187,8 +187,15 @@ class Run:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record one epoch (counted from 0). Lines of this or a later epoch, left by a killed run, are replaced."""
+        """Record one epoch (counted from 0). Lines of this or a later epoch, left by a killed run, are replaced.
+
+        Raises:
+            UserError: a figure that is not finite.
+        """
         record = {"epoch": epoch} | {key: float(value) for key, value in metrics.items()}
+        for key, value in record.items():
+            if not math.isfinite(value):
+                raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
         lines = [line for line in self.history() if line["epoch"] < epoch]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in [*lines, record]))
         self._log_events(epoch, record)
@@ -202,7 +209,7 @@ class Run:
 
         if self._writer is None:
             self._writer = EventFileWriter(str(self.dir / "events"))
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in record.items() if k != "epoch" and math.isfinite(v)]
+        values = [Summary.Value(tag=k, simple_value=v) for k, v in record.items() if k != "epoch"]
         self._writer.add_event(Event(step=epoch, summary=Summary(value=values)))
         self._writer.flush()
 

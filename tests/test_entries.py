@@ -186,6 +186,24 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
     assert "LEAKING random split" in (tmp_path / "runs" / "report.html").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "option", "value"),
+    [
+        (TRAIN, "--epochs", 0),
+        (TRAIN, "--seed", -1),
+        (TRAIN, "--dropout", 1.5),
+        (TRAIN, "--fraction", 2),
+        (TRAIN, "--n-jobs", 0),
+        (TRAIN, "--recipe", "plian"),
+        (CGAN, "--sample-every", 0),
+    ],
+)
+def test_impossible_options_are_one_clear_line(script: str, option: str, value, sounds: Path, run_script) -> None:
+    (line,) = run_script(script, "--data-dir", sounds, option, value, "--dry-run", code=2).stderr.splitlines()
+    assert line.startswith(f"error: {option} {value}")
+
+
 def copy_of(sounds: Path, target: Path, classes: int = 2) -> Path:
     """A folder per class with the first classes of the synthetic sounds."""
     for folder in sorted((sounds / "train" / "train").iterdir())[:classes]:

@@ -75,6 +75,12 @@ def test_epochs_that_a_killed_run_logged_are_replaced(tmp_path: Path) -> None:
     assert lines == [{"epoch": 0, "train/loss": 3.0}, {"epoch": 1, "train/loss": 1.5}]
 
 
+def test_a_diverged_run_stops_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train/loss is nan after epoch 3.*--learning-rate"):
+        Run(tmp_path, config()).log(2, {"train/loss": float("nan")})
+    assert not (tmp_path / "history.jsonl").exists()
+
+
 def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,0 +1,129 @@
+"""Speed as ratios against named rivals, on the same inputs in the same process: python tests/bench.py [--data-dir DIR]
+
+Each pair is timed in turn, A B A B ..., and the median of the ratios is printed. Without --data-dir the synthetic
+demo sounds are used.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import torch
+import tyro
+
+from generation.models.gan2d import Discriminator, Generator
+from generation.objectives.gan import GanObjective
+from generation.scaling import Scaler
+from generation.vocoders import make_vocoder
+from shared.cli import DEMO_DIR
+from shared.datasets import load_dataset
+from shared.demo_data import make_demo_data
+from shared.errors import run_entry
+from shared.features import PRESETS, extract
+from shared.loop import bfloat16_pays, make_accelerator
+from shared.torchaudio_compat import GriffinLim, InverseMelScale
+
+
+@dataclasses.dataclass(kw_only=True)
+class BenchOptions:
+    """Time this project's parts against their rivals."""
+
+    data_dir: Path | None = None
+    """Folder of labelled sounds; None is the demo data."""
+    rounds: int = 5
+    """Times each pair is timed."""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def compare(title: str, ours: Callable[[], object], rival: Callable[[], object], *, clips: int, rounds: int) -> None:
+    """Print how many times faster ``ours`` is than ``rival``: median, least and most over the rounds."""
+    ours(), rival()  # warm up
+    pairs = [(seconds(ours), seconds(rival)) for _ in range(rounds)]
+    ratios = sorted(b / a for a, b in pairs)
+    mine, theirs = (clips / float(np.median(column)) for column in zip(*pairs, strict=True))
+    print(
+        f"{title}: {np.median(ratios):.2f} times the rival (least {ratios[0]:.2f}, most {ratios[-1]:.2f}); "
+        f"{mine:.1f} against {theirs:.1f} clips/s",
+        flush=True,
+    )
+
+
+def librosa_loop(paths: list[Path]) -> None:
+    spec = PRESETS["classifier"]
+    for path in paths:
+        y, _ = librosa.load(path, sr=spec.sr)
+        y = librosa.util.fix_length(y, size=spec.n_samples)
+        S = librosa.feature.melspectrogram(y=y, sr=spec.sr, n_fft=spec.n_fft, hop_length=spec.hop_length)
+        librosa.power_to_db(S, ref=np.max)
+
+
+def bench_features(paths: list[Path], rounds: int) -> None:
+    compare(
+        "feature extraction, one process, against the librosa loop",
+        lambda: [extract(path, PRESETS["classifier"]) for path in paths],
+        lambda: librosa_loop(paths),
+        clips=len(paths),
+        rounds=rounds,
+    )
+
+
+def gan_step(S: torch.Tensor, precision: str) -> Callable[[], object]:
+    torch.manual_seed(0)
+    accelerator = make_accelerator("cpu", precision)
+    scaler = Scaler("dataset", float(S.min()), float(S.max()))
+    gan = GanObjective(Generator(5), Discriminator(5), scaler, accelerator, masks=(15, 35))
+    return lambda: gan.step(S, torch.arange(len(S)) % 5)
+
+
+def bench_gan(S: torch.Tensor, rounds: int) -> None:
+    compare(
+        f"cGAN step, batch {len(S)}, {'bfloat16' if bfloat16_pays() else 'float32'} against float32",
+        gan_step(S, "bfloat16" if bfloat16_pays() else "float32"),
+        gan_step(S, "float32"),
+        clips=len(S),
+        rounds=rounds,
+    )
+
+
+def bench_vocoder(S: torch.Tensor, rounds: int) -> None:
+    spec = PRESETS["cgan"]
+    vocoder = make_vocoder("griffin-lim", spec, iterations=32)
+    inverse = InverseMelScale(
+        n_stft=spec.n_fft // 2 + 1,
+        n_mels=spec.n_mels,
+        sample_rate=spec.sr,
+        norm="slaney",
+        mel_scale="slaney",
+        driver="gelsd",
+    )
+    phase = GriffinLim(n_fft=spec.n_fft, hop_length=spec.hop_length, n_iter=32, length=spec.n_samples)
+    compare(
+        "vocoder, 32 iterations, against torchaudio's InverseMelScale(gelsd) + GriffinLim",
+        lambda: vocoder(S),
+        lambda: phase(inverse(torch.expm1(S[..., : spec.clip_frames]))),
+        clips=len(S),
+        rounds=rounds,
+    )
+
+
+def main() -> None:
+    options = tyro.cli(BenchOptions)
+    dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
+    paths = list(dataset.manifest.path[:: max(1, len(dataset.manifest) // 48)])
+    print(f"{len(paths)} clips of {dataset.root}, {torch.get_num_threads()} threads, {options.rounds} rounds")
+    S = torch.from_numpy(np.stack([extract(path, PRESETS["cgan"]) for path in paths[:16]]))
+    bench_features(paths, options.rounds)
+    bench_gan(S, options.rounds)
+    bench_vocoder(S[:4], options.rounds)
+
+
+if __name__ == "__main__":
+    run_entry(main)
