@@ -54,10 +54,10 @@ stage() {
 }
 
 train="$root/classification/train.py"
-stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" "${classify[@]}"
-stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" "${classify[@]}"
+stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" ${classify[@]+"${classify[@]}"}
+stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${classify[@]+"${classify[@]}"}
 stage "Leaking split, for comparison" python "$train" --framework keras --split random \
-    --data-dir "$data_dir" --out-dir "$out_dir/keras-random" "${classify[@]}"
+    --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${classify[@]+"${classify[@]}"}
 stage "Conditional GAN" python "$root/generation/train_cgan.py" --data-dir "$data_dir" --out-dir "$out_dir/cgan" "${generate[@]}"
 samples="$out_dir/cgan/samples"
 [ "$samples/.complete" -nt "$out_dir/cgan/metrics.json" ] || stage "Samples" python "$root/generation/sample.py" --model-dir "$out_dir/cgan" --label all --count 4 --out-dir "$samples"

@@ -13,6 +13,7 @@ from shared.files import write_text
 from shared.metrics import classification_metrics
 from shared.plots import plot_confusion, plot_history
 from shared.runs import Run, peak_memory_mib
+from shared.timing import training_cost
 
 Predict = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 
@@ -54,7 +55,7 @@ def score(inputs: Inputs, predict: Predict, run: Run, training: dict[str, float]
     write_text(run.dir / "predictions.csv", pd.concat(tables).to_csv(index=False, float_format="%.6g"))
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
-    return metrics | _cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
+    return metrics | training_cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
 
 
 def _note(metrics: dict[str, Any]) -> str:
@@ -81,16 +82,3 @@ def _predictions_table(inputs: Inputs, split: str, p: np.ndarray) -> pd.DataFram
     for k, label in enumerate(inputs.classes):
         table[f"p_{label}"] = p[:, k]
     return table
-
-
-def _cost(history: list[dict[str, float]]) -> dict[str, float]:
-    """Medians over the epochs, the first left out where there are others: it holds compilation and cold caches."""
-    steady = history[1:] or history
-    median = {
-        name: float(np.median([epoch[name] for epoch in steady]))
-        for name in ("time/epoch_seconds", "time/clips_per_second")
-    }
-    return median | {
-        "time/train_seconds": sum(epoch["time/epoch_seconds"] for epoch in history),
-        "train/epochs": len(history),
-    }
