@@ -9,7 +9,7 @@ class PlainCNN(nn.Module):
     """(B, M, T) log-mels in dB -> (B, K) logits; a convolutional block halves M and T.
 
     Keras's numbers where the libraries' defaults differ: Glorot-uniform weights, zero biases, batch norm with
-    epsilon 1e-3 and momentum 0.99 (torch counts it from the other end).
+    epsilon 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
     """
 
     def __init__(self, n_classes: int, *, widths: Sequence[int] = (32, 64, 128), dropout: float = 0.3) -> None:
@@ -19,7 +19,7 @@ class PlainCNN(nn.Module):
             blocks += [
                 nn.Conv2d(c_in, c_out, 3, padding="same"),
                 nn.ReLU(),
-                nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.01),
+                nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1),
                 nn.MaxPool2d(2),
             ]
         self.blocks = nn.Sequential(*blocks)
