@@ -164,16 +164,19 @@ def check_trainable(manifest: pd.DataFrame, *, root: Path, splits: int) -> None:
 
 
 def take_fraction(manifest: pd.DataFrame, *, fraction: float, seed: int) -> pd.DataFrame:
-    """That share of each class's clips (at least 3), drawn by ``seed``, in the order of the manifest."""
+    """That share of each class's clips (at least 6), drawn by ``seed``, in the order of the manifest.
+
+    They are spread over as many recordings as there are, so that what is left can still be split by recording.
+    """
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction {fraction}: must be above 0 and at most 1")
     if fraction == 1:
         return manifest
-    rng = np.random.default_rng(seed)
-    kept = []
+    kept: list[int] = []
     for _, rows in manifest.groupby("label"):
-        n = min(len(rows), max(3, round(fraction * len(rows))))
-        kept.extend(rng.choice(rows.index, size=n, replace=False))
+        shuffled = rows.sample(frac=1, random_state=seed)
+        turn = shuffled.groupby("group").cumcount()  # a recording's first clip comes before any other's second
+        kept.extend(turn.sort_values(kind="stable").index[: max(6, round(fraction * len(rows)))])
     return manifest.loc[sorted(kept)]
 
 

@@ -111,7 +111,8 @@ def test_what_cannot_be_split_is_refused() -> None:
 def test_fraction_is_stratified() -> None:
     frame = manifest({"a": [5] * 20, "b": [2] * 10})
     part = take_fraction(frame, fraction=0.25, seed=0)
-    assert part.label.value_counts().to_dict() == {"a": 25, "b": 5}
+    assert part.label.value_counts().to_dict() == {"a": 25, "b": 6}
+    assert part[part.label == "a"].group.nunique() == 20 and part[part.label == "b"].group.nunique() == 6
     assert part.index.is_monotonic_increasing and part.equals(take_fraction(frame, fraction=0.25, seed=0))
     with pytest.raises(UserError, match="--fraction 0"):
         take_fraction(frame, fraction=0.0, seed=0)
