@@ -46,7 +46,8 @@ def score(inputs: Inputs, predict: Predict, run: Run, training: dict[str, float]
             continue
         p = probabilities(predict, inputs.splits[split])
         y = inputs.splits[split].labels
-        figures = classification_metrics(y, p, inputs.classes)
+        groups = inputs.manifest.group[inputs.manifest.split == split].astype(str).to_list()
+        figures = classification_metrics(y, p, inputs.classes, groups)
         metrics |= {f"{split}/{name}": value for name, value in figures.items()}
         tables.append(_predictions_table(inputs, split, p))
         if split == reported:

@@ -18,6 +18,7 @@ from shared.files import read_json, write_text
 # What the table of classifiers shows: label, key in metrics.json ({split} is the reported one), format, remark.
 ROWS = [
     ("accuracy", "{split}/accuracy", "{:.1%}", ""),
+    ("accuracy by recording", "{split}/recording_accuracy", "{:.1%}", "every recording counts once"),
     ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
     ("macro F1", "{split}/macro_f1", "{:.3f}", ""),
     ("log-loss", "{split}/log_loss", "{:.3f}", "nats; lower is better"),

@@ -27,6 +27,13 @@ def test_figures_by_hand() -> None:
     assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
 
 
+def test_one_long_recording_counts_once() -> None:
+    y, p = np.array([0, 0, 0, 0, 1, 2]), one_hot([1, 1, 1, 1, 1, 2])
+    figures = classification_metrics(y, p, CLASSES, ["long"] * 4 + ["b", "c"])
+    assert figures["accuracy"] == pytest.approx(2 / 6) and figures["recording_accuracy"] == pytest.approx(2 / 3)
+    assert classification_metrics(y, p, CLASSES)["recording_accuracy"] == pytest.approx(2 / 6)
+
+
 def test_noisier_is_worse() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 300)
