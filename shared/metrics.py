@@ -25,8 +25,8 @@ def classification_metrics(
 
     Returns:
         accuracy, recording_accuracy (every recording counts once, by its share of clips that are right: one long
-        recording cannot sway it), balanced_accuracy (mean recall of the classes present), macro_f1, log_loss (nats), per_class
-        (precision, recall, f1, clips) and confusion_matrix (rows true, columns predicted).
+        recording cannot sway it), balanced_accuracy (mean recall of the classes present), macro_f1,
+        log_loss (nats), per_class (precision, recall, f1, clips) and confusion_matrix (rows true, columns predicted).
     """
     ordinals = np.arange(len(classes))
     predicted = probabilities.argmax(axis=1)
