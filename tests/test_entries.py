@@ -118,12 +118,22 @@ def test_a_killed_run_resumes_to_the_same_losses(framework: str, sounds: Path, t
 @pytest.mark.slow
 def test_ctrl_c_ends_in_one_line(sounds: Path, tmp_path: Path) -> None:
     command = [sys.executable, CGAN, "--data-dir", str(sounds), "--out-dir", str(tmp_path / "run")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background shells
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "checkpoints" / "training_state.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "goes on from there" in said and "Traceback" not in said
 
 
