@@ -20,7 +20,8 @@ with quiet_stderr():  # TensorFlow's start-up notes heed no log level
     GPUS = tf.config.list_physical_devices("GPU")
 
 from classification.inputs import Inputs
-from classification.models.keras_cnn import plain_cnn
+from classification.models.keras_cnn import build
+from classification.recipes import TrainOptions
 from shared.batches import Batches
 from shared.errors import UserError
 from shared.files import replacing
@@ -28,6 +29,12 @@ from shared.runs import Run
 from shared.timing import EpochTimer
 
 MODEL_FILE = "best_model.keras"
+_LOGGED = {
+    "train/loss": "loss",
+    "train/accuracy": "accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+}
 _STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
 
@@ -39,31 +46,37 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     """
     options = inputs.options
     use_device(options.device)
+    keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    model = plain_cnn(inputs.spec.shape, len(inputs.classes), dropout=options.dropout)
-    model.compile(
-        optimizer=keras.optimizers.Adam(options.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    trainee, model = build(inputs.architecture, inputs.statistics())
     train = BatchSequence(inputs.splits["train"])
-    callbacks = [
-        BestModel(run.dir / MODEL_FILE),
-        keras.callbacks.ReduceLROnPlateau(
-            monitor="val_loss",
-            factor=options.plateau_factor,
-            patience=options.plateau_patience,
-            min_lr=options.min_learning_rate,
-        ),
-        keras.callbacks.EarlyStopping(monitor="val_loss", patience=options.stop_patience, restore_best_weights=True),
-    ]
+    val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
+    trainee.compile(
+        optimizer=keras.optimizers.AdamW(_learning_rate(options, len(train)), weight_decay=options.weight_decay),
+        loss=member_cross_entropy,
+        metrics=[keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")],
+    )
+    plateau = options.schedule == "plateau"
+    callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / MODEL_FILE, model, monitored=plateau)]
+    if plateau:
+        callbacks += [
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="val_loss",
+                factor=options.plateau_factor,
+                patience=options.plateau_patience,
+                min_lr=options.min_learning_rate,
+            ),
+            keras.callbacks.EarlyStopping(
+                monitor="val_loss", patience=options.stop_patience, restore_best_weights=True
+            ),
+        ]
     log = RunLog(run, train, callbacks)
     first = log.next_epoch()
     if first is not None and first < options.epochs:
-        model.fit(
+        trainee.fit(
             train,
-            validation_data=BatchSequence(inputs.splits["val"]),
+            validation_data=val,
             epochs=options.epochs,
             initial_epoch=first,
             shuffle=False,  # the batches shuffle themselves
@@ -75,6 +88,29 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     with replacing(run.dir / "best_model.h5") as temporary:
         best.save(temporary)
     return {"model/parameters": model.count_params()}
+
+
+def _learning_rate(options: TrainOptions, steps_per_epoch: int) -> float | keras.optimizers.schedules.CosineDecay:
+    if options.schedule == "plateau":
+        return options.learning_rate
+    steps = options.epochs * steps_per_epoch
+    warm = int(options.warmup * steps)
+    if warm == 0:
+        return keras.optimizers.schedules.CosineDecay(options.learning_rate, decay_steps=max(1, steps))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - warm), warmup_target=options.learning_rate, warmup_steps=warm
+    )
+
+
+def member_cross_entropy(y: Any, logits: Any) -> Any:
+    """Soft labels y (B, K) and every member's logits (B, R, K) -> (B, R)."""
+    return -keras.ops.sum(y[:, None] * keras.ops.log_softmax(keras.ops.cast(logits, "float32"), axis=2), axis=2)
+
+
+def member_accuracy(y: Any, logits: Any) -> Any:
+    """Whether every member finds the largest label: (B, R)."""
+    right = keras.ops.argmax(logits, axis=2) == keras.ops.argmax(y, axis=1)[:, None]
+    return keras.ops.cast(right, "float32")
 
 
 def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
@@ -107,14 +143,23 @@ class BatchSequence(keras.utils.PyDataset):
 
 
 class BestModel(keras.callbacks.ModelCheckpoint):
-    """ModelCheckpoint on val_accuracy that never destroys the best model while it writes a better one."""
+    """ModelCheckpoint that never destroys the best model while it writes a better one.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.new = path, path.with_name(f".new-{path.name}")
-        super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=True)
+    Args:
+        kept: the model to write, which shares its weights with the one that is trained.
+        monitored: keep the best by val_accuracy; otherwise every epoch's is better than the one before.
+    """
+
+    def __init__(self, path: Path, kept: keras.Model, *, monitored: bool) -> None:
+        self.path, self.new, self.kept = path, path.with_name(f".new-{path.name}"), kept
+        super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=monitored)
 
     def _save_model(self, *args: Any, **kwargs: Any) -> None:
-        super()._save_model(*args, **kwargs)
+        trainee, self._model = self._model, self.kept
+        try:
+            super()._save_model(*args, **kwargs)
+        finally:
+            self._model = trainee
         if self.new.exists():  # only when val_accuracy improved
             with self.new.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -159,19 +204,12 @@ class RunLog(keras.callbacks.Callback):
         self.timer.stop()  # an epoch's time is its training, not the validation after it
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.run.log(
-            epoch,
-            {
-                "train/loss": logs["loss"],
-                "train/accuracy": logs["accuracy"],
-                "val/loss": logs["val_loss"],
-                "val/accuracy": logs["val_accuracy"],
-                "optim/learning_rate": logs["learning_rate"],
-            }
-            | self.timer.metrics(),
-        )
-        stopping = next(c for c in self.others if isinstance(c, keras.callbacks.EarlyStopping))
-        best = stopping.best_weights or []
+        # With a schedule it is the rate of the next step; the plateau's callback notes it before it lowers it.
+        rate = logs.get("learning_rate", keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        figures = {name: logs[key] for name, key in _LOGGED.items() if key in logs}
+        self.run.log(epoch, figures | {"optim/learning_rate": float(rate)} | self.timer.metrics())
+        stopping = [c for c in self.others if isinstance(c, keras.callbacks.EarlyStopping)]
+        best = (stopping[0].best_weights or []) if stopping else []
         state = {
             "epoch": epoch,
             "stop": bool(self.model.stop_training),

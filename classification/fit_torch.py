@@ -1,5 +1,6 @@
 """The PyTorch side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports TensorFlow."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from classification.inputs import Inputs
-from classification.models.torch_cnn import PlainCNN
+from classification.models.torch_cnn import CNN
 from classification.recipes import TrainOptions
+from classification.rundir import architecture_of
 from shared.batches import Batches
-from shared.files import read_json, replacing
+from shared.files import replacing
 from shared.loop import fit as run_loop
 from shared.loop import make_accelerator, pick_device
 from shared.runs import Run
@@ -24,15 +26,31 @@ MODEL_FILE = "best_model.safetensors"
 
 
 class ClassifierObjective:
-    """Cross-entropy with Adam; after each epoch the schedule, the best model and the stopping of the Keras twin."""
+    """Cross-entropy with Adam; after each epoch the schedule, the best model and the stopping of the Keras twin.
+
+    Args:
+        val: the clips that select the best model and drive the plateau schedule; None keeps the last epoch's.
+        steps: batches of the whole training, for a cosine schedule.
+    """
 
     def __init__(
-        self, net: nn.Module, val: Batches, options: TrainOptions, accelerator: Accelerator, best_file: Path
+        self,
+        net: CNN,
+        val: Batches | None,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        best_file: Path,
+        *,
+        steps: int = 1,
     ) -> None:
         net = net.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.Adam(net.parameters(), lr=options.learning_rate, eps=1e-7)  # Keras's epsilon
+        optimizer = torch.optim.AdamW(  # without decay it is Adam
+            net.parameters(), lr=options.learning_rate, eps=1e-7, weight_decay=options.weight_decay
+        )  # Keras's epsilon
         self.net, self.optimizer = accelerator.prepare(net, optimizer)
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        self.accelerator, self.val, self.best_file, self.options = accelerator, val, best_file, options
+        self.plateau = options.schedule == "plateau"
+        self.scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer.optimizer,
             factor=options.plateau_factor,
             patience=options.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
@@ -40,36 +58,50 @@ class ClassifierObjective:
             threshold_mode="abs",
             min_lr=options.min_learning_rate,
         )
-        self.accelerator, self.val, self.best_file = accelerator, val, best_file
-        self.stop_patience = options.stop_patience
+        if not self.plateau:
+            self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer.optimizer, lambda step: cosine(step, steps=steps, warmup=options.warmup)
+            )
         self.best = {"accuracy": -1.0, "loss": float("inf"), "waited": 0}
 
     @property
     def finished(self) -> bool:
-        return self.best["waited"] >= self.stop_patience
+        return self.plateau and self.best["waited"] >= self.options.stop_patience
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """x (B, M, T), y soft labels (B, K)."""
         self.net.train()
         logits = self.net(x)
-        loss = F.cross_entropy(logits, y)
+        loss = _cross_entropy(logits, y).mean()
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.optimizer.step()
-        return {"train/loss": loss, "train/accuracy": (logits.argmax(dim=1) == y).float().mean()}
+        if not self.plateau:
+            self.scheduler.step()
+        return {"train/loss": loss, "train/accuracy": _right(logits, y).mean()}
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        loss, accuracy = self._validate()
+        figures = {"optim/learning_rate": learning_rate}
+        if self.val is not None:
+            loss, accuracy = self._validate()
+            figures = {"val/loss": loss, "val/accuracy": accuracy} | figures
+        if not self.plateau:
+            self._keep()
+            return figures
         self.scheduler.step(loss)
         if accuracy > self.best["accuracy"]:
             self.best["accuracy"] = accuracy
-            weights = self.accelerator.unwrap_model(self.net).state_dict()
-            with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
-                save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
+            self._keep()
         improved = loss < self.best["loss"]
         self.best["loss"] = min(loss, self.best["loss"])
         self.best["waited"] = 0 if improved else self.best["waited"] + 1
-        return {"val/loss": loss, "val/accuracy": accuracy, "optim/learning_rate": learning_rate}
+        return figures
+
+    def _keep(self) -> None:
+        weights = self.accelerator.unwrap_model(self.net).state_dict()
+        with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
+            save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
@@ -77,24 +109,44 @@ class ClassifierObjective:
         loss = correct = 0.0
         for x, y in self.val():
             logits = self.net(torch.from_numpy(x).to(self.accelerator.device)).cpu()
-            y = torch.from_numpy(y)
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
-            correct += (logits.argmax(dim=1) == y).sum().item()
+            loss += _cross_entropy(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
+            correct += _right(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
         return loss / self.val.clips, correct / self.val.clips
 
     def state_dict(self) -> dict[str, Any]:
+        scheduler = self.scheduler.state_dict()
         return {
             "net": self.accelerator.unwrap_model(self.net).state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "scheduler": {name: value for name, value in scheduler.items() if name != "lr_lambdas"},
             "best": dict(self.best),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.accelerator.unwrap_model(self.net).load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        self.scheduler.load_state_dict(dict(state["scheduler"]) | ({} if self.plateau else {"lr_lambdas": [None]}))
         self.best = dict(state["best"])
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Of every member: logits (B, R, K), y (B, K) -> (B, R)."""
+    return -(y[:, None] * logits.float().log_softmax(dim=2)).sum(dim=2)
+
+
+def _right(logits: Tensor, y: Tensor) -> Tensor:
+    return (logits.argmax(dim=2) == y.argmax(dim=1, keepdim=True)).float()
+
+
+def cosine(step: int, *, steps: int, warmup: float) -> float:
+    """Share of the highest learning rate at a step: linear from 0 over ``warmup`` of the steps, then half a cosine to 0.
+
+    Loshchilov & Hutter 2017 (SGDR) without restarts, as keras.optimizers.schedules.CosineDecay counts it.
+    """
+    warm = int(warmup * steps)
+    if step < warm:
+        return step / warm
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
 def fit(inputs: Inputs, run: Run) -> dict[str, float]:
@@ -103,26 +155,38 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     Returns:
         model/parameters and what else metrics.json should say of the training.
     """
-    options = inputs.options
+    options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
     accelerator = make_accelerator(options.device, options.precision)
-    net = PlainCNN(len(inputs.classes), dropout=options.dropout)
-    objective = ClassifierObjective(net, inputs.splits["val"], options, accelerator, run.dir / MODEL_FILE)
-    run_loop(objective, inputs.splits["train"], run, epochs=options.epochs, device=accelerator.device)
+    net = CNN(inputs.architecture, inputs.statistics())
+    objective = ClassifierObjective(
+        net,
+        inputs.splits.get("val"),
+        options,
+        accelerator,
+        run.dir / MODEL_FILE,
+        steps=options.epochs * len(train),
+    )
+    run_loop(objective, train, run, epochs=options.epochs, device=accelerator.device)
     # Keras counts the batch-norm statistics too; torch's step counters are no part of the model.
     parameters = sum(v.numel() for name, v in net.state_dict().items() if "num_batches" not in name)
     return {"model/parameters": parameters}
 
 
+def load_net(run_dir: Path) -> CNN:
+    """The best model of a run, on the CPU, for inference."""
+    net = CNN(architecture_of(run_dir))
+    net.load_state_dict(load_file(run_dir / MODEL_FILE))
+    return net.eval()
+
+
 def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
     """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
     where = pick_device(device)
-    net = PlainCNN(len(read_json(run_dir / "labels.json")["classes"]))
-    net.load_state_dict(load_file(run_dir / MODEL_FILE))
-    net = net.to(where, memory_format=torch.channels_last).eval()
+    net = load_net(run_dir).to(where, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def predict(x: np.ndarray) -> np.ndarray:
-        return net(torch.from_numpy(x).to(where)).softmax(dim=1).cpu().numpy()
+        return net.log_probabilities(torch.from_numpy(x).to(where)).exp().cpu().numpy()
 
     return predict

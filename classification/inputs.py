@@ -2,52 +2,100 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 
+from classification.models.architecture import Architecture, BandStatistics
 from classification.recipes import TrainOptions
+from shared.augment import Augment
 from shared.batches import Batches
 from shared.cli import Clips
-from shared.datasets import assign_splits, check_trainable
-from shared.features import PRESETS, FeatureSpec
-
-SPEC = PRESETS["classifier"]
+from shared.features import FeatureSpec
+from shared.splits import assign_splits, check_trainable
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """One experiment: ``manifest`` row i is clip i; ``classes[k]`` is the name of ordinal k."""
+    """One training: ``manifest`` row i is clip i; ``classes[k]`` is the name of ordinal k."""
 
     options: TrainOptions
     spec: FeatureSpec
     classes: list[str]
     manifest: pd.DataFrame
-    splits: dict[str, Batches]  # "train", "val" and, with a test share, "test"
+    splits: dict[str, Batches]  # "train" and, where they have clips, "val" and "test"
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture.of(dataclasses.asdict(self.options), self.spec, len(self.classes))
+
+    def statistics(self) -> BandStatistics | None:
+        """Of the training clips, where the recipe standardises by them."""
+        if not self.options.standardise:
+            return None
+        train = self.splits["train"]
+        chunks = np.array_split(np.arange(train.clips), -(-train.clips // 64))
+        return BandStatistics.of(train.features[chunk] for chunk in chunks)
 
 
-def make_inputs(clips: Clips, options: TrainOptions) -> Inputs:
-    """Split the clips and make each split's batches.
+def make_inputs(clips: Clips, options: TrainOptions, *, split_seed: int | None = None, fold: int | None = None) -> Inputs:
+    """Split the clips and make each split's batches; ``split_seed`` is --seed unless given.
 
     Raises:
         UserError: data that no classifier can learn from, or too few recordings to split.
     """
-    check_trainable(clips.manifest, root=clips.dataset.root, splits=2 + (options.test_share > 0))
+    parts = 1 + (options.test_share > 0 or fold is not None) + (options.val_share > 0)
+    check_trainable(clips.manifest, root=clips.dataset.root, splits=parts)
     manifest = assign_splits(
         clips.manifest,
         how=options.split,
         val_share=options.val_share,
         test_share=options.test_share,
-        seed=options.seed,
+        seed=options.seed if split_seed is None else split_seed,
+        fold=fold,
+        folds=options.folds,
     )
     ordinals = {label: k for k, label in enumerate(clips.classes)}
     splits = {}
     for split in ("train", "val", "test"):
-        rows = manifest.index[manifest.split == split]
+        rows = manifest[manifest.split == split]
         if len(rows):
+            training = split == "train"
+            labels = rows.label.map(ordinals).to_numpy()
             splits[split] = Batches(
-                clips.features.take(rows),
-                manifest.label[rows].map(ordinals),
+                clips.features.take(rows.index),
+                labels,
                 batch_size=options.batch_size,
                 seed=options.seed,
-                shuffle=split == "train",
+                shuffle=training,
+                weights=_drawing_weights(rows, options.balance) if training else None,
+                augment=_augment(options, clips, labels) if training else Augment(n_classes=len(ordinals)),
             )
     return Inputs(options, clips.features.spec, clips.classes, manifest, splits)
+
+
+def _drawing_weights(rows: pd.DataFrame, balance: str) -> np.ndarray | None:
+    """How often a clip is drawn: all classes alike, and for "recordings" each recording of a class alike too."""
+    if balance not in ("classes", "recordings"):
+        return None
+    weights = np.ones(len(rows)) if balance == "classes" else 1.0 / rows.groupby("group").label.transform("size")
+    weights = pd.Series(np.asarray(weights), index=rows.index)
+    return (weights / weights.groupby(rows.label).transform("sum")).to_numpy()
+
+
+def _augment(options: TrainOptions, clips: Clips, labels: np.ndarray) -> Augment:
+    spec, n_classes = clips.features.spec, len(clips.classes)
+    counts = np.bincount(labels, minlength=n_classes)
+    # scikit-learn's "balanced": a class of average size weighs 1; one without clips has nothing to weigh
+    weights = tuple(len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)))
+    return Augment(
+        n_classes=n_classes,
+        class_weights=weights if options.balance == "class-weights" else None,
+        crop=None if options.crop is None else max(1, round(options.crop * spec.sr / spec.hop_length)),
+        time_shift=options.time_shift,
+        gain=options.gain,
+        equaliser=options.equaliser,
+        time_mask=options.time_mask,
+        band_mask=options.band_mask,
+        mixup=options.mixup,
+        smoothing=options.smoothing,
+    )

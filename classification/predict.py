@@ -1,19 +1,20 @@
-"""Predict with a trained run: python classification/predict.py --model-dir RUN --input FILE|FOLDER --output CSV"""
+"""Name sounds with a trained run: python classification/predict.py --model-dir RUN --input FILE|FOLDER|CSV"""
 
+import contextlib
 import dataclasses
+import json
+import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from classification.submission import Wanted, predict_ids, wanted_ids, write_submission
-from classification.train import load_framework
-from shared.audio import AUDIO_SUFFIXES
+from classification.classifier import TOP_K, Classifier, quick_imports
+from classification.rundir import read_run
+from classification.sounds import list_sounds, predict_sounds
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
-from shared.cli import Device
-from shared.datasets import audio_files
 from shared.errors import UserError, run_entry
-from shared.features import FeatureSpec
-from shared.files import read_json
+from shared.files import write_text
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -23,61 +24,102 @@ class PredictOptions:
     model_dir: Path
     """Run folder of classification/train.py, finished."""
     input: Path
-    """A sound, or a folder of sounds."""
-    output: Path
-    """CSV to write: one row a sound."""
+    """A sound, a folder of sounds, or a CSV with a column path (or the files in its first one)."""
+    output: Path | None = None
+    """CSV to write, one row a sound: ID, Class, probability, runners-up; None prints."""
+    top_k: int = TOP_K
+    """Classes told of each sound, the likeliest first."""
+    probabilities: bool = False
+    """Add a column p_<class> for every class to --output."""
+    json: bool = False
+    """Print the predictions as JSON, and nothing else, on standard output."""
+    timeline: Path | None = None
+    """Folder for <name>_timeline.csv and .png of every sound; None has them made of recordings longer than 1.5 times
+    the model's duration, beside --output or, without it and --json, in this folder."""
+    hop: float | None = None
+    """Seconds between the windows heard of a longer recording; None is half a window."""
     sample_submission: Path | None = None
-    """CSV that names the IDs and their order; None predicts every sound of the folder, sorted."""
-    device: Device = "auto"
+    """CSV that names the IDs of the folder and their order; --output is then exactly a submission."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     cache_dir: Path = DEFAULT_CACHE_DIR
-    """Where the computed spectrograms are kept."""
+    """Where the computed spectrograms of a folder or CSV are kept."""
     n_jobs: int | None = None
-    """Processes that compute spectrograms; None is one a core."""
+    """Processes that compute those; None is one a core."""
 
 
 def main() -> None:
     options = tyro.cli(PredictOptions)
-    config, labels = read_run(options.model_dir)
-    if options.sample_submission is not None and not options.sample_submission.is_file():
+    check(options)
+    sounds = list_sounds(options.input) if options.sample_submission is None else []
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        with quick_imports():
+            classifier = Classifier.load(options.model_dir, device=options.device)
+        cache = FeatureCache(classifier.spec, options.cache_dir)
+        if options.sample_submission is not None:
+            submit(options, classifier, cache)
+            return
+        classifier.hop_samples(options.hop)
+        beside = None if options.json else Path()
+        outcome = predict_sounds(
+            classifier,
+            sounds,
+            cache=cache,
+            n_jobs=options.n_jobs,
+            top_k=options.top_k,
+            hop=options.hop,
+            timelines=options.timeline or (options.output.parent if options.output else beside),
+            every=options.timeline is not None,
+        )
+        if not outcome.results:
+            sound, reason = outcome.skipped[0]
+            which = "" if len(sounds) == 1 else f"none of its {len(sounds)} files is usable; the first, {sound.id}: "
+            raise UserError(f"--input {options.input}: {which}{reason}")
+        if options.output is not None:
+            write_text(options.output, outcome.csv(probabilities=options.probabilities))
+        outcome.tell(options.output)
+    if options.json:
+        said = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
+        print(json.dumps(said | outcome.json(), indent=2))
+
+
+def check(options: PredictOptions) -> None:
+    """Refuse what cannot work before a framework is loaded."""
+    read_run(options.model_dir)
+    if options.top_k < 1:
+        raise UserError(f"--top-k {options.top_k}: must be 1 or more")
+    for flag, folder in (("--output", options.output and options.output.parent), ("--timeline", options.timeline)):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{flag} {folder}: no such folder, and it cannot be made ({error.strerror})") from error
+    if options.output is not None and options.output.is_dir():
+        raise UserError(f"--output {options.output}: is a folder; give the CSV to write")
+    if options.sample_submission is None:
+        return
+    if not options.sample_submission.is_file():
         raise UserError(f"--sample-submission {options.sample_submission}: no such file")
-    folder, wanted = wanted_clips(options)
-    predict = load_framework(config["options"]["framework"]).load(options.model_dir, device=options.device)
+    if not options.input.is_dir():
+        raise UserError(f"--sample-submission: --input {options.input} must then be a folder")
+    if options.output is None or options.json or options.timeline is not None:
+        raise UserError("--sample-submission: needs --output, and goes with neither --json nor --timeline")
+
+
+def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache) -> None:
+    """The rows and columns of --sample-submission, in its order; every clip is cut or padded as in training."""
+    from classification.submission import predict_ids, wanted_ids, write_submission  # pandas, scikit-learn: 2 s
+
     table, failed = predict_ids(
-        wanted,
-        folder,
-        predict,
-        FeatureCache(FeatureSpec(**config["features"]), options.cache_dir),
-        classes=labels["classes"],
-        fallback=labels["most_frequent"],
+        wanted_ids([], options.sample_submission),
+        options.input,
+        classifier.forward,
+        cache,
+        classes=classifier.classes,
+        fallback=classifier.most_frequent,
         n_jobs=options.n_jobs,
     )
-    write_submission(options.output, table, failed, fallback=labels["most_frequent"])
-
-
-def read_run(model_dir: Path) -> tuple[dict, dict]:
-    """config.json and labels.json of a finished classification run."""
-    for name in ("config.json", "labels.json", "metrics.json"):
-        if not (model_dir / name).is_file():
-            raise UserError(
-                f"--model-dir {model_dir}: no finished classification run ({name} is missing); "
-                "give the --out-dir of classification/train.py"
-            )
-    return read_json(model_dir / "config.json"), read_json(model_dir / "labels.json")
-
-
-def wanted_clips(options: PredictOptions) -> tuple[Path, Wanted]:
-    """The folder to look in and the rows to write."""
-    if options.input.is_file():
-        if options.sample_submission is None:
-            return options.input.parent, Wanted([options.input.name])
-        raise UserError(f"--sample-submission: --input {options.input} must then be a folder")
-    if not options.input.is_dir():
-        raise UserError(f"--input {options.input}: no such file or folder")
-    files = audio_files(options.input)
-    if not files and options.sample_submission is None:
-        raise UserError(f"--input {options.input}: holds no {', '.join(sorted(AUDIO_SUFFIXES))} file")
-    return options.input, wanted_ids(files, options.sample_submission)
+    write_submission(options.output, table, failed, fallback=classifier.most_frequent)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,90 @@
 """The classification options and their recipes: a recipe names only what it changes."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
+
+from classification.models.architecture import Pooling
 from shared.cli import CommonOptions
-from shared.datasets import SplitKind
+from shared.splits import GroupBy, SplitKind
+from shared.errors import UserError
+from shared.features import preset
 
 
 @dataclasses.dataclass(kw_only=True)
 class TrainOptions(CommonOptions):
     """Train a classifier on labelled sounds and judge it on recordings it has never heard."""
 
+    recipe: str = "strong"
+    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Which of the twins trains: the same data, architecture and schedule."""
-    split: SplitKind = "grouped"
-    """grouped keeps a recording's clips on one side; random leaks them and flatters the figures."""
+    backend: Literal["tensorflow", "torch"] = "tensorflow"
+    """What Keras computes with."""
+    features: str = "classifier"
+    """Spectrograms (a preset of shared/features.py): classifier, strong or torchaudio."""
+
+    split: Annotated[SplitKind, tyro.conf.arg(aliases=["--protocol"])] = "auto"
+    """grouped keeps a recording's clips on one side; official takes the data's own folds or test set; auto is official
+    where there is one, else grouped; random leaks recordings and prints by how much that flatters."""
+    group_by: GroupBy = "name"
+    """What counts as one recording: the file's name, or similarity of the sounds where names tell nothing."""
+    folds: int = 1
+    """Folds of a cross-validation; 1 is one split by the shares below."""
+    seeds: int = 1
+    """Trainings a fold, with the seeds that follow --seed; the folds stay the same."""
     val_share: float = 0.2
-    """Share of the clips that selects the checkpoint."""
+    """Share of the training clips' recordings that selects the checkpoint; 0 takes the last epoch's."""
     test_share: float = 0.2
     """Share used for neither training nor selection, whose figures are reported; 0 trains on them too."""
+    refit: bool = False
+    """After the figures are taken, train once more on every clip; that model is kept and predicts."""
+    submission_name: str = "submission.csv"
+    """File name of the competition's predictions, in the run folder."""
+    export: tuple[Literal["onnx", "tflite", "tflite-int8", "safetensors"], ...] = ()
+    """Other formats the finished model is written in."""
+
+    widths: tuple[int, ...] = (32, 64, 128)
+    """Channels of the convolutional blocks; each block halves bands and frames."""
+    pooling: Pooling = "mean"
+    """How the last map becomes a vector: mean, mean+max (of frames, after the mean of bands) or flatten."""
+    dense: tuple[int, ...] = (128,)
+    """Units of the dense layers before the logits."""
     dropout: float = 0.3
-    """Share of the dense layer's activations dropped while training."""
+    """Share of the dense layers' activations dropped while training."""
+    members: int = 1
+    """Networks trained side by side whose probabilities are averaged."""
+    standardise: bool = False
+    """Shift and scale every band by its mean and deviation over the training clips."""
+
+    crop: float | None = None
+    """Seconds of a clip seen in a training step; None is all of it."""
+    time_shift: bool = False
+    """Start a clip anywhere, its beginning following its end."""
+    gain: float = 0.0
+    """Make clips louder or softer by up to so many dB."""
+    equaliser: float = 0.0
+    """Deviation in dB of a random smooth gain over the bands."""
+    time_mask: int = 0
+    """Widest stripe of frames blanked."""
+    band_mask: int = 0
+    """Widest stripe of bands blanked."""
+    mixup: float = 0.0
+    """alpha of the Beta distribution two clips are mixed by; 0 mixes none."""
+    smoothing: float = 0.0
+    """Share of a label spread over all classes."""
+    balance: Literal["none", "class-weights", "classes", "recordings"] = "none"
+    """Unequal data: weigh the loss by class, draw classes equally often, or recordings equally often within a class."""
+
     learning_rate: float = 1e-3
-    """Adam's initial step size."""
+    """Adam's initial step size, or the highest of a schedule."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW); 0 is Adam."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
+    warmup: float = 0.1
+    """Share of the steps a cosine schedule warms up."""
     plateau_factor: float = 0.5
     """Learning rate multiplier when val_loss stalls."""
     plateau_patience: int = 4
@@ -34,9 +96,44 @@ class TrainOptions(CommonOptions):
 
     def check(self) -> None:
         super().check()
-        self.require("1 or more", lambda value: value >= 1, "plateau_patience", "stop_patience")
-        self.require("above 0", lambda value: value > 0, "learning_rate")
-        self.require("at least 0 and below 1", lambda value: 0 <= value < 1, "dropout", "plateau_factor")
+        preset(self.features)
+        self.require("1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members")
+        self.require("above 0", lambda v: v > 0, "learning_rate")
+        self.require("above 0", lambda v: v is None or v > 0, "crop")
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "smoothing", "warmup")
+        names = ("gain", "equaliser", "mixup", "weight_decay", "time_mask", "band_mask")
+        self.require("0 or more", lambda v: v >= 0, *names)
+        self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
+        if self.schedule == "plateau" and self.val_share == 0:
+            raise UserError("--val-share 0: --schedule plateau needs validation clips; give some, or --schedule cosine")
+        if self.pooling == "flatten" and self.crop is not None:
+            raise UserError(f"--crop {self.crop}: --pooling flatten needs clips of one length; use mean or mean+max")
+        if self.backend == "torch" and self.framework == "torch":
+            raise UserError("--backend torch: is Keras's; use --framework keras, or leave it out")
 
 
-RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "flatten": {
+        "features": "torchaudio",
+        "widths": (16, 32, 64, 128),
+        "pooling": "flatten",
+        "epochs": 30,
+    },
+    "strong": {
+        "features": "strong",
+        "widths": (32, 64, 128, 256),
+        "pooling": "mean+max",
+        "standardise": True,
+        "schedule": "cosine",
+        "epochs": 6,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-4,
+        "crop": 2.0,
+        "time_shift": True,
+        "gain": 6.0,
+        "mixup": 0.3,
+        "val_share": 0.0,
+        "refit": True,
+    },
+}

@@ -27,36 +27,50 @@ def score(inputs: Inputs, predict: Predict, run: Run, training: dict[str, float]
     """Judge the best model on the validation and test splits and write every result file but metrics.json.
 
     Returns:
-        The content of metrics.json; "reported_on" names the split whose figures count.
+        The content of metrics.json; "reported_on" names the split whose figures count, None where nothing was held out.
     """
-    reported = "test" if "test" in inputs.splits else "val"
+    judged = [split for split in ("val", "test") if split in inputs.splits]
+    metrics = identity(inputs, reported_on=judged[-1] if judged else None)
+    tables = []
+    for split in judged:
+        p = probabilities(predict, inputs.splits[split])
+        tables.append(predictions_table(inputs, split, p))
+        metrics |= judge(tables[-1], metrics, run, split=split)
+    if tables:
+        write_predictions(run, pd.concat(tables))
+    history = run.history()
+    plot_history(run.dir / "plots" / "curves.png", history)
+    return metrics | training_cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
+
+
+def identity(inputs: Inputs, *, reported_on: str | None) -> dict[str, Any]:
+    """What a run's figures are about."""
     options = inputs.options
     repeated = inputs.manifest.group.nunique() < len(inputs.manifest)
-    metrics: dict[str, Any] = {
+    return {
         "framework": options.framework,
         "recipe": options.recipe,
         "split": options.split,
         "split_leaks": options.split == "random" and repeated,
-        "reported_on": reported,
+        "reported_on": reported_on,
         "classes": inputs.classes,
     }
-    tables = []
-    for split in ("val", "test"):
-        if split not in inputs.splits:
-            continue
-        p = probabilities(predict, inputs.splits[split])
-        y = inputs.splits[split].labels
-        groups = inputs.manifest.group[inputs.manifest.split == split].astype(str).to_list()
-        figures = classification_metrics(y, p, inputs.classes, groups)
-        metrics |= {f"{split}/{name}": value for name, value in figures.items()}
-        tables.append(_predictions_table(inputs, split, p))
-        if split == reported:
-            _report(inputs, run, y, p, note=_note(metrics))
-            plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], inputs.classes)
-    write_text(run.dir / "predictions.csv", pd.concat(tables).to_csv(index=False, float_format="%.6g"))
-    history = run.history()
-    plot_history(run.dir / "plots" / "curves.png", history)
-    return metrics | training_cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
+
+
+def judge(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: str) -> dict[str, Any]:
+    """The figures of a predictions table, keyed "split/name"; those of the reported split are also shown and drawn."""
+    classes = metrics["classes"]
+    p = table[[f"p_{label}" for label in classes]].to_numpy()
+    y = table.label.map({label: k for k, label in enumerate(classes)}).to_numpy()
+    figures = classification_metrics(y, p, classes, table.group.astype(str).to_list())
+    if split == metrics["reported_on"]:
+        _report(metrics, run, y, p, note=_note(metrics))
+        plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], classes)
+    return {f"{split}/{name}": value for name, value in figures.items()}
+
+
+def write_predictions(run: Run, table: pd.DataFrame) -> None:
+    write_text(run.dir / "predictions.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
 def _note(metrics: dict[str, Any]) -> str:
@@ -67,18 +81,20 @@ def _note(metrics: dict[str, Any]) -> str:
     return "on recordings used for neither training nor selection"
 
 
-def _report(inputs: Inputs, run: Run, y: np.ndarray, p: np.ndarray, *, note: str) -> None:
-    ordinals = range(len(inputs.classes))
+def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, *, note: str) -> None:
+    classes = metrics["classes"]
     text = classification_report(
-        y, p.argmax(axis=1), labels=ordinals, target_names=inputs.classes, digits=3, zero_division=0.0
+        y, p.argmax(axis=1), labels=range(len(classes)), target_names=classes, digits=3, zero_division=0.0
     )
-    text = f"Best model ({inputs.options.framework}), {note}:\n\n{text}"
+    text = f"Best model ({metrics['framework']}), {note}:\n\n{text}"
     write_text(run.dir / "classification_report.txt", text)
     print(f"\n{text}", flush=True)
 
 
-def _predictions_table(inputs: Inputs, split: str, p: np.ndarray) -> pd.DataFrame:
-    table = inputs.manifest[inputs.manifest.split == split].copy()
+def predictions_table(inputs: Inputs, split: str, p: np.ndarray) -> pd.DataFrame:
+    """The clips of a split with their predicted class and probabilities."""
+    columns = ["path", "label", "group", "split"]
+    table = inputs.manifest.loc[inputs.manifest.split == split, columns].copy()
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]
     for k, label in enumerate(inputs.classes):
         table[f"p_{label}"] = p[:, k]

@@ -1,59 +1,94 @@
 """Train a classifier: python classification/train.py --data-dir DIR --framework keras|torch --out-dir RUN"""
 
 import dataclasses
+import os
 import time
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
-from classification.inputs import SPEC, Inputs, make_inputs
+from classification.inputs import Inputs, make_inputs
+from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
 from classification.scoring import Predict, score
 from classification.submission import predict_ids, wanted_ids, write_submission
+from classification.summary import keep, summarise
 from shared.cache import FeatureCache
 from shared.cli import Clips, load_clips, once, open_run, parse
 from shared.errors import run_entry
+from shared.features import preset
 from shared.files import read_json, write_json
 from shared.runs import Run
 
 
 def main() -> None:
     options = parse(TrainOptions, RECIPES)
-    clips = load_clips(options, SPEC)
-    inputs = make_inputs(clips, options)
-    run = open_run(
-        options,
-        clips,
-        default_dir=f"{options.framework}-{options.recipe}",
-        details={"features": dataclasses.asdict(inputs.spec)},
-    )
-    announce(inputs, clips)
-    once(run, lambda: train(inputs, clips, run))
+    clips = load_clips(options, preset(options.features))
+    parts = plan(options)
+    inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
+    run = open_part(options, clips, fold=None)
+    announce(inputs[0], clips, parts)
+    once(run, lambda: train(parts, inputs, clips, run))
 
 
-def train(inputs: Inputs, clips: Clips, run: Run) -> None:
-    """Fit, score the best model, predict the competition's test set."""
-    options = inputs.options
-    most_frequent = inputs.manifest[inputs.manifest.split == "train"].label.mode()[0]
-    write_json(run.dir / "labels.json", {"classes": inputs.classes, "most_frequent": most_frequent})
+def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
+    details = {"features": dataclasses.asdict(clips.features.spec), "fold": fold}
+    return open_run(options, clips, default_dir=f"{options.framework}-{options.recipe}", details=details)
+
+
+def train(parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
+    """Train every part, judge them, predict the competition's test set with the kept model."""
+    options = inputs[0].options
     began = time.perf_counter()
-    framework = load_framework(options.framework)
+    framework = load_framework(options.framework, backend=options.backend)
     startup = time.perf_counter() - began
-    training = framework.fit(inputs, run) | {"time/startup_seconds": startup}
+    if len(parts) == 1:
+        metrics = fit_and_score(framework, inputs[0], run, startup)
+    else:
+        for part, given in zip(parts, inputs, strict=True):
+            own = dataclasses.replace(part.options, out_dir=run.dir / part.name, overwrite=False)
+            sub = open_part(own, clips, fold=part.fold)
+            print(f"\n{part.name}:", flush=True)
+            once(sub, lambda g=given, r=sub: r.finish(fit_and_score(framework, g, r, startup)))
+        metrics = summarise(parts, run)
+        keep(parts[-1] if parts[-1].role == "refit" else parts[0], run)
     predict = framework.load(run.dir, device=options.device)
-    metrics = score(inputs, predict, run, training)
     if clips.dataset.test_files:
         submit(clips, predict, run, options)
     run.finish(metrics | {"skipped": len(clips.rejects)})
+    print(conclusion(run, metrics))
+
+
+def fit_and_score(framework: ModuleType, inputs: Inputs, run: Run, startup: float) -> dict[str, Any]:
+    """Fit one part and judge its best model: the content of its metrics.json."""
+    most_frequent = inputs.manifest[inputs.manifest.split == "train"].label.mode()[0]
+    write_json(run.dir / "labels.json", {"classes": inputs.classes, "most_frequent": most_frequent})
+    training = framework.fit(inputs, run) | {"time/startup_seconds": startup}
+    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training)
+
+
+def conclusion(run: Run, metrics: dict[str, Any]) -> str:
+    """The last line of a training: what it came to."""
+    cost = f"{metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
     reported = metrics["reported_on"]
-    print(
-        f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f}, macro-F1 {metrics[f'{reported}/macro_f1']:.3f} "
-        f"on {reported}{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; "
-        f"{metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
+    if reported is None:
+        return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
+    low, high = metrics[f"{reported}/intervals"]["accuracy"]
+    text = (
+        f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f} (95 % interval over recordings {low:.3f} to "
+        f"{high:.3f}), macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
+        f"{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; {cost}"
     )
+    if "flattery" in metrics:
+        honest = metrics["honest"]["accuracy"]["mean"]
+        text += f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
+    return text
 
 
-def load_framework(name: str) -> ModuleType:
-    """fit_keras or fit_torch; only the one that is asked for is imported."""
+def load_framework(name: str, *, backend: str = "tensorflow") -> ModuleType:
+    """fit_keras (on a backend) or fit_torch; only the one that is asked for is imported."""
     if name == "keras":
+        os.environ["KERAS_BACKEND"] = backend
         from classification import fit_keras
 
         return fit_keras
@@ -69,16 +104,18 @@ def submit(clips: Clips, predict: Predict, run: Run, options: TrainOptions) -> N
         wanted_ids(dataset.test_files, dataset.sample_submission),
         dataset.test_dir,
         predict,
-        FeatureCache(SPEC, options.cache_dir),
+        FeatureCache(clips.features.spec, options.cache_dir),
         classes=labels["classes"],
         fallback=labels["most_frequent"],
         n_jobs=options.n_jobs,
     )
-    write_submission(run.dir / "submission.csv", table, failed, fallback=labels["most_frequent"])
+    write_submission(run.dir / options.submission_name, table, failed, fallback=labels["most_frequent"])
 
 
-def announce(inputs: Inputs, clips: Clips) -> None:
+def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:
     """What is trained on, and whether the split can be trusted."""
+    if len(parts) > 1:
+        print(f"{len(parts)} trainings: {', '.join(part.name for part in parts)}; the first:")
     for split, rows in inputs.manifest.groupby("split"):
         recordings = f" of {rows.group.nunique()} recordings" if clips.dataset.groups_known else ""
         print(f"{split:>5}: {len(rows)} clips{recordings}")

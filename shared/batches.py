@@ -1,11 +1,13 @@
-"""Batches of cached clips in an order that depends on (seed, epoch) alone, so that every framework and every resumed
-run sees the same ones."""
+"""Batches of cached clips that depend on (seed, epoch, step) alone, so that every framework and every resumed run sees
+the same ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from shared.cache import Features
+
+Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 class Batches:
@@ -15,6 +17,8 @@ class Batches:
     batch_size: clips a batch; the last one may be smaller.
     seed: of the order.
     shuffle: a new order each epoch, or the given one.
+    weights: how often each clip is drawn in relation to the others (N,), with replacement; None draws each once.
+    augment: what is done to a batch (x, y, rng); None leaves it as it is.
     """
 
     def __init__(
@@ -25,9 +29,12 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         shuffle: bool = False,
+        weights: Sequence[float] | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.features, self.labels = features, np.asarray(labels, dtype=np.int64)
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
+        self.weights = None if weights is None else np.asarray(weights, dtype=float) / np.sum(weights)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -40,12 +47,18 @@ class Batches:
     def order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.clips)
-        return np.random.default_rng((self.seed, epoch)).permutation(self.clips)
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.weights is not None:
+            return rng.choice(self.clips, size=self.clips, p=self.weights)
+        return rng.permutation(self.clips)
 
     def get(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """x float32 (B, M, T) and y int64 (B,) of one step."""
+        """x float32 (B, M, T) and y int64 (B,) of one step, or what the augmentation makes of them."""
         indices = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        return self.features[indices], self.labels[indices]
+        x, y = self.features[indices], self.labels[indices]
+        if self.augment is None:
+            return x, y
+        return self.augment(x, y, np.random.default_rng((self.seed, epoch, step)))
 
     def __call__(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self.get(epoch, step) for step in range(len(self)))

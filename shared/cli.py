@@ -12,12 +12,13 @@ import pandas as pd
 import tyro
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
-from shared.datasets import Dataset, load_dataset, take_fraction
+from shared.datasets import Dataset, load_dataset
 from shared.demo_data import make_demo_data
 from shared.errors import UserError
 from shared.features import FeatureSpec
 from shared.files import PROJECT_ROOT
 from shared.runs import Run, describe, fingerprint
+from shared.splits import take_fraction
 
 DEMO_DIR = PROJECT_ROOT / "data" / "demo"
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -74,7 +75,7 @@ class CommonOptions:
 def parse(options: type[OptionsT], recipes: Mapping[str, Mapping[str, Any]]) -> OptionsT:
     """The command line as ``options``: the recipe's differences become the defaults, flags override them."""
     recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    recipe_flag.add_argument("--recipe", nargs="?", default="plain")
+    recipe_flag.add_argument("--recipe", nargs="?", default=options.recipe)
     recipe = recipe_flag.parse_known_args()[0].recipe
     if recipe not in recipes:
         raise UserError(f"--recipe {recipe}: unknown; choose one of {', '.join(recipes)}")

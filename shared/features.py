@@ -30,11 +30,14 @@ class FeatureSpec:
         duration: seconds; a longer clip is cut, a shorter one padded with zeros.
         n_fft: FFT and Hann window length in samples.
         hop_length: samples between frames.
-        n_mels: mel bands (Slaney scale and norm).
+        n_mels: mel bands.
         fmin: lowest frequency in Hz.
         fmax: highest frequency in Hz; None is sr / 2.
         power: exponent of the magnitude, 2 for power, 1 for amplitude.
-        scaling: "db" is 10 log10 relative to the clip's maximum, in [-80, 0]; "log1p" is ln(1 + mel).
+        convention: "librosa" pads the ends with zeros and has Slaney's mel scale and norm; "torchaudio" is the
+            defaults of torchaudio.transforms.MelSpectrogram: reflected ends, HTK mel scale, no norm.
+        scaling: "db" is 10 log10, "log1p" is ln(1 + mel).
+        ref: what 0 dB is: "max" the clip's maximum, with 80 dB kept below it; "one" full scale, so levels remain.
         frames: frames kept (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
     """
 
@@ -47,7 +50,9 @@ class FeatureSpec:
     fmin: float = 0.0
     fmax: float | None = None
     power: float = 2.0
+    convention: Literal["librosa", "torchaudio"] = "librosa"
     scaling: Literal["db", "log1p"] = "db"
+    ref: Literal["max", "one"] = "max"
     frames: int | None = None
 
     @property
@@ -66,6 +71,8 @@ class FeatureSpec:
 
 PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),
+    "strong": FeatureSpec(n_fft=1024, n_mels=64, ref="one"),
+    "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio", ref="one"),
     "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
 }
 
@@ -78,10 +85,19 @@ def preset(name: str) -> FeatureSpec:
 
 @lru_cache(maxsize=8)
 def mel_filterbank(spec: FeatureSpec) -> np.ndarray:
-    """librosa.filters.mel of the spec: float32 (M, F), Slaney scale and norm."""
+    """librosa.filters.mel of the spec: float32 (M, F)."""
     import librosa  # imported here: half a second that only the feature extraction needs
 
-    return librosa.filters.mel(sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax)
+    htk = spec.convention == "torchaudio"
+    return librosa.filters.mel(
+        sr=spec.sr,
+        n_fft=spec.n_fft,
+        n_mels=spec.n_mels,
+        fmin=spec.fmin,
+        fmax=spec.fmax,
+        htk=htk,
+        norm=None if htk else "slaney",
+    )
 
 
 @lru_cache(maxsize=8)
@@ -95,31 +111,40 @@ def hann(n: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
-def magnitude(y: np.ndarray, *, n_fft: int, hop_length: int) -> np.ndarray:
-    """|STFT| of y (N,), centered and zero-padded as librosa.stft: float32 (F, T)."""
-    padded = np.pad(y.astype(np.float32, copy=False), n_fft // 2)
+def magnitude(
+    y: np.ndarray, *, n_fft: int, hop_length: int, pad_mode: Literal["constant", "reflect"] = "constant"
+) -> np.ndarray:
+    """|STFT| of y (N,), centered and padded as librosa.stft: float32 (F, T)."""
+    padded = np.pad(y.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     return np.abs(scipy.fft.rfft(windows * hann(n_fft), axis=1)).T
 
 
 def mel_spectrogram(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """librosa.feature.melspectrogram of y (N,): float32 (M, T), T = 1 + N // hop_length."""
-    S = magnitude(y, n_fft=spec.n_fft, hop_length=spec.hop_length)
+    pad_mode = "reflect" if spec.convention == "torchaudio" else "constant"
+    S = magnitude(y, n_fft=spec.n_fft, hop_length=spec.hop_length, pad_mode=pad_mode)
     return _sparse_filterbank(spec) @ (S**2 if spec.power == 2 else S**spec.power)
 
 
-def power_to_db(S: np.ndarray) -> np.ndarray:
-    """librosa.power_to_db(S, ref=np.max) of S (M, T), in [-80, 0] dB; but silence is -80 dB, not librosa's 0 dB."""
-    ref = S.max()
-    if ref <= AMIN:
+def power_to_db(S: np.ndarray, *, ref: Literal["max", "one"] = "max") -> np.ndarray:
+    """librosa.power_to_db of S (M, T).
+
+    ref "max" (np.max) gives [-80, 0] dB; but silence is -80 dB, not librosa's 0 dB. "one" (ref=1.0, top_db=None)
+    gives dB relative to full scale, -100 dB and above.
+    """
+    if ref == "one":
+        return 10.0 * np.log10(np.maximum(S, AMIN))
+    peak = S.max()
+    if peak <= AMIN:
         return np.full_like(S, -TOP_DB)
-    return np.maximum(10.0 * np.log10(np.maximum(S, AMIN) / ref), -TOP_DB)
+    return np.maximum(10.0 * np.log10(np.maximum(S, AMIN) / peak), -TOP_DB)
 
 
 def log_mel(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """The scaled mel spectrogram of y (N,): float32 ``spec.shape``."""
     S = fix_length(mel_spectrogram(y, spec), size=spec.shape[1])  # padding is silence, whatever the scaling
-    return power_to_db(S) if spec.scaling == "db" else np.log1p(S)
+    return power_to_db(S, ref=spec.ref) if spec.scaling == "db" else np.log1p(S)
 
 
 TRANSFORMS = {"log_mel": log_mel}

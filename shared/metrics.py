@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    log_loss,
-    precision_recall_fscore_support,
-)
+from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+from shared import bootstrap
+
+
+def calibration_error(y: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017, eq. 3): the mean gap between confidence and accuracy, in [0, 1]."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(y))
 
 
 def classification_metrics(
@@ -25,8 +29,8 @@ def classification_metrics(
 
     Returns:
         accuracy, recording_accuracy (every recording counts once, by its share of clips that are right: one long
-        recording cannot sway it), balanced_accuracy (mean recall of the classes present), macro_f1,
-        log_loss (nats), per_class (precision, recall, f1, clips) and confusion_matrix (rows true, columns predicted).
+        recording cannot sway it), balanced_accuracy and macro_f1 (means over the classes that have clips), log_loss (nats), calibration_error, intervals (95 %, bootstrap over recordings), per_class (precision, recall,
+        f1, clips) and confusion_matrix (rows true, columns predicted).
     """
     ordinals = np.arange(len(classes))
     predicted = probabilities.argmax(axis=1)
@@ -36,16 +40,16 @@ def classification_metrics(
         label: {name: float(column[k]) for name, column in zip(names, columns, strict=True)}
         for k, label in enumerate(classes)
     }
-    present = np.unique(y)
     right, recording = predicted == y, np.arange(len(y)) if groups is None else np.asarray(groups)
+    tables = bootstrap.confusions(y, predicted, recording, len(classes))
     floored = np.clip(probabilities, 1e-7, 1.0)  # one certain mistake must not make the mean infinite
     return {
         "clips": len(y),
-        "accuracy": float(accuracy_score(y, predicted)),
+        **{name: float(value) for name, value in bootstrap.figures(tables.sum(axis=0)).items()},
         "recording_accuracy": float(np.mean([right[recording == r].mean() for r in np.unique(recording)])),
-        "balanced_accuracy": float(columns[1][present].mean()),
-        "macro_f1": float(f1_score(y, predicted, labels=ordinals, average="macro", zero_division=0.0)),
         "log_loss": float(log_loss(y, floored / floored.sum(axis=1, keepdims=True), labels=ordinals)),
+        "calibration_error": calibration_error(y, probabilities),
+        "intervals": bootstrap.intervals(tables),
         "per_class": per_class,
-        "confusion_matrix": confusion_matrix(y, predicted, labels=ordinals).tolist(),
+        "confusion_matrix": tables.sum(axis=0).astype(int).tolist(),
     }

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.datasets import assign_splits, check_trainable, load_dataset, take_fraction
+from shared.datasets import load_dataset
+from shared.splits import assign_splits, check_trainable, take_fraction
 from shared.errors import UserError
 
 

@@ -1,21 +1,49 @@
-"""The plain CNN in PyTorch, layer for layer the twin of keras_cnn.py."""
+"""The CNN in PyTorch, layer for layer the twin of keras_cnn.py."""
 
-from collections.abc import Sequence
+import math
 
+import torch
 from torch import Tensor, nn
 
+from classification.models.architecture import Architecture, BandStatistics
 
-class PlainCNN(nn.Module):
-    """(B, M, T) log-mels in dB -> (B, K) logits; a convolutional block halves M and T.
+
+class CNN(nn.Module):
+    """(B, M, T) log-mels in dB -> every member's logits (B, R, K); ``log_probabilities`` are their mean's, (B, K).
 
     Keras's numbers where the libraries' defaults differ: Glorot-uniform weights, zero biases, batch norm with
     epsilon 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
     """
 
-    def __init__(self, n_classes: int, *, widths: Sequence[int] = (32, 64, 128), dropout: float = 0.3) -> None:
+    def __init__(self, arch: Architecture, statistics: BandStatistics | None = None) -> None:
         super().__init__()
+        if arch.standardise:
+            bands = arch.shape[0]
+            self.register_buffer("mean", torch.zeros(bands, 1))
+            self.register_buffer("variance", torch.ones(bands, 1))
+            if statistics is not None:
+                self.mean.copy_(torch.from_numpy(statistics.mean)[:, None])
+                self.variance.copy_(torch.from_numpy(statistics.variance)[:, None])
+        self.standardise = arch.standardise
+        self.members = nn.ModuleList(Member(arch) for _ in range(arch.members))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.standardise:
+            x = (x - self.mean) / self.variance.sqrt()
+        return torch.stack([member(x[:, None]) for member in self.members], dim=1)
+
+    def log_probabilities(self, x: Tensor) -> Tensor:
+        return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
+
+
+class Member(nn.Module):
+    """One network: standardised (B, 1, M, T) -> logits (B, K)."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.pooling = arch.pooling
         blocks: list[nn.Module] = []
-        for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
+        for c_in, c_out in zip((1, *arch.widths[:-1]), arch.widths, strict=True):
             blocks += [
                 nn.Conv2d(c_in, c_out, 3, padding="same"),
                 nn.ReLU(),
@@ -23,12 +51,24 @@ class PlainCNN(nn.Module):
                 nn.MaxPool2d(2),
             ]
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(nn.Linear(widths[-1], 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, n_classes))
+        n_in = arch.widths[-1] * (math.prod(arch.flat_shape) if arch.pooling == "flatten" else 1)
+        head: list[nn.Module] = []
+        for units in arch.dense:
+            head += [nn.Linear(n_in, units), nn.ReLU(), nn.Dropout(arch.dropout)]
+            n_in = units
+        self.head = nn.Sequential(*head, nn.Linear(n_in, arch.n_classes))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.blocks(x[:, None])  # (B, 1, M, T) -> (B, C, M / 8, T / 8)
-        return self.head(h.mean(dim=(2, 3)))
+        h = self.blocks(x)  # (B, C, M', T')
+        if self.pooling == "mean":
+            h = h.mean(dim=(2, 3))
+        elif self.pooling == "mean+max":
+            h = h.mean(dim=2)  # (B, C, T')
+            h = h.mean(dim=2) + h.amax(dim=2)
+        else:
+            h = h.flatten(1)
+        return self.head(h)

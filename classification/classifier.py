@@ -1,0 +1,250 @@
+"""Classifier: a finished run as an object that names sounds.
+
+    classifier = Classifier.load("runs/keras")
+    classifier.predict("dog.wav").label
+    classifier.predict(y, sr=44100).top             # [("dog_bark", 0.93), ("siren", 0.04), ...]
+    classifier.predict_windows("street.flac", hop=1.0).save("street.csv", "street.png", title="a street")
+
+Nothing here or in what it imports needs pandas, scikit-learn or matplotlib: they cost seconds before the first answer.
+"""
+
+import builtins
+import contextlib
+import dataclasses
+import gc
+import importlib
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from classification.rundir import read_run
+from classification.timeline import Timeline
+from shared.audio import audio_from_array, fix_length, load_audio
+from shared.errors import UserError
+from shared.features import TRANSFORMS, FeatureSpec
+from shared.files import read_json
+
+BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
+TOP_K = 3
+SLACK = 1.05  # times the model's duration that still is one window: an mp3's padding is no second one
+Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
+_OPTIONAL = {"matplotlib", "pandas", "sklearn"}  # what Keras imports where it is installed, to train and to draw
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model takes one sound for.
+
+    Attributes:
+        classes: names of the K classes.
+        probabilities: float32 (K,), the mean over the sound's windows.
+        top_k: how many classes ``top`` holds.
+        windows: how many stretches of the model's duration were heard.
+    """
+
+    classes: Sequence[str]
+    probabilities: np.ndarray
+    top_k: int = TOP_K
+    windows: int = 1
+
+    @property
+    def label(self) -> str:
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def probability(self) -> float:
+        return float(self.probabilities.max())
+
+    @property
+    def top(self) -> list[tuple[str, float]]:
+        """The likeliest classes and their probabilities, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[: self.top_k]
+        return [(self.classes[k], float(self.probabilities[k])) for k in order]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{label} {p:.1%}" for label, p in self.top)
+
+
+class Classifier:
+    """A model, the feature it hears by and the names of its classes; ``Classifier.load`` makes one from a run.
+
+    Args:
+        forward: x float32 (B, *spec.shape) -> probabilities (B, K).
+        classes: names of the K classes, by ordinal.
+        spec: how a window of ``spec.duration`` seconds becomes x.
+        most_frequent: the most frequent class of the training clips.
+        framework: which one computes.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        classes: Sequence[str],
+        spec: FeatureSpec,
+        *,
+        most_frequent: str | None = None,
+        framework: str = "",
+    ) -> None:
+        self.forward, self.classes, self.spec = forward, list(classes), spec
+        self.most_frequent, self.framework = most_frequent, framework
+
+    @classmethod
+    def load(cls, run: Path | str, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> "Classifier":
+        """The best model of a finished run folder of classification/train.py. Only its own framework is imported.
+
+        Raises:
+            UserError: no finished run, one that cannot be loaded here, or a device this machine does not have.
+        """
+        run = Path(run)
+        config, labels = read_run(run)
+        framework = config["options"]["framework"]
+        try:
+            module = importlib.import_module(f"classification.fit_{framework}")
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"--model-dir {run}: trained with {framework}, but {error.name} is not installed; "
+                "pip install -r requirements.txt"
+            ) from error
+        try:
+            spec = FeatureSpec(**config["features"])
+            forward = module.load(run, device=device)
+        except UserError:
+            raise
+        except Exception as error:  # each framework has its own for a damaged file or another architecture
+            reason = str(error).strip().split("\n", 1)[0]
+            raise UserError(
+                f"--model-dir {run}: its model cannot be loaded ({reason}); is it whole, and of this version?"
+            ) from error
+        return cls(forward, labels["classes"], spec, most_frequent=labels["most_frequent"], framework=framework)
+
+    def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:
+        """What a sound of any length is.
+
+        One of up to the model's duration is padded with zeros, as in training; of a longer one, half-overlapping
+        windows are heard and their probabilities averaged.
+
+        Args:
+            sound: a file, or samples (N,) or (C, N) as ``shared.audio.audio_from_array`` takes them.
+            sr: sampling rate of the samples in Hz; a file knows its own.
+            top_k: how many classes ``Prediction.top`` holds.
+
+        Raises:
+            AudioError: the sound cannot be used; the message says why.
+            UserError: samples without sr, or a top_k below 1.
+        """
+        return self.predict_batch([sound], sr, top_k=top_k)[0]
+
+    def predict_batch(
+        self, sounds: Iterable[Path | str | ArrayLike], sr: float | None = None, *, top_k: int = TOP_K
+    ) -> list[Prediction]:
+        """``predict`` for each of several sounds, the model being given their windows together."""
+        if top_k < 1:
+            raise UserError(f"--top-k {top_k}: must be 1 or more")
+        counts: list[int] = []
+
+        def features() -> Iterator[np.ndarray]:
+            for sound in sounds:
+                y = self._samples(sound, sr)
+                starts = self._starts(len(y), self.hop_samples(None))
+                counts.append(len(starts))
+                yield from (self._feature(y, start) for start in starts)
+
+        p = self.probabilities(features())
+        ends = np.cumsum(counts, dtype=int)
+        return [
+            Prediction(self.classes, p[end - count : end].mean(axis=0), top_k, count)
+            for count, end in zip(counts, ends, strict=True)
+        ]
+
+    def predict_windows(
+        self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None
+    ) -> Timeline:
+        """What is heard when: overlapping windows over a recording, the last one ending where the recording ends.
+
+        The whole recording is held in memory: 0.3 GiB an hour at 22050 Hz, and while it is decoded as much again
+        for each channel at its own rate.
+
+        Args:
+            sound, sr: as in ``predict``.
+            hop: seconds from one window to the next, at most the model's duration; None is half of it.
+
+        Raises:
+            AudioError: the sound cannot be used; the message says why.
+            UserError: samples without sr, or an impossible hop.
+        """
+        step = self.hop_samples(hop)
+        y = self._samples(sound, sr)
+        starts = self._starts(len(y), step)
+        return Timeline(
+            classes=self.classes,
+            starts=starts / self.spec.sr,
+            ends=np.minimum(starts + self.spec.n_samples, len(y)) / self.spec.sr,
+            probabilities=self.probabilities(self._feature(y, start) for start in starts),
+            y=y,
+            spec=self.spec,
+        )
+
+    def probabilities(self, features: Iterable[np.ndarray]) -> np.ndarray:
+        """Features, each ``spec.shape``, -> float32 (their number, K); read and computed a batch at a time."""
+        features = iter(features)
+        batches = iter(lambda: list(itertools.islice(features, BATCH_SIZE)), [])
+        p = [np.asarray(self.forward(np.stack(batch)), dtype=np.float32) for batch in batches]
+        return np.concatenate(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
+
+    def hop_samples(self, hop: float | None) -> int:
+        """Seconds between windows as samples at ``spec.sr``; None is half a window."""
+        if hop is None:
+            return max(1, self.spec.n_samples // 2)
+        if not 0 < hop <= self.spec.duration:
+            raise UserError(f"--hop {hop}: must be above 0 and at most the {self.spec.duration} s of a window")
+        return max(1, round(hop * self.spec.sr))
+
+    def _samples(self, sound: Path | str | ArrayLike, sr: float | None) -> np.ndarray:
+        """The whole sound: mono float32 (N,) at ``spec.sr``."""
+        if isinstance(sound, str | Path):
+            return load_audio(sound, sr=self.spec.sr)
+        if sr is None:
+            raise UserError("sr is missing: samples need their sampling rate in Hz, as in predict(y, sr=44100)")
+        return audio_from_array(sound, sr, sr=self.spec.sr)
+
+    def _starts(self, n: int, step: int) -> np.ndarray:
+        """First samples of the windows over n samples: every ``step``, and one that ends with the sound."""
+        size = self.spec.n_samples
+        if n <= SLACK * size:
+            return np.zeros(1, dtype=int)
+        last = n - size
+        return np.append(np.arange(0, last, step), last)
+
+    def _feature(self, y: np.ndarray, start: int) -> np.ndarray:
+        size = self.spec.n_samples
+        return TRANSFORMS[self.spec.kind](fix_length(y[start : start + size], size=size), self.spec)
+
+
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Load a framework in half the time: Keras does without the optional packages that are not yet there, and no
+    garbage is collected. Only for a program that ends with its predictions: Keras goes on taking them for missing.
+    """
+    imports = builtins.__import__
+
+    def lean_import(name: str, globals: dict | None = None, *rest: Any, **options: Any) -> Any:
+        package = name.partition(".")[0]
+        if package in _OPTIONAL and package not in sys.modules:
+            importer = (globals or {}).get("__name__", "").partition(".")[0]
+            if importer in ("keras", "tensorflow"):
+                raise ImportError(f"{name} is left out to start sooner")
+        return imports(name, globals, *rest, **options)
+
+    builtins.__import__ = lean_import
+    gc.disable()
+    try:
+        yield
+    finally:
+        builtins.__import__ = imports
+        gc.enable()
+        gc.freeze()  # what was loaded stays: later collections need not look at it

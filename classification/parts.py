@@ -1,0 +1,51 @@
+"""What one command trains: the folds and seeds that are judged, a leaking split's honest twin, the model that is kept."""
+
+import dataclasses
+from typing import Literal
+
+from classification.recipes import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One training of a command.
+
+    Attributes:
+        name: its folder below --out-dir; "" is --out-dir itself, where it is the only one.
+        role: "judged" gives the run its figures, "honest" is a leaking split's grouped twin, "refit" is kept to predict.
+        options: its own, as if it had been asked for alone.
+        fold: which of the folds it is tested on.
+        split_seed: the seed of the folds, the same for all parts.
+    """
+
+    name: str
+    role: Literal["judged", "honest", "refit"]
+    options: TrainOptions
+    fold: int | None
+    split_seed: int
+
+
+def plan(options: TrainOptions) -> list[Part]:
+    """The parts of a command, in the order they are trained.
+
+    A run that holds nothing out is one part without figures: there is nothing to judge it on, and nothing to refit.
+    """
+    single = dataclasses.replace(options, seeds=1, refit=False, export=())
+    parts = []
+    for role, how in (("judged", options.split), ("honest", "grouped")):
+        if role == "honest" and options.split != "random":
+            continue
+        for seed in range(options.seed, options.seed + options.seeds):
+            for fold in range(options.folds):
+                names = [role] if role == "honest" else []
+                names += [f"seed-{seed}"] if options.seeds > 1 else []
+                names += [f"fold-{fold}"] if options.folds > 1 else []
+                chosen = dataclasses.replace(single, seed=seed, split=how)
+                fold_or_none = fold if options.folds > 1 else None
+                parts.append(Part("-".join(names) or role, role, chosen, fold_or_none, options.seed))
+    held_out = options.folds > 1 or options.split == "official" or options.test_share > 0 or options.val_share > 0
+    if options.refit and held_out:
+        val_share = options.val_share if options.schedule == "plateau" else 0.0
+        everything = dataclasses.replace(single, folds=1, split="grouped", test_share=0.0, val_share=val_share)
+        parts.append(Part("refit", "refit", everything, None, options.seed))
+    return [dataclasses.replace(parts[0], name="")] if len(parts) == 1 else parts

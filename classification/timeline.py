@@ -1,0 +1,109 @@
+"""Timeline: what is heard when in a long recording, as a CSV and a figure."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.features import FeatureSpec, mel_filterbank, mel_spectrogram
+from shared.files import write_text
+
+_COLUMNS = 1600  # of the figure's spectrogram: about what its width can show
+_RANGE_DB = 80.0  # shown below the recording's loudest cell
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Timeline:
+    """The windows of one recording, W of them, in order.
+
+    Attributes:
+        classes: names of the K classes.
+        starts, ends: seconds (W,); a window that begins in a short recording ends with it.
+        probabilities: float32 (W, K).
+        y: the recording, mono float32 (N,) at spec.sr.
+        spec: how each window was heard.
+    """
+
+    classes: Sequence[str]
+    starts: np.ndarray
+    ends: np.ndarray
+    probabilities: np.ndarray
+    y: np.ndarray
+    spec: FeatureSpec
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return len(self.y) / self.spec.sr
+
+    @property
+    def labels(self) -> list[str]:
+        """The likeliest class of each window."""
+        return [self.classes[k] for k in self.probabilities.argmax(axis=1)]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Probabilities (K,) of the recording: the mean over its windows."""
+        return self.probabilities.mean(axis=0)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Seconds (W + 1,): the stretch that is nearer to a window's middle than to any other's."""
+        middles = (self.starts + self.ends) / 2
+        return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [self.seconds]])
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A window: start, end (seconds), label, probability and p_<class> of every class."""
+        for start, end, p in zip(self.starts, self.ends, self.probabilities, strict=True):
+            best = int(p.argmax())
+            row = {"start": round(float(start), 3), "end": round(float(end), 3)}
+            row |= {"label": self.classes[best], "probability": float(p[best])}
+            yield row | {f"p_{label}": float(value) for label, value in zip(self.classes, p, strict=True)}
+
+    def save(self, csv_path: Path | str, png_path: Path | str, *, title: str) -> None:
+        """Write ``rows`` as CSV and the figure: the recording's log-mel above the probabilities over time."""
+        from shared.plots import plot_timeline  # imported here: half a second that only the figure needs
+
+        write_text(Path(csv_path), csv_text(list(self.rows())))
+        plot_timeline(
+            Path(png_path),
+            overview(self.y, self.spec),
+            self.edges,
+            self.probabilities.T,
+            self.classes,
+            frequencies=mel_filterbank(self.spec).argmax(axis=1) * self.spec.sr / self.spec.n_fft,
+            title=f"{title}: {len(self)} window(s) of {self.spec.duration:g} s, outlined what is likeliest",
+        )
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same keys as CSV, floats with six digits."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def overview(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """The mel spectrogram of a recording y (N,) of any length: dB below its maximum, (M, at most _COLUMNS).
+
+    A column is the mean power of its frames. Computed in blocks: the frames of an hour would take gigabytes.
+    """
+    frames = 1 + len(y) // spec.hop_length
+    merged = -(-frames // _COLUMNS)  # frames a column
+    block = merged * max(1, 4096 // merged) * spec.hop_length
+    parts = [mel_spectrogram(y[start : start + block], spec) for start in range(0, len(y), block)]
+    parts = [S[:, : block // spec.hop_length] for S in parts]  # its last frame is the next one's first
+    S = np.concatenate(parts, axis=1)
+    first = np.arange(0, S.shape[1], merged)
+    S = np.add.reduceat(S, first, axis=1) / np.diff(first, append=S.shape[1])
+    S = np.maximum(S, S.max() * 10 ** (-_RANGE_DB * spec.power / 20))
+    return 20 / spec.power * np.log10(S / S.max()) if S.max() > 0 else np.full_like(S, -_RANGE_DB)
