@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 import soxr
+from numpy.typing import ArrayLike
 
 from shared.errors import AudioError, UserError
 from shared.files import replacing
@@ -29,10 +30,58 @@ def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> n
         AudioError: unreadable, empty, truncated, or with samples that are not finite.
     """
     y, file_sr = decode(path, duration=None if duration is None else duration + _MARGIN_SECONDS)
-    if file_sr != sr:
-        n = int(np.ceil(len(y) * sr / file_sr))
-        y = fix_length(soxr.resample(y, file_sr, sr, quality="HQ"), size=n)
+    y = resample(y, file_sr, sr)
     return y if duration is None else fix_length(y, size=round(sr * duration))
+
+
+def audio_from_array(y: ArrayLike, y_sr: float, *, sr: int) -> np.ndarray:
+    """What ``load_audio`` makes of a whole file, of samples in memory.
+
+    Args:
+        y: (N,) or, channels first as in librosa, (C, N); floats in [-1, 1], or signed integers of full scale.
+        y_sr: the samples' rate in Hz.
+        sr: target sampling rate in Hz.
+
+    Returns:
+        y: float32 (N,), mono.
+
+    Raises:
+        AudioError: no samples, another shape or type, samples that are not finite, or a rate that is not positive.
+    """
+    y = np.asarray(y)
+    if not (np.isfinite(y_sr) and y_sr > 0):
+        raise AudioError(f"a sampling rate of {y_sr} Hz: it must be positive")
+    if y.dtype.kind not in "fi":
+        raise AudioError(f"an array of {y.dtype}: expected floats in [-1, 1] or signed integers")
+    if y.size == 0:
+        raise AudioError("holds no samples")
+    if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[0] > y.shape[1]):
+        raise AudioError(f"an array of shape {y.shape}: expected (N,) or (channels, N); transpose (N, channels)")
+    scale = 1.0 if y.dtype.kind == "f" else 1.0 / (np.iinfo(y.dtype).max + 1.0)
+    return resample(_finite_mono(np.atleast_2d(y).astype(np.float32) * np.float32(scale)), y_sr, sr)
+
+
+def resample(y: np.ndarray, y_sr: float, sr: float) -> np.ndarray:
+    """y (N,) from ``y_sr`` to ``sr`` Hz: ceil(N * sr / y_sr) samples, as librosa.resample."""
+    if y_sr == sr:
+        return y
+    return fix_length(soxr.resample(y, y_sr, sr, quality="HQ"), size=int(np.ceil(len(y) * sr / y_sr)))
+
+
+def _finite_mono(y: np.ndarray) -> np.ndarray:
+    """The mean of the channels of y (C, N): float32 (N,)."""
+    y = y.mean(axis=0) if len(y) > 1 else y[0]
+    if not np.isfinite(y).all():
+        raise AudioError("holds samples that are NaN or infinite")
+    return y
+
+
+def seconds(path: Path | str) -> float:
+    """The length a file's header states, in seconds; 0 where there is none to read: decoding says why."""
+    try:
+        return sf.info(str(path)).duration
+    except (sf.LibsndfileError, OSError):
+        return 0.0
 
 
 def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarray, int]:
@@ -52,10 +101,7 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
         raise AudioError("holds no samples")
     if len(y) < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
         raise AudioError(f"is truncated: {len(y)} of {wanted} samples could be decoded")
-    y = y.mean(axis=1) if y.shape[1] > 1 else y[:, 0]
-    if not np.isfinite(y).all():
-        raise AudioError("holds samples that are NaN or infinite")
-    return y, file_sr
+    return _finite_mono(y.T), file_sr
 
 
 def _refuse_truncated_wav(path: Path) -> None:

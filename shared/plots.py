@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and picks a screen
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from shared.files import replacing
@@ -75,4 +76,58 @@ def plot_spectrograms(
         ax.set_ylabel("mel band")
     figure.colorbar(image, ax=axes, label=unit, shrink=0.9)
     figure.suptitle(title)
+    save_figure(path, figure)
+
+
+def plot_timeline(
+    path: Path,
+    S: np.ndarray,
+    edges: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    frequencies: np.ndarray,
+    title: str,
+    most: int = 12,
+) -> None:
+    """A recording's spectrogram above the probabilities of its classes over time; the likeliest is outlined.
+
+    Args:
+        S: dB (M, T) over the whole recording.
+        edges: seconds (W + 1,) between which the probabilities hold.
+        probabilities: (K, W); of more than ``most`` classes only those that come highest anywhere are shown.
+        frequencies: Hz (M,) of the mel bands.
+    """
+    shown = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:most])
+    end = float(edges[-1])
+    height = 2.4 + 0.8 + max(1.0, 0.32 * len(shown))
+    figure = Figure(figsize=(min(18.0, max(8.0, 6.0 + end / 8)), height), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, max(1.0, 0.32 * len(shown))])
+    image = top.imshow(
+        S, origin="lower", aspect="auto", cmap="magma", extent=(0, end, 0, len(S)), interpolation="nearest"
+    )
+    ticks = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies[0] < f <= frequencies[-1]]
+    names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in ticks]
+    top.set_yticks(np.interp(ticks, frequencies, np.arange(len(S)) + 0.5), names)
+    top.set_title(title, fontsize=10, loc="left")
+    figure.colorbar(image, ax=top, label="dB", pad=0.01)
+    mesh = bottom.pcolormesh(edges, np.arange(len(shown) + 1), probabilities[shown], cmap="Blues", vmin=0, vmax=1)
+    best = probabilities.argmax(axis=0)
+    for row, k in enumerate(shown):  # one outline a stretch of windows, so that an hour does not turn to dots
+        inside = np.flatnonzero(np.diff(np.concatenate([[0], best == k, [0]])))
+        for first, last in inside.reshape(-1, 2):
+            left, width = edges[first], edges[last] - edges[first]
+            bottom.add_patch(
+                Rectangle((left, row), width, 1, fill=False, edgecolor="#d9480f", linewidth=1.6, clip_on=False)
+            )
+    bottom.hlines(np.arange(1, len(shown)), 0, end, color="0.85", linewidth=0.6)
+    bottom.set_yticks(np.arange(len(shown)) + 0.5, [classes[k] for k in shown])
+    bottom.invert_yaxis()
+    bottom.tick_params(axis="y", length=0)
+    bottom.set_xlim(0, end)
+    if end > 180:
+        bottom.xaxis.set_major_locator(MaxNLocator(steps=[1, 3, 6, 10], nbins=12))
+        bottom.xaxis.set_major_formatter(lambda x, _: f"{int(x) // 60}:{int(x) % 60:02d}")
+    bottom.set_xlabel("minutes:seconds" if end > 180 else "seconds")
+    figure.colorbar(mesh, ax=bottom, label="probability", pad=0.01)
     save_figure(path, figure)

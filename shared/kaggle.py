@@ -1,0 +1,153 @@
+"""Kaggle through its official clients: data by kagglehub, submissions by kagglesdk, on which kagglehub stands."""
+
+import contextlib
+import csv
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+
+from shared.archives import DAMAGED, TIMEOUT, reason
+from shared.errors import UserError
+
+KAGGLE = "https://www.kaggle.com"
+COMPETITION = "the-frequency-quest"
+TOKEN = f"make an API token on {KAGGLE}/settings and set KAGGLE_API_TOKEN to it, or put its kaggle.json into ~/.kaggle"
+
+
+def competition_page(slug: str) -> str:
+    return f"{KAGGLE}/competitions/{slug}"
+
+
+def fetch_from_kaggle(handle: str, folder: Path, *, by_hand: str) -> Path:
+    """Download and unpack a competition's data ("slug") or a data set ("owner/name") below ``folder``.
+
+    Kagglehub resumes a broken download that it finds there and compares it with the MD5 that Kaggle sends.
+
+    Returns:
+        The unpacked folder, inside ``folder``.
+
+    Raises:
+        UserError: no network, no credentials, rules not accepted, no such data.
+    """
+    # A cache of its own: with output_dir it does not resume, and copies mounted on Kaggle and Colab cannot be moved.
+    os.environ |= {"KAGGLEHUB_CACHE": str(folder), "DISABLE_KAGGLE_CACHE": "1", "DISABLE_COLAB_CACHE": "1"}
+    competition = "/" not in handle
+    page = competition_page(handle) if competition else f"{KAGGLE}/datasets/{handle}"
+    with _explained(page, by_hand=by_hand):
+        import kagglehub  # half a second, and for Kaggle alone
+
+        get = kagglehub.competition_download if competition else kagglehub.dataset_download
+        try:
+            return Path(get(handle))
+        except (*DAMAGED, ValueError) as error:
+            if isinstance(error, ValueError) and "archive type" not in str(error):
+                raise
+            shutil.rmtree(folder)  # kagglehub would unpack the same file again
+            raise UserError(f"{page}: the archive is damaged ({error}); repeat the command") from error
+
+
+@contextlib.contextmanager
+def _explained(page: str, *, by_hand: str) -> Iterator[None]:
+    """What Kaggle's clients raise -> UserError with the remedy."""
+    from kagglehub.exceptions import BackendError, DataCorruptionError, UnauthenticatedError
+
+    try:
+        yield
+    except UnauthenticatedError:
+        raise UserError(f"no Kaggle credentials: {TOKEN}, then repeat the command; or by hand: {by_hand}") from None
+    except requests.HTTPError as error:
+        refusals = {
+            401: f"Kaggle does not accept the credentials: {TOKEN}",
+            403: "Kaggle refuses: log in there, join and accept the rules, then repeat the command",
+            404: "Kaggle knows no such page; is the name right?",
+        }
+        why = refusals.get(error.response.status_code, f"{reason(error)} ({_first_line(error)})")
+        raise UserError(f"{page}: {why}; or by hand: {by_hand}") from error
+    except requests.RequestException as error:
+        raise UserError(f"{page}: {reason(error)}. Repeat the command, or by hand: {by_hand}") from error
+    except DataCorruptionError as error:
+        raise UserError(f"{page}: what came differs from Kaggle's checksum; repeat the command") from error
+    except (BackendError, ValueError) as error:  # ValueError: a malformed name or credentials file
+        raise UserError(f"{page}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Submit:
+    """Send a submission to the Kaggle competition, after a look whether it can be one."""
+
+    submission: Path
+    """CSV of two columns, ID and class, as a classifier's run folder holds it."""
+    competition: str = COMPETITION
+    """The competition: the last part of its address."""
+    message: str = "Frequency Quest"
+    """What your list of submissions calls it."""
+
+
+def submit(options: Submit) -> None:
+    """Carry out the command; prints Kaggle's answer and where the score appears.
+
+    The three requests are those of Kaggle's own command line (kaggle 2.2.5, ``KaggleApi.competition_submit``), without
+    the notebook tools that it brings.
+
+    Raises:
+        UserError: not a submission, no network, no credentials, rules not accepted.
+    """
+    path = options.submission
+    rows = check_submission(path)
+    page = competition_page(options.competition)
+    with _explained(page, by_hand=f"upload {path} on {page}/submit"):
+        from kagglehub.clients import build_kaggle_client
+        from kagglehub.config import get_kaggle_credentials
+        from kagglehub.exceptions import UnauthenticatedError
+        from kagglesdk.competitions.types import competition_api_service as types
+
+        if not get_kaggle_credentials():
+            raise UnauthenticatedError
+        with build_kaggle_client() as client:
+            api = client.competitions.competition_api_client
+            start = types.ApiStartSubmissionUploadRequest()
+            start.competition_name, start.file_name = options.competition, path.name
+            start.content_length, start.last_modified_epoch_seconds = path.stat().st_size, int(path.stat().st_mtime)
+            upload = api.start_submission_upload(start)
+            requests.put(upload.create_url, data=path.read_bytes(), timeout=TIMEOUT).raise_for_status()
+            request = types.ApiCreateSubmissionRequest()
+            request.competition_name, request.blob_file_tokens = options.competition, upload.token
+            request.submission_description = options.message
+            answer = api.create_submission(request)
+    print(f"{path}: {rows} predictions sent to {options.competition}. Kaggle: {answer.message}")
+    print(f"the score appears on {page}/submissions")
+
+
+def check_submission(path: Path) -> int:
+    """How many predictions a CSV holds: a heading, then an ID and a class a line, every ID once.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    if not path.is_file():
+        raise UserError(f"--submission {path}: no such file; a classifier's run folder holds one as submission.csv")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"--submission {path}: not a CSV ({error})") from error
+    seen: set[str] = set()
+    for number, row in rows:
+        if len(row) != 2:
+            raise UserError(f"--submission {path}: line {number} has {len(row)} column(s), must be two, ID and class")
+        if not all(cell.strip() for cell in row):
+            raise UserError(f"--submission {path}: line {number} has an empty cell")
+        if row[0] in seen:
+            raise UserError(f"--submission {path}: line {number} has {row[0]} again")
+        seen.add(row[0])
+    if len(rows) < 2:
+        raise UserError(f"--submission {path}: no predictions")
+    return len(rows) - 1

@@ -1,0 +1,298 @@
+"""Which clips come of one recording, where no name tells it: near-duplicates, groups and a check for leaking splits.
+
+Clips that share audio are found by correlating the detail of their spectrograms; clips that share no moment but a
+place and a microphone, by their mean spectra. Neither depends on a clip's level, nor on where it was cut.
+
+    python -m shared.similarity --data-dir DIR
+"""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.fft
+import scipy.linalg
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import squareform
+from sklearn.covariance import ledoit_wolf
+from sklearn.metrics import adjusted_rand_score, homogeneity_score
+from sklearn.metrics.cluster import pair_confusion_matrix
+from sklearn.model_selection import StratifiedGroupKFold
+
+from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
+from shared.datasets import load_dataset
+from shared.errors import UserError, run_entry
+from shared.features import PRESETS
+
+# both were chosen on --recordings even of real data, and measured on --recordings odd
+THRESHOLD = (
+    0.5  # least correlation of near-duplicates; overlapping slices of a recording reach 0.8, strangers rarely 0.4
+)
+DISTANCE = 0.6  # 1 - cosine at which groups stay apart; coarser than recordings, for what is torn apart leaks
+
+MAX_BANDS, MAX_FRAMES = 32, 128  # of the detail; what is finer is averaged
+MIN_OVERLAP = 0.4  # share of a clip two must have in common; consecutive slices of UrbanSound8K have 0.5
+MIN_DETAIL = 0.2  # share of a clip's detail that the common part counts as holding at least: one click proves nothing
+MAX_DIMENSIONS, CLIPS_PER_DIMENSION = 24, 8  # of the embedding
+PIECES = 4  # of a clip, to see how far one recording varies
+CHUNK, BLOCK = 256, 128  # clips read, and clips compared, at a time
+
+AnyFeatures = Features | np.ndarray
+
+
+def _chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some clips (B, M, T), and which of their frames sound (B, T): padding lies wholly at the clip's minimum."""
+    for start in range(0, len(features), CHUNK):
+        x = features[np.arange(start, min(start + CHUNK, len(features)))]
+        if x.ndim != 3:
+            raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
+        yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None] + 1e-3
+
+
+def embed(features: AnyFeatures) -> np.ndarray:
+    """What recording each clip sounds like: (N, D) unit rows, whose dot products are similarities.
+
+    The mean log spectrum is what cepstral mean subtraction removes, since it tells of the channel more than of the
+    sound; here that is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker
+    Verification", 2011) a linear discriminant analysis weighs it and the cosine compares it. That needs no known
+    recordings: the pieces of one clip surely are one recording.
+
+    Args:
+        features: (N, M, T) log-mel spectrograms, best in dB: ln(1 + mel) keeps some of the level.
+    """
+    n = len(features)
+    if n < 3:
+        return np.eye(n)
+    profiles = np.concatenate([_profiles(x, sounds) for x, sounds in _chunks(features)])  # (N, PIECES, M)
+    means = profiles.mean(axis=1)
+    within, _ = ledoit_wolf((profiles - means[:, None]).reshape(-1, means.shape[1]), assume_centered=True)
+    within += max(1e-6 * np.trace(within), 1e-9) * np.eye(len(within))  # invertible even if every clip is silent
+    d = min(MAX_DIMENSIONS, max(4, n // CLIPS_PER_DIMENSION), n - 1, len(within))
+    ratios, axes = scipy.linalg.eigh(np.cov(means.T), within, subset_by_index=(len(within) - d, len(within) - 1))
+    # tempers the few axes that would decide alone; exponent 0 would leave them, 0.5 make all axes equal
+    rows = (means - means.mean(axis=0)) @ axes / np.maximum(ratios, 1e-9) ** 0.25
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+
+
+def _profiles(x: np.ndarray, sounds: np.ndarray) -> np.ndarray:
+    """Mean spectra (B, PIECES, M), less their level, of the pieces of what sounds in each clip."""
+    profiles = np.zeros((len(x), PIECES, x.shape[1]))
+    for profile, clip, frames in zip(profiles, x, sounds, strict=True):
+        if frames.sum() >= PIECES:
+            pieces = np.array_split(clip[:, frames], PIECES, axis=1)
+            profile[:] = [piece.mean(axis=1) - piece.mean() for piece in pieces]
+    return profiles
+
+
+def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> pd.DataFrame:
+    """Every pair of clips that share audio, whatever their levels and cuts: columns i < j and similarity, best first.
+
+    All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
+    some 25 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the difference
+    of neighbouring bands (Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", 2002, keep its sign):
+    the level, the colour of the channel and all that is steady drop out, and strangers hardly correlate.
+
+    Args:
+        features: (N, M, T) log-mel spectrograms.
+        threshold: least correlation of the common part at the best shift, at most 1.
+    """
+    found = [np.empty((3, 0))]
+    if len(features):
+        parts = [_details(x, sounds) for x, sounds in _chunks(features)]
+        spectra, first, second = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(features), BLOCK)]
+        for k, a in enumerate(blocks):
+            for b in blocks[k:]:
+                best = _correlate(spectra[:, a], spectra[:, b], first[:, a], second[:, b])
+                i, j = np.nonzero(best >= threshold)
+                found.append(np.stack([i + a.start, j + b.start, best[i, j]])[:, i + a.start < j + b.start])
+    pairs = pd.DataFrame(np.concatenate(found, axis=1).T, columns=["i", "j", "similarity"]).astype({"i": int, "j": int})
+    return pairs.sort_values(["similarity", "i", "j"], ascending=[False, True, True], ignore_index=True)
+
+
+def _details(x: np.ndarray, sounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The FFT (F, B, bands) over time of what is correlated, and what scales each clip as the earlier and as the later
+    of a pair, (shifts, B): one over the root of its energy in the common part."""
+    b, bands, frames = x.shape
+    edges = np.linspace(0, bands, min(bands, MAX_BANDS) + 1).astype(int)
+    pool = -(-frames // MAX_FRAMES)
+    x = np.add.reduceat(x, edges[:-1], axis=1) / np.diff(edges)[:, None]
+    x = x[..., : frames // pool * pool].reshape(b, len(edges) - 1, -1, pool).mean(axis=-1)
+    sounds = sounds[:, : frames // pool * pool].reshape(b, -1, pool).all(axis=-1)
+    # where padding begins or ends all bands jump at once, and that is no likeness
+    x = np.diff(np.diff(x, axis=2), axis=1) * (sounds[:, None, 1:] & sounds[:, None, :-1])
+    frames = x.shape[-1]
+    most = int(frames * (1 - MIN_OVERLAP))
+    shifts = np.arange(-most, most + 1)
+    before = np.pad(np.cumsum((x**2).sum(axis=1), axis=1), ((0, 0), (1, 0))).T  # energy before each frame
+    least = np.maximum(MIN_DETAIL * before[-1], 1e-9)
+    starts, common = (np.maximum(shifts, 0), np.maximum(-shifts, 0)), frames - np.abs(shifts)
+    scales = [1 / np.sqrt(np.maximum(before[at + common] - before[at], least)).astype(np.float32) for at in starts]
+    n_fft = 2 * scipy.fft.next_fast_len(-(-(frames + most) // 2))  # even, so that irfft knows it by F
+    return scipy.fft.rfft(x.astype(np.float32), n_fft).transpose(2, 0, 1), *scales
+
+
+def _correlate(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The highest correlation (A, B) over all shifts of each clip of a block with each of another (see _details)."""
+    r = scipy.fft.irfft(a @ b.conj().transpose(0, 2, 1), axis=0, overwrite_x=True)
+    best, scaled = np.full(r.shape[1:], -1, r.dtype), np.empty_like(r[0])
+    for k in range(len(first)):  # a shift at a time stays in the processor's cache
+        np.multiply(r[k - len(first) // 2], first[k, :, None], out=scaled)
+        np.multiply(scaled, second[k], out=scaled)
+        np.maximum(best, scaled, out=best)
+    return best
+
+
+def similarity_groups(
+    features: AnyFeatures, labels: Sequence[str], *, distance: float = DISTANCE, pairs: pd.DataFrame | None = None
+) -> np.ndarray:
+    """Groups to split by where no recordings are known: (N,) names, the label and the position of the first clip.
+
+    Average linkage joins what is nearer than ``distance`` in ``embed`` within a class; then near-duplicates are joined
+    whatever their class, so that none can stand in two splits. Memory grows with the square of a class.
+
+    Args:
+        features: (N, M, T) log-mel spectrograms.
+        labels: the N classes.
+        distance: 1 - cosine, 0 to 2; more makes fewer and larger groups.
+        pairs: what ``near_duplicates`` returned, if it was asked before.
+    """
+    labels = np.asarray(labels, dtype=object)
+    if len(labels) != len(features):
+        raise ValueError(f"{len(labels)} labels for {len(features)} clips")
+    pairs = near_duplicates(features) if pairs is None else pairs
+    rows, leaders = embed(features), np.arange(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            apart = squareform(np.maximum(1 - rows[members] @ rows[members].T, 0), checks=False)
+            clusters = fcluster(linkage(apart, "average"), distance, "distance")
+            _, firsts, clusters = np.unique(clusters, return_index=True, return_inverse=True)
+            leaders[members] = members[firsts[clusters]]
+    ends = np.concatenate([np.arange(len(labels)), pairs.i]), np.concatenate([leaders, pairs.j])
+    links = coo_array((np.ones(len(ends[0])), ends), shape=(len(labels), len(labels)))
+    _, firsts, groups = np.unique(connected_components(links)[1], return_index=True, return_inverse=True)
+    return np.array([f"{labels[first]}-{first:05d}" for first in firsts], dtype=object)[groups]
+
+
+def leak_check(
+    features: AnyFeatures,
+    split: Sequence[str],
+    groups: Sequence[str] | None = None,
+    *,
+    pairs: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The near-duplicates in different splits: what is reported was partly trained on.
+
+    Args:
+        features: (N, M, T) log-mel spectrograms.
+        split: the N splits, "" for none.
+        groups: the N groups that clips were split by, if any.
+        pairs: what ``near_duplicates`` returned, if it was asked before.
+
+    Returns:
+        Rows of ``near_duplicates`` with split_i and split_j; given groups also same_group: where it is true the split
+        disregards the groups, elsewhere the groups miss a likeness.
+    """
+    split = np.asarray(split, dtype=object)
+    groups = None if groups is None else np.asarray(groups, dtype=object)
+    if len(split) != len(features) or (groups is not None and len(groups) != len(features)):
+        raise ValueError(f"{len(features)} clips need as many splits and groups")
+    pairs = near_duplicates(features) if pairs is None else pairs
+    pairs = pairs.assign(split_i=split[pairs.i], split_j=split[pairs.j])
+    if groups is not None:
+        pairs["same_group"] = groups[pairs.i] == groups[pairs.j]
+    leaks = (pairs.split_i != pairs.split_j) & (pairs.split_i != "") & (pairs.split_j != "")
+    return pairs[leaks].reset_index(drop=True)
+
+
+def leak_warning(leaks: pd.DataFrame, paths: Sequence[Path], *, worst: int = 3) -> str:
+    """What ``leak_check`` found among the clips at ``paths`` in one line; "" if nothing."""
+    pairs = [
+        f"{Path(paths[leak.i]).name} ({leak.split_i}) and {Path(paths[leak.j]).name} ({leak.split_j}) {leak.similarity:.2f}"
+        for leak in leaks.head(worst).itertuples()
+    ]
+    text = f"WARNING: {len(leaks)} near-duplicate pairs stand in different splits and LEAK; the worst: "
+    return text + ", ".join(pairs) if pairs else ""
+
+
+def agreement(groups: Sequence[str], recordings: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+    """How well groups recover known recordings, shares of 1; each argument has N items.
+
+    leak/groups is the share of held-out clips that have another clip of their recording in training, in five times five
+    folds by these groups; leak/random the same in folds by clip.
+    """
+    (_, false), (missed, true) = pair_confusion_matrix(recordings, groups)
+    found = {
+        "pairs/precision": true / max(1, true + false),
+        "pairs/recall": true / max(1, true + missed),
+        "pairs/f1": 2 * true / max(1, 2 * true + false + missed),
+        "adjusted_rand": adjusted_rand_score(recordings, groups),
+        "homogeneity": homogeneity_score(recordings, groups),
+        "completeness": homogeneity_score(groups, recordings),
+    }
+    recordings = np.asarray(recordings, dtype=object)
+    for name, units in {"groups": groups, "random": np.arange(len(recordings))}.items():
+        leaks = []
+        for seed in range(5):
+            with warnings.catch_warnings(action="ignore"):  # classes of fewer than five groups
+                folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, units))
+            leaks += [np.isin(recordings[held], recordings[rest]) for rest, held in folds]
+        found[f"leak/{name}"] = np.concatenate(leaks).mean()
+    return {name: float(value) for name, value in found.items()}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SimilarityOptions:
+    """Find near-duplicates and groups in a data folder, and compare them with its recordings if names tell those."""
+
+    data_dir: Path
+    """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
+    distance: float = DISTANCE
+    """1 - cosine at which groups stay apart, 0 to 2; more makes fewer and larger groups."""
+    recordings: Literal["all", "even", "odd"] = "all"
+    """All, or every second one of each class: the defaults were chosen on the even ones."""
+    cache_dir: Path = DEFAULT_CACHE_DIR
+    """Where the spectrograms are kept."""
+    n_jobs: int | None = None
+    """Processes that compute spectrograms; None is one a core."""
+
+
+def main() -> None:
+    import tyro
+
+    options = tyro.cli(SimilarityOptions)
+    dataset = load_dataset(options.data_dir)
+    manifest = dataset.manifest
+    if options.recordings != "all":
+        number = manifest.groupby("label").group.rank("dense")  # from 1
+        manifest = manifest[number % 2 == (options.recordings == "even")]
+    clips = FeatureCache(PRESETS["classifier"], options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
+    if not clips.kept:
+        raise UserError(f"--data-dir {options.data_dir}: none of its {len(manifest)} files is usable")
+    labels, recordings = (manifest[name].iloc[clips.kept].to_numpy(object) for name in ("label", "group"))
+    began = time.perf_counter()
+    pairs = near_duplicates(clips.features)
+    print(f"{len(pairs)} near-duplicate pairs among {len(labels)} clips ({time.perf_counter() - began:.1f} s)")
+    groups = similarity_groups(clips.features, labels, distance=options.distance, pairs=pairs)
+    print(f"{len(set(groups))} groups ({time.perf_counter() - began:.1f} s in all); of each class:")
+    for label, members in pd.Series(groups).groupby(labels):
+        sizes = members.value_counts()
+        print(f"  {label}: {len(sizes)} groups, the largest {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")
+    if dataset.groups_known:
+        print(f"{len(set(recordings))} recordings told by names")
+        if len(pairs):
+            print(f"  near_duplicates/precision {(recordings[pairs.i] == recordings[pairs.j]).mean():.3f}")
+        for name, value in agreement(groups, recordings, labels).items():
+            print(f"  {name} {value:.3f}")
+
+
+if __name__ == "__main__":
+    run_entry(main)
