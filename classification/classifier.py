@@ -25,9 +25,8 @@ from numpy.typing import ArrayLike
 from classification.rundir import read_run
 from classification.timeline import Timeline
 from shared.audio import audio_from_array, fix_length, load_audio
-from shared.errors import UserError
+from shared.errors import AudioError, UserError
 from shared.features import TRANSFORMS, FeatureSpec
-from shared.files import read_json
 
 BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
 TOP_K = 3
@@ -137,29 +136,31 @@ class Classifier:
             AudioError: the sound cannot be used; the message says why.
             UserError: samples without sr, or a top_k below 1.
         """
-        return self.predict_batch([sound], sr, top_k=top_k)[0]
+        return self._prediction(self.predict_windows(sound, sr).probabilities, top_k)
 
     def predict_batch(
         self, sounds: Iterable[Path | str | ArrayLike], sr: float | None = None, *, top_k: int = TOP_K
     ) -> list[Prediction]:
-        """``predict`` for each of several sounds, the model being given their windows together."""
-        if top_k < 1:
-            raise UserError(f"--top-k {top_k}: must be 1 or more")
+        """``predict`` for each of several sounds; the model is given their windows together.
+
+        Raises:
+            AudioError: a sound cannot be used; the message begins with its place in ``sounds``.
+        """
         counts: list[int] = []
 
         def features() -> Iterator[np.ndarray]:
-            for sound in sounds:
-                y = self._samples(sound, sr)
+            for i, sound in enumerate(sounds):
+                try:
+                    y = self._samples(sound, sr)
+                except AudioError as error:
+                    raise AudioError(f"sound {i}: {error}") from error
                 starts = self._starts(len(y), self.hop_samples(None))
                 counts.append(len(starts))
                 yield from (self._feature(y, start) for start in starts)
 
         p = self.probabilities(features())
         ends = np.cumsum(counts, dtype=int)
-        return [
-            Prediction(self.classes, p[end - count : end].mean(axis=0), top_k, count)
-            for count, end in zip(counts, ends, strict=True)
-        ]
+        return [self._prediction(p[end - n : end], top_k) for n, end in zip(counts, ends, strict=True)]
 
     def predict_windows(
         self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None
@@ -203,6 +204,12 @@ class Classifier:
         if not 0 < hop <= self.spec.duration:
             raise UserError(f"--hop {hop}: must be above 0 and at most the {self.spec.duration} s of a window")
         return max(1, round(hop * self.spec.sr))
+
+    def _prediction(self, p: np.ndarray, top_k: int) -> Prediction:
+        """Of a sound's windows, p (W, K)."""
+        if top_k < 1:
+            raise UserError(f"--top-k {top_k}: must be 1 or more")
+        return Prediction(self.classes, p.mean(axis=0), top_k, len(p))
 
     def _samples(self, sound: Path | str | ArrayLike, sr: float | None) -> np.ndarray:
         """The whole sound: mono float32 (N,) at ``spec.sr``."""

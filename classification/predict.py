@@ -11,7 +11,7 @@ import tyro
 
 from classification.classifier import TOP_K, Classifier, quick_imports
 from classification.rundir import read_run
-from classification.sounds import list_sounds, predict_sounds
+from classification.sounds import Sound, list_sounds, predict_sounds
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.errors import UserError, run_entry
 from shared.files import write_text
@@ -34,8 +34,7 @@ class PredictOptions:
     json: bool = False
     """Print the predictions as JSON, and nothing else, on standard output."""
     timeline: Path | None = None
-    """Folder for <name>_timeline.csv and .png of every sound; None has them made of recordings longer than 1.5 times
-    the model's duration, beside --output or, without it and --json, in this folder."""
+    """Folder for a timeline (CSV, PNG) of every sound; None: beside --output, of those over 1.5 times a clip's length."""
     hop: float | None = None
     """Seconds between the windows heard of a longer recording; None is half a window."""
     sample_submission: Path | None = None
@@ -50,8 +49,7 @@ class PredictOptions:
 
 def main() -> None:
     options = tyro.cli(PredictOptions)
-    check(options)
-    sounds = list_sounds(options.input) if options.sample_submission is None else []
+    sounds = prepare(options)
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         with quick_imports():
             classifier = Classifier.load(options.model_dir, device=options.device)
@@ -59,8 +57,7 @@ def main() -> None:
         if options.sample_submission is not None:
             submit(options, classifier, cache)
             return
-        classifier.hop_samples(options.hop)
-        beside = None if options.json else Path()
+        beside = options.output.parent if options.output else None if options.json else Path()
         outcome = predict_sounds(
             classifier,
             sounds,
@@ -68,13 +65,9 @@ def main() -> None:
             n_jobs=options.n_jobs,
             top_k=options.top_k,
             hop=options.hop,
-            timelines=options.timeline or (options.output.parent if options.output else beside),
+            timelines=options.timeline or beside,
             every=options.timeline is not None,
         )
-        if not outcome.results:
-            sound, reason = outcome.skipped[0]
-            which = "" if len(sounds) == 1 else f"none of its {len(sounds)} files is usable; the first, {sound.id}: "
-            raise UserError(f"--input {options.input}: {which}{reason}")
         if options.output is not None:
             write_text(options.output, outcome.csv(probabilities=options.probabilities))
         outcome.tell(options.output)
@@ -83,27 +76,28 @@ def main() -> None:
         print(json.dumps(said | outcome.json(), indent=2))
 
 
-def check(options: PredictOptions) -> None:
-    """Refuse what cannot work before a framework is loaded."""
+def prepare(options: PredictOptions) -> list[Sound]:
+    """Refuse what cannot work before a framework is loaded; the sounds to predict, none for a submission."""
     read_run(options.model_dir)
-    if options.top_k < 1:
-        raise UserError(f"--top-k {options.top_k}: must be 1 or more")
+    for flag, count in (("--top-k", options.top_k), ("--n-jobs", options.n_jobs)):
+        if count is not None and count < 1:
+            raise UserError(f"{flag} {count}: must be 1 or more")
+    if options.output is not None and options.output.is_dir():
+        raise UserError(f"--output {options.output}: is a folder; give the CSV to write")
+    sounds = []
+    if options.sample_submission is None:
+        sounds = list_sounds(options.input)
+    elif not options.sample_submission.is_file():
+        raise UserError(f"--sample-submission {options.sample_submission}: no such file")
+    elif not options.input.is_dir() or options.output is None or options.json or options.timeline is not None:
+        raise UserError("--sample-submission: needs a folder as --input, an --output, and no --json or --timeline")
     for flag, folder in (("--output", options.output and options.output.parent), ("--timeline", options.timeline)):
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{flag} {folder}: no such folder, and it cannot be made ({error.strerror})") from error
-    if options.output is not None and options.output.is_dir():
-        raise UserError(f"--output {options.output}: is a folder; give the CSV to write")
-    if options.sample_submission is None:
-        return
-    if not options.sample_submission.is_file():
-        raise UserError(f"--sample-submission {options.sample_submission}: no such file")
-    if not options.input.is_dir():
-        raise UserError(f"--sample-submission: --input {options.input} must then be a folder")
-    if options.output is None or options.json or options.timeline is not None:
-        raise UserError("--sample-submission: needs --output, and goes with neither --json nor --timeline")
+            raise UserError(f"{flag} {folder}: is no folder and cannot be made one ({error.strerror})") from error
+    return sounds
 
 
 def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache) -> None:

@@ -47,8 +47,8 @@ class Result:
             "id": self.sound.id,
             "path": str(self.sound.path),
             "label": self.prediction.label,
-            "probability": self.prediction.probability,
-            "top": [{"label": label, "probability": p} for label, p in self.prediction.top],
+            "probability": round(self.prediction.probability, 6),
+            "top": [{"label": label, "probability": round(p, 6)} for label, p in self.prediction.top],
             "probabilities": self._by_class(""),
         }
         return (
@@ -57,7 +57,9 @@ class Result:
 
     def _by_class(self, prefix: str) -> dict[str, float]:
         p = self.prediction.probabilities
-        return {f"{prefix}{label}": float(value) for label, value in zip(self.prediction.classes, p, strict=True)}
+        return {
+            f"{prefix}{label}": round(float(value), 6) for label, value in zip(self.prediction.classes, p, strict=True)
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +145,11 @@ def predict_sounds(
         hop: seconds between the windows of a longer one; None is half a window.
         timelines: folder for the CSV and PNG of recordings longer than LONG times the model's duration, or of
             ``every`` sound; None writes none.
+
+    Raises:
+        UserError: an impossible hop, or not one of the sounds can be used.
     """
+    classifier.hop_samples(hop)
     window = classifier.spec.duration
     results: dict[int, Result] = {}
     skipped: dict[int, str] = {}
@@ -174,6 +180,9 @@ def predict_sounds(
         p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
         for row, kept in enumerate(clips.kept):
             results[short[kept]] = Result(sounds[short[kept]], Prediction(classifier.classes, p[row], top_k))
+    if not results:
+        first = f"{sounds[0].path}: {skipped[0]}"
+        raise UserError(f"--input {'' if len(sounds) == 1 else f'none of {len(sounds)} files is usable; '}{first}")
     return Outcome([results[i] for i in sorted(results)], [(sounds[i], skipped[i]) for i in sorted(skipped)])
 
 

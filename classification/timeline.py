@@ -64,8 +64,8 @@ class Timeline:
         for start, end, p in zip(self.starts, self.ends, self.probabilities, strict=True):
             best = int(p.argmax())
             row = {"start": round(float(start), 3), "end": round(float(end), 3)}
-            row |= {"label": self.classes[best], "probability": float(p[best])}
-            yield row | {f"p_{label}": float(value) for label, value in zip(self.classes, p, strict=True)}
+            row |= {"label": self.classes[best], "probability": round(float(p[best]), 6)}
+            yield row | {f"p_{label}": round(float(value), 6) for label, value in zip(self.classes, p, strict=True)}
 
     def save(self, csv_path: Path | str, png_path: Path | str, *, title: str) -> None:
         """Write ``rows`` as CSV and the figure: the recording's log-mel above the probabilities over time."""
@@ -79,7 +79,7 @@ class Timeline:
             self.probabilities.T,
             self.classes,
             frequencies=mel_filterbank(self.spec).argmax(axis=1) * self.spec.sr / self.spec.n_fft,
-            title=f"{title}: {len(self)} window(s) of {self.spec.duration:g} s, outlined what is likeliest",
+            title=f"{title}: windows of {self.spec.duration:g} s, the likeliest class outlined",
         )
 
 

@@ -75,7 +75,7 @@ class Download:
     """frequency-quest: the Kaggle competition, as the last part of its address has it; any other will do."""
     kaggle_dataset: str | None = None
     """Take this Kaggle data set, OWNER/NAME, instead."""
-    release: Literal["v1.0.10", "v1.0.9"] = "v1.0.10"
+    release: Literal["v1.0.10", "v1.0.9"] = "v1.0.9"
     """spoken-digits: 3000 clips of six speakers without a published checksum, or 2500 of five with one."""
     url: str | None = None
     """Another address of the archive (a mirror); tar or zip."""

@@ -36,8 +36,7 @@ class FeatureSpec:
         power: exponent of the magnitude, 2 for power, 1 for amplitude.
         convention: "librosa" pads the ends with zeros and has Slaney's mel scale and norm; "torchaudio" is the
             defaults of torchaudio.transforms.MelSpectrogram: reflected ends, HTK mel scale, no norm.
-        scaling: "db" is 10 log10, "log1p" is ln(1 + mel).
-        ref: what 0 dB is: "max" the clip's maximum, with 80 dB kept below it; "one" full scale, so levels remain.
+        scaling: "db" is 10 log10 relative to the clip's maximum, in [-80, 0]; "log1p" is ln(1 + mel).
         frames: frames kept (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
     """
 
@@ -52,7 +51,6 @@ class FeatureSpec:
     power: float = 2.0
     convention: Literal["librosa", "torchaudio"] = "librosa"
     scaling: Literal["db", "log1p"] = "db"
-    ref: Literal["max", "one"] = "max"
     frames: int | None = None
 
     @property
@@ -71,8 +69,8 @@ class FeatureSpec:
 
 PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),
-    "strong": FeatureSpec(n_fft=1024, n_mels=64, ref="one"),
-    "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio", ref="one"),
+    "strong": FeatureSpec(n_fft=1024, n_mels=64),
+    "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio"),
     "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
 }
 
@@ -127,24 +125,18 @@ def mel_spectrogram(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     return _sparse_filterbank(spec) @ (S**2 if spec.power == 2 else S**spec.power)
 
 
-def power_to_db(S: np.ndarray, *, ref: Literal["max", "one"] = "max") -> np.ndarray:
-    """librosa.power_to_db of S (M, T).
-
-    ref "max" (np.max) gives [-80, 0] dB; but silence is -80 dB, not librosa's 0 dB. "one" (ref=1.0, top_db=None)
-    gives dB relative to full scale, -100 dB and above.
-    """
-    if ref == "one":
-        return 10.0 * np.log10(np.maximum(S, AMIN))
-    peak = S.max()
-    if peak <= AMIN:
+def power_to_db(S: np.ndarray) -> np.ndarray:
+    """librosa.power_to_db(S, ref=np.max) of S (M, T), in [-80, 0] dB; but silence is -80 dB, not librosa's 0 dB."""
+    ref = S.max()
+    if ref <= AMIN:
         return np.full_like(S, -TOP_DB)
-    return np.maximum(10.0 * np.log10(np.maximum(S, AMIN) / peak), -TOP_DB)
+    return np.maximum(10.0 * np.log10(np.maximum(S, AMIN) / ref), -TOP_DB)
 
 
 def log_mel(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """The scaled mel spectrogram of y (N,): float32 ``spec.shape``."""
     S = fix_length(mel_spectrogram(y, spec), size=spec.shape[1])  # padding is silence, whatever the scaling
-    return power_to_db(S, ref=spec.ref) if spec.scaling == "db" else np.log1p(S)
+    return power_to_db(S) if spec.scaling == "db" else np.log1p(S)
 
 
 TRANSFORMS = {"log_mel": log_mel}

@@ -100,9 +100,9 @@ def plot_timeline(
     """
     shown = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:most])
     end = float(edges[-1])
-    height = 2.4 + 0.8 + max(1.0, 0.32 * len(shown))
-    figure = Figure(figsize=(min(18.0, max(8.0, 6.0 + end / 8)), height), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, max(1.0, 0.32 * len(shown))])
+    heights = [2.4, max(1.4, 0.32 * len(shown))]  # inches
+    figure = Figure(figsize=(min(18.0, max(8.0, 6.0 + end / 8)), sum(heights) + 0.8), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=heights)
     image = top.imshow(
         S, origin="lower", aspect="auto", cmap="magma", extent=(0, end, 0, len(S)), interpolation="nearest"
     )
@@ -113,13 +113,11 @@ def plot_timeline(
     figure.colorbar(image, ax=top, label="dB", pad=0.01)
     mesh = bottom.pcolormesh(edges, np.arange(len(shown) + 1), probabilities[shown], cmap="Blues", vmin=0, vmax=1)
     best = probabilities.argmax(axis=0)
-    for row, k in enumerate(shown):  # one outline a stretch of windows, so that an hour does not turn to dots
+    line = {"fill": False, "edgecolor": "#d9480f", "linewidth": 1.6 if len(best) <= 200 else 0.7, "clip_on": False}
+    for row, k in enumerate(shown):  # one outline a stretch of windows
         inside = np.flatnonzero(np.diff(np.concatenate([[0], best == k, [0]])))
         for first, last in inside.reshape(-1, 2):
-            left, width = edges[first], edges[last] - edges[first]
-            bottom.add_patch(
-                Rectangle((left, row), width, 1, fill=False, edgecolor="#d9480f", linewidth=1.6, clip_on=False)
-            )
+            bottom.add_patch(Rectangle((edges[first], row), edges[last] - edges[first], 1, **line))
     bottom.hlines(np.arange(1, len(shown)), 0, end, color="0.85", linewidth=0.6)
     bottom.set_yticks(np.arange(len(shown)) + 0.5, [classes[k] for k in shown])
     bottom.invert_yaxis()

@@ -7,9 +7,12 @@ place and a microphone, by their mean spectra. Neither depends on a clip's level
 """
 
 import dataclasses
+import itertools
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -17,33 +20,29 @@ import numpy as np
 import pandas as pd
 import scipy.fft
 import scipy.linalg
-from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import squareform
+from sklearn.cluster import AgglomerativeClustering
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
 from shared.datasets import load_dataset
 from shared.errors import UserError, run_entry
 from shared.features import PRESETS
 
-# both were chosen on --recordings even of real data, and measured on --recordings odd
-THRESHOLD = (
-    0.5  # least correlation of near-duplicates; overlapping slices of a recording reach 0.8, strangers rarely 0.4
-)
+# both chosen on --recordings even of real data, and measured on --recordings odd
+THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4
 DISTANCE = 0.6  # 1 - cosine at which groups stay apart; coarser than recordings, for what is torn apart leaks
-
-MAX_BANDS, MAX_FRAMES = 32, 128  # of the detail; what is finer is averaged
+MAX_BANDS, MAX_FRAMES = 32, 128  # of what is correlated; what is finer is averaged
 MIN_OVERLAP = 0.4  # share of a clip two must have in common; consecutive slices of UrbanSound8K have 0.5
-MIN_DETAIL = 0.2  # share of a clip's detail that the common part counts as holding at least: one click proves nothing
+MIN_ENERGY = 0.2  # share of a clip's energy that the common part counts as holding at least: one click proves nothing
 MAX_DIMENSIONS, CLIPS_PER_DIMENSION = 24, 8  # of the embedding
 PIECES = 4  # of a clip, to see how far one recording varies
 CHUNK, BLOCK = 256, 128  # clips read, and clips compared, at a time
-
 AnyFeatures = Features | np.ndarray
 
 
@@ -53,7 +52,7 @@ def _chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         x = features[np.arange(start, min(start + CHUNK, len(features)))]
         if x.ndim != 3:
             raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
-        yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None] + 1e-3
+        yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None]
 
 
 def embed(features: AnyFeatures) -> np.ndarray:
@@ -95,9 +94,9 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
     """Every pair of clips that share audio, whatever their levels and cuts: columns i < j and similarity, best first.
 
     All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
-    some 25 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the difference
-    of neighbouring bands (Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", 2002, keep its sign):
-    the level, the colour of the channel and all that is steady drop out, and strangers hardly correlate.
+    some 25 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
+    difference of neighbouring bands (Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", 2002, keep its
+    sign): level, colour of the channel and all that is steady drop out, and strangers hardly correlate.
 
     Args:
         features: (N, M, T) log-mel spectrograms.
@@ -105,14 +104,18 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
     """
     found = [np.empty((3, 0))]
     if len(features):
-        parts = [_details(x, sounds) for x, sounds in _chunks(features)]
-        spectra, first, second = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(features), BLOCK)]
-        for k, a in enumerate(blocks):
-            for b in blocks[k:]:
-                best = _correlate(spectra[:, a], spectra[:, b], first[:, a], second[:, b])
-                i, j = np.nonzero(best >= threshold)
-                found.append(np.stack([i + a.start, j + b.start, best[i, j]])[:, i + a.start < j + b.start])
+        parts = zip(*(_details(x, sounds) for x, sounds in _chunks(features)), strict=True)
+        spectra, first, second = (np.concatenate(part, axis=1) for part in parts)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(features), BLOCK)]
+
+    def compare(two: tuple[slice, slice]) -> np.ndarray:
+        a, b = two
+        best = _correlate(spectra[:, a], spectra[:, b], first[:, a], second[:, b])
+        i, j = np.nonzero(best >= threshold)
+        return np.stack([i + a.start, j + b.start, best[i, j]])[:, i + a.start < j + b.start]
+
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # small products are no work for two threads
+        found += pool.map(compare, itertools.combinations_with_replacement(blocks, 2))
     pairs = pd.DataFrame(np.concatenate(found, axis=1).T, columns=["i", "j", "similarity"]).astype({"i": int, "j": int})
     return pairs.sort_values(["similarity", "i", "j"], ascending=[False, True, True], ignore_index=True)
 
@@ -132,7 +135,7 @@ def _details(x: np.ndarray, sounds: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     most = int(frames * (1 - MIN_OVERLAP))
     shifts = np.arange(-most, most + 1)
     before = np.pad(np.cumsum((x**2).sum(axis=1), axis=1), ((0, 0), (1, 0))).T  # energy before each frame
-    least = np.maximum(MIN_DETAIL * before[-1], 1e-9)
+    least = np.maximum(MIN_ENERGY * before[-1], 1e-9)
     starts, common = (np.maximum(shifts, 0), np.maximum(-shifts, 0)), frames - np.abs(shifts)
     scales = [1 / np.sqrt(np.maximum(before[at + common] - before[at], least)).astype(np.float32) for at in starts]
     n_fft = 2 * scipy.fft.next_fast_len(-(-(frames + most) // 2))  # even, so that irfft knows it by F
@@ -142,11 +145,9 @@ def _details(x: np.ndarray, sounds: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def _correlate(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The highest correlation (A, B) over all shifts of each clip of a block with each of another (see _details)."""
     r = scipy.fft.irfft(a @ b.conj().transpose(0, 2, 1), axis=0, overwrite_x=True)
-    best, scaled = np.full(r.shape[1:], -1, r.dtype), np.empty_like(r[0])
-    for k in range(len(first)):  # a shift at a time stays in the processor's cache
-        np.multiply(r[k - len(first) // 2], first[k, :, None], out=scaled)
-        np.multiply(scaled, second[k], out=scaled)
-        np.maximum(best, scaled, out=best)
+    best = np.full(r.shape[1:], -1, r.dtype)
+    for k, (early, late) in enumerate(zip(first, second, strict=True)):  # one shift stays in the processor's cache
+        np.maximum(best, r[k - len(first) // 2] * early[:, None] * late, out=best)
     return best
 
 
@@ -164,21 +165,20 @@ def similarity_groups(
         distance: 1 - cosine, 0 to 2; more makes fewer and larger groups.
         pairs: what ``near_duplicates`` returned, if it was asked before.
     """
-    labels = np.asarray(labels, dtype=object)
-    if len(labels) != len(features):
-        raise ValueError(f"{len(labels)} labels for {len(features)} clips")
+    labels, n = np.asarray(labels, dtype=object), len(features)
+    if len(labels) != n:
+        raise ValueError(f"{len(labels)} labels for {n} clips")
     pairs = near_duplicates(features) if pairs is None else pairs
-    rows, leaders = embed(features), np.arange(len(labels))
+    rows, clusters = embed(features), np.arange(n)
+    average = AgglomerativeClustering(None, metric="precomputed", linkage="average", distance_threshold=distance)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) > 1:
-            apart = squareform(np.maximum(1 - rows[members] @ rows[members].T, 0), checks=False)
-            clusters = fcluster(linkage(apart, "average"), distance, "distance")
-            _, firsts, clusters = np.unique(clusters, return_index=True, return_inverse=True)
-            leaders[members] = members[firsts[clusters]]
-    ends = np.concatenate([np.arange(len(labels)), pairs.i]), np.concatenate([leaders, pairs.j])
-    links = coo_array((np.ones(len(ends[0])), ends), shape=(len(labels), len(labels)))
-    _, firsts, groups = np.unique(connected_components(links)[1], return_index=True, return_inverse=True)
+            found = average.fit_predict(np.maximum(1 - rows[members] @ rows[members].T, 0))
+            clusters[members] = members[found]  # any number of the class's own does
+    ends = np.concatenate([np.arange(n), pairs.i]), np.concatenate([n + clusters, pairs.j])
+    links = coo_array((np.ones(len(ends[0])), ends), shape=(2 * n, 2 * n))  # clips, and clusters as nodes of their own
+    _, firsts, groups = np.unique(connected_components(links)[1][:n], return_index=True, return_inverse=True)
     return np.array([f"{labels[first]}-{first:05d}" for first in firsts], dtype=object)[groups]
 
 
@@ -191,43 +191,33 @@ def leak_check(
 ) -> pd.DataFrame:
     """The near-duplicates in different splits: what is reported was partly trained on.
 
-    Args:
-        features: (N, M, T) log-mel spectrograms.
-        split: the N splits, "" for none.
-        groups: the N groups that clips were split by, if any.
-        pairs: what ``near_duplicates`` returned, if it was asked before.
+    Args: features, (N, M, T) log-mel spectrograms; the N splits, "" for none; the N groups that clips were split by,
+    None for each by itself; ``pairs``, what ``near_duplicates`` returned, if it was asked before.
 
-    Returns:
-        Rows of ``near_duplicates`` with split_i and split_j; given groups also same_group: where it is true the split
-        disregards the groups, elsewhere the groups miss a likeness.
+    Returns: rows of ``near_duplicates`` with split_i, split_j and same_group, which tells whether the split disregards
+    the groups or the groups miss a likeness.
     """
-    split = np.asarray(split, dtype=object)
-    groups = None if groups is None else np.asarray(groups, dtype=object)
-    if len(split) != len(features) or (groups is not None and len(groups) != len(features)):
-        raise ValueError(f"{len(features)} clips need as many splits and groups")
+    split, groups = (np.asarray(a, dtype=object) for a in (split, range(len(split)) if groups is None else groups))
+    if not len(split) == len(groups) == len(features):
+        raise ValueError(f"{len(split)} splits and {len(groups)} groups for {len(features)} clips")
     pairs = near_duplicates(features) if pairs is None else pairs
-    pairs = pairs.assign(split_i=split[pairs.i], split_j=split[pairs.j])
-    if groups is not None:
-        pairs["same_group"] = groups[pairs.i] == groups[pairs.j]
+    pairs = pairs.assign(split_i=split[pairs.i], split_j=split[pairs.j], same_group=groups[pairs.i] == groups[pairs.j])
     leaks = (pairs.split_i != pairs.split_j) & (pairs.split_i != "") & (pairs.split_j != "")
     return pairs[leaks].reset_index(drop=True)
 
 
 def leak_warning(leaks: pd.DataFrame, paths: Sequence[Path], *, worst: int = 3) -> str:
-    """What ``leak_check`` found among the clips at ``paths`` in one line; "" if nothing."""
-    pairs = [
-        f"{Path(paths[leak.i]).name} ({leak.split_i}) and {Path(paths[leak.j]).name} ({leak.split_j}) {leak.similarity:.2f}"
-        for leak in leaks.head(worst).itertuples()
-    ]
-    text = f"WARNING: {len(leaks)} near-duplicate pairs stand in different splits and LEAK; the worst: "
+    """What ``leak_check`` found among the clips at ``paths``, in one line; "" if nothing."""
+    pairs = [f"{Path(paths[i]).name} = {Path(paths[j]).name}" for i, j in leaks[["i", "j"]].head(worst).to_numpy()]
+    text = f"WARNING: {len(leaks)} near-duplicate pairs stand in different splits and LEAK, above all "
     return text + ", ".join(pairs) if pairs else ""
 
 
 def agreement(groups: Sequence[str], recordings: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """How well groups recover known recordings, shares of 1; each argument has N items.
+    """How well groups recover known recordings, as shares of 1; each argument has N items.
 
-    leak/groups is the share of held-out clips that have another clip of their recording in training, in five times five
-    folds by these groups; leak/random the same in folds by clip.
+    leak/groups is the share of held-out clips that have another clip of their recording in training, over five times
+    five folds by these groups; leak/random the same of folds by clip.
     """
     (_, false), (missed, true) = pair_confusion_matrix(recordings, groups)
     found = {
@@ -239,13 +229,11 @@ def agreement(groups: Sequence[str], recordings: Sequence[str], labels: Sequence
         "completeness": homogeneity_score(groups, recordings),
     }
     recordings = np.asarray(recordings, dtype=object)
-    for name, units in {"groups": groups, "random": np.arange(len(recordings))}.items():
-        leaks = []
-        for seed in range(5):
-            with warnings.catch_warnings(action="ignore"):  # classes of fewer than five groups
-                folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, units))
-            leaks += [np.isin(recordings[held], recordings[rest]) for rest, held in folds]
-        found[f"leak/{name}"] = np.concatenate(leaks).mean()
+    splitters = [StratifiedGroupKFold(5, shuffle=True, random_state=seed) for seed in range(5)]
+    for name, units in (("groups", groups), ("random", np.arange(len(recordings)))):
+        with warnings.catch_warnings(action="ignore"):  # a class of fewer than five clips
+            folds = [fold for splitter in splitters for fold in splitter.split(labels, labels, units)]
+        found[f"leak/{name}"] = np.concatenate([np.isin(recordings[h], recordings[rest]) for rest, h in folds]).mean()
     return {name: float(value) for name, value in found.items()}
 
 
@@ -282,14 +270,14 @@ def main() -> None:
     pairs = near_duplicates(clips.features)
     print(f"{len(pairs)} near-duplicate pairs among {len(labels)} clips ({time.perf_counter() - began:.1f} s)")
     groups = similarity_groups(clips.features, labels, distance=options.distance, pairs=pairs)
-    print(f"{len(set(groups))} groups ({time.perf_counter() - began:.1f} s in all); of each class:")
+    print(f"{len(set(groups))} groups ({time.perf_counter() - began:.1f} s in all)")
     for label, members in pd.Series(groups).groupby(labels):
         sizes = members.value_counts()
-        print(f"  {label}: {len(sizes)} groups, the largest {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")
+        print(f"  {label}: {len(sizes)}, the largest {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")
     if dataset.groups_known:
-        print(f"{len(set(recordings))} recordings told by names")
-        if len(pairs):
-            print(f"  near_duplicates/precision {(recordings[pairs.i] == recordings[pairs.j]).mean():.3f}")
+        print(f"{len(set(recordings))} recordings known by name")
+        same = (recordings[pairs.i] == recordings[pairs.j]).sum()
+        print(f"  near_duplicates/precision {same / max(1, len(pairs)):.3f}")
         for name, value in agreement(groups, recordings, labels).items():
             print(f"  {name} {value:.3f}")
 

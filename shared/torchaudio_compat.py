@@ -41,4 +41,5 @@ torchaudio = _import_torchaudio()
 FrequencyMasking = torchaudio.transforms.FrequencyMasking
 GriffinLim = torchaudio.transforms.GriffinLim
 InverseMelScale = torchaudio.transforms.InverseMelScale
+MelSpectrogram = torchaudio.transforms.MelSpectrogram
 TimeMasking = torchaudio.transforms.TimeMasking

@@ -27,6 +27,7 @@ def librosas(path: Path, spec: FeatureSpec) -> np.ndarray:
         fmin=spec.fmin,
         fmax=spec.fmax,
         power=spec.power,
+        **({"htk": True, "norm": None, "pad_mode": "reflect"} if spec.convention == "torchaudio" else {}),
     )
     scaled = librosa.power_to_db(S, ref=np.max) if spec.scaling == "db" else np.log1p(S)
     return librosa.util.fix_length(scaled, size=spec.shape[1], axis=1)
@@ -83,3 +84,16 @@ def test_silence_is_the_floor_not_the_top() -> None:
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(UserError, match=r"cgn.*classifier, cgan"):
         preset("cgn")
+
+
+def test_torchaudio_convention_is_torchaudios(tmp_path: Path) -> None:
+    import torch
+
+    from shared.torchaudio_compat import MelSpectrogram
+
+    spec = PRESETS["torchaudio"]
+    y = 0.3 * np.random.default_rng(0).standard_normal(spec.n_samples).astype(np.float32)
+    mel = MelSpectrogram(spec.sr, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels)
+    theirs = 10 * torch.log10(mel(torch.from_numpy(y))).numpy()
+    theirs = np.maximum(theirs - theirs.max(), -80.0)
+    assert np.abs(log_mel(y, spec) - theirs).max() < 0.01

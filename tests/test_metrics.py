@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from shared.metrics import classification_metrics
+from shared import bootstrap
+from shared.metrics import calibration_error, classification_metrics
 
 CLASSES = ["a", "b", "c"]
 
@@ -24,7 +25,7 @@ def test_figures_by_hand() -> None:
     assert figures["accuracy"] == 0.75
     assert figures["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)  # class c has no clips
     assert figures["per_class"]["b"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "clips": 1}
-    assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
+    assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
 
 
 def test_one_long_recording_counts_once() -> None:
@@ -45,3 +46,41 @@ def test_noisier_is_worse() -> None:
         scores.append(classification_metrics(y, p, CLASSES))
     assert scores[0]["accuracy"] > scores[1]["accuracy"] > scores[2]["accuracy"]
     assert scores[0]["log_loss"] < scores[1]["log_loss"] < scores[2]["log_loss"]
+
+
+def test_calibration() -> None:
+    """Confidence 0.8 that is right four times in five is calibrated; right always or never, it is 0.2 or 0.8 off."""
+    p = np.tile([0.8, 0.1, 0.1], (5, 1))
+    for y, error in (([0, 0, 0, 0, 1], 0.0), ([0] * 5, 0.2), ([1] * 5, 0.8)):
+        assert calibration_error(np.array(y), p) == pytest.approx(error)
+
+
+def predictions(rng: np.random.Generator, *, groups: int, clips: int, right: float) -> tuple:
+    """y, predicted, groups: whole recordings are right or wrong together."""
+    y, group = np.repeat(rng.integers(0, 3, groups), clips), np.repeat(np.arange(groups), clips)
+    wrong = np.repeat(rng.random(groups) > right, clips)
+    return y, np.where(wrong, (y + 1) % 3, y), group
+
+
+def test_intervals_are_as_wide_as_the_recordings_allow() -> None:
+    rng = np.random.default_rng(0)
+    y, predicted, group = predictions(rng, groups=50, clips=20, right=0.7)
+    grouped = bootstrap.intervals(bootstrap.confusions(y, predicted, group, 3))["accuracy"]
+    alone = bootstrap.intervals(bootstrap.confusions(y, predicted, np.arange(len(y)), 3))["accuracy"]
+    accuracy = (y == predicted).mean()
+    assert grouped[0] < accuracy < grouped[1] and alone[0] < accuracy < alone[1]
+    assert grouped[1] - grouped[0] > 3 * (alone[1] - alone[0])  # sqrt(20) times, but for chance
+    assert grouped[1] - grouped[0] == pytest.approx(2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 50), rel=0.2)
+
+
+def test_a_difference_is_told_from_chance() -> None:
+    rng = np.random.default_rng(1)
+    y, good, group = predictions(rng, groups=200, clips=3, right=0.9)
+    poor = np.where(np.repeat(rng.random(200) < 0.3, 3), (y + 1) % 3, good)
+    one_off = np.where(np.arange(len(y)) < 3, (y + 1) % 3, good)
+    tables = {name: bootstrap.confusions(y, p, group, 3) for name, p in (("a", good), ("b", poor), ("c", one_off))}
+    clear = bootstrap.paired_difference(tables["a"], tables["b"])["accuracy"]
+    assert clear["more_than_chance"] and clear["p_value"] < 0.01 and clear["interval"][0] > 0.1
+    same = bootstrap.paired_difference(tables["a"], tables["a"])["accuracy"]
+    assert same["difference"] == 0 and same["p_value"] == 1.0 and not same["more_than_chance"]
+    assert not bootstrap.paired_difference(tables["a"], tables["c"])["accuracy"]["more_than_chance"]

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from classification.fit_torch import ClassifierObjective
-from classification.models.torch_cnn import PlainCNN
+from classification.models.architecture import Architecture, BandStatistics
+from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from generation.recipes import RECIPES as CGAN_RECIPES
 from generation.recipes import CganOptions
+from shared.augment import Augment
 from shared.batches import Batches
 from shared.cache import FeatureCache
 from shared.features import PRESETS
@@ -20,8 +23,27 @@ from shared.runs import Run, describe
 
 @pytest.mark.parametrize("n_classes", [2, 50])
 @pytest.mark.parametrize("shape", [(128, 173), (40, 32)])
-def test_shapes(n_classes: int, shape: tuple[int, int]) -> None:
-    assert PlainCNN(n_classes)(torch.randn(3, *shape)).shape == (3, n_classes)
+@pytest.mark.parametrize("pooling", ["mean", "mean+max", "flatten"])
+def test_shapes(n_classes: int, shape: tuple[int, int], pooling: str) -> None:
+    net = CNN(Architecture(shape=shape, n_classes=n_classes, pooling=pooling, widths=(4, 8), members=2)).eval()
+    x = torch.randn(3, *shape)
+    assert net(x).shape == (3, 2, n_classes)
+    p = net.log_probabilities(x).exp()
+    torch.testing.assert_close(p, net(x).softmax(dim=2).mean(dim=1))
+
+
+def test_standardising_undoes_the_statistics(sounds: Path) -> None:
+    features = FeatureCache(PRESETS["strong"]).build(sorted(sounds.glob("train/train/siren/*"))).features
+    x = features[np.arange(8)]
+    statistics = BandStatistics.of([x[:3], x[3:]])
+    np.testing.assert_allclose(statistics.mean, x.mean(axis=(0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(statistics.variance, x.var(axis=(0, 2)), rtol=1e-3)
+    arch = Architecture(shape=x.shape[1:], n_classes=2, widths=(4,), standardise=True)
+    net = CNN(arch, statistics).eval()
+    bare = CNN(Architecture(shape=x.shape[1:], n_classes=2, widths=(4,))).eval()
+    bare.members.load_state_dict(net.members.state_dict())
+    shifted = (x - x.mean(axis=(0, 2))[:, None]) / x.std(axis=(0, 2))[:, None]
+    torch.testing.assert_close(net(torch.from_numpy(x)), bare(torch.from_numpy(shifted)), atol=1e-3, rtol=1e-3)
 
 
 def test_recipes_name_only_options_that_exist() -> None:
@@ -44,8 +66,9 @@ def test_batches_depend_on_seed_and_epoch_alone(sounds: Path) -> None:
 def objective(batches: Batches, folder: Path, **options: object) -> ClassifierObjective:
     torch.manual_seed(0)
     chosen = TrainOptions(**options)
+    net = CNN(Architecture(shape=(128, 173), n_classes=2, widths=(4, 8, 8)))
     return ClassifierObjective(
-        PlainCNN(2, widths=(4, 8, 8)), batches, chosen, make_accelerator("cpu", "float32"), folder / "best.safetensors"
+        net, batches, chosen, make_accelerator("cpu", "float32"), folder / "best.safetensors", steps=16
     )
 
 
@@ -54,7 +77,7 @@ def toy(sounds: Path) -> Batches:
     """Sirens against drilling."""
     paths = [p for label in ("siren", "drilling") for p in sorted(sounds.glob(f"train/train/{label}/*"))]
     features = FeatureCache(PRESETS["classifier"]).build(paths, progress=False).features
-    return Batches(features, [0] * 8 + [1] * 8, batch_size=4, seed=0, shuffle=True)
+    return Batches(features, [0] * 8 + [1] * 8, batch_size=4, seed=0, shuffle=True, augment=Augment(n_classes=2))
 
 
 def test_training_learns_and_keeps_the_best(toy: Batches, tmp_path: Path) -> None:
@@ -78,13 +101,25 @@ def test_schedule_and_stopping_follow_val_loss(toy: Batches, tmp_path: Path) -> 
     assert rates == [1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
 
 
-def test_a_killed_run_resumes_to_the_same_losses(toy: Batches, tmp_path: Path) -> None:
+def test_cosine_schedule_keeps_the_last_epoch(toy: Batches, tmp_path: Path) -> None:
+    run = Run(tmp_path, describe({}, {"root": "d", "clips": 16, "fingerprint": "f"}))
+    twin = objective(toy, tmp_path, schedule="cosine", learning_rate=1e-3, warmup=0.25)
+    fit(twin, toy, run, epochs=4, device=torch.device("cpu"))
+    rates = [line["optim/learning_rate"] for line in run.history()]
+    assert rates[0] == pytest.approx(1e-3) and rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    kept = load_file(tmp_path / "best.safetensors")
+    assert all((kept[name] == value).all() for name, value in twin.net.state_dict().items())
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_killed_run_resumes_to_the_same_losses(toy: Batches, tmp_path: Path, schedule: str) -> None:
     config = describe({}, {"root": "d", "clips": 16, "fingerprint": "f"})
 
     def trained(folder: str, *stops: int) -> list[dict[str, float]]:
         for epochs in stops:
             run = Run(tmp_path / folder, config)
-            fit(objective(toy, tmp_path / folder), toy, run, epochs=epochs, device=torch.device("cpu"))
+            fit(objective(toy, tmp_path / folder, schedule=schedule), toy, run, epochs=epochs, device=torch.device("cpu"))
             run.close()
         return [{k: v for k, v in line.items() if "time" not in k} for line in run.history()]
 

@@ -15,8 +15,7 @@ def build(arch: Architecture, statistics: BandStatistics | None = None) -> tuple
     inputs = keras.Input((*arch.shape, 1), name="log_mel")
     x = inputs
     if arch.standardise:
-        given = {"mean": statistics.mean, "variance": statistics.variance} if statistics else {}
-        x = layers.Normalization(axis=1, name="standardise", **given)(x)
+        x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
     members = [_member(arch, x, f"member_{r}_" if arch.members > 1 else "") for r in range(arch.members)]
     each = [layers.Activation("softmax", dtype="float32", name=f"probabilities_{r}")(m) for r, m in enumerate(members)]
     probabilities = each[0] if arch.members == 1 else layers.Average(name="probabilities")(each)

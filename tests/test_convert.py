@@ -1,0 +1,52 @@
+"""Weights cross between the twins and back, and the twins then agree on every clip."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classification.recipes import RECIPES
+from shared.features import extract, preset
+
+pytestmark = pytest.mark.slow
+PREDICT = """
+import sys, numpy as np
+from pathlib import Path
+from classification.train import load_framework
+framework, run, clips, out = sys.argv[1:]
+np.save(out, load_framework(framework).load(Path(run), device="cpu")(np.load(clips)))
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(sounds: Path) -> list[Path]:
+    """Real clips where there are some, of every class."""
+    folder = Path(os.environ.get("FREQUENCY_QUEST_DATA", "")) / "frequency-quest"
+    root = folder if folder.is_dir() else sounds
+    return [path for label in sorted((root / "train" / "train").iterdir()) for path in sorted(label.iterdir())[::50]]
+
+
+def logits(p: np.ndarray) -> np.ndarray:
+    """Logits from probabilities, their mean taken out: what softmax leaves of them."""
+    log_p = np.log(p.astype(np.float64))
+    return log_p - log_p.mean(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("framework", "twin"), [("keras", "torch"), ("torch", "keras")])
+def test_twins_agree(recipe: str, framework: str, twin: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script):
+    members = ("--members", 2) if recipe == "strong" else ()
+    options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
+    run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)
+    run_script("classification/convert.py", "--model-dir", tmp_path / "a", "--out-dir", tmp_path / "b")
+    run_script("classification/convert.py", "--model-dir", tmp_path / "b", "--out-dir", tmp_path / "c")
+    spec = preset(RECIPES[recipe].get("features", "classifier"))
+    np.save(tmp_path / "x.npy", np.stack([extract(path, spec) for path in clips]))
+    p = {}
+    for name, where in (("a", framework), ("b", twin), ("c", framework)):
+        run_script("-c", PREDICT, where, tmp_path / name, tmp_path / "x.npy", tmp_path / f"{name}.npy")
+        p[name] = np.load(tmp_path / f"{name}.npy")
+    assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # it tells clips apart
+    assert np.abs(logits(p["a"]) - logits(p["b"])).max() < 1e-4
+    np.testing.assert_allclose(p["a"], p["c"], atol=1e-6)

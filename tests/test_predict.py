@@ -1,0 +1,309 @@
+"""Classifier, its timeline and predict.py: the same sound gives the same answer however it comes in."""
+
+import csv
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from matplotlib.image import imread
+
+from classification import predict
+from classification.classifier import Classifier, Prediction
+from classification.sounds import list_sounds, predict_sounds
+from classification.timeline import overview
+from shared.audio import load_audio
+from shared.cache import FeatureCache
+from shared.errors import AudioError, UserError
+from shared.features import PRESETS, extract
+
+PREDICT = "classification/predict.py"
+SPEC = PRESETS["classifier"]
+
+
+def louder_half(x: np.ndarray) -> np.ndarray:
+    """A stand-in model: how much of the level is in the lower and in the upper half of the mel bands."""
+    level = np.stack([x[:, :64].mean(axis=(1, 2)), x[:, 64:].mean(axis=(1, 2))], axis=1) / 10
+    p = np.exp(level - level.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def tone(hz: float, seconds: float, sr: int = 22050) -> np.ndarray:
+    return (0.4 * np.sin(2 * np.pi * hz * np.arange(round(sr * seconds)) / sr)).astype(np.float32)
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    return Classifier(louder_half, ["low", "high"], SPEC, most_frequent="low")
+
+
+@pytest.fixture(scope="module")
+def run(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
+    """A finished run of the quicker framework."""
+    folder = tmp_path_factory.mktemp("runs") / "torch"
+    arguments = ["--framework", "torch", "--data-dir", sounds, "--out-dir", folder, "--epochs", 1]
+    run_script("classification/train.py", *arguments)
+    return folder
+
+
+def test_a_prediction_ranks_the_classes() -> None:
+    prediction = Prediction(["a", "b", "c"], np.array([0.2, 0.5, 0.3], dtype=np.float32), top_k=2)
+    assert prediction.label == "b" and prediction.probability == pytest.approx(0.5)
+    assert [label for label, _ in prediction.top] == ["b", "c"] and "b 50.0%" in str(prediction)
+    assert len(Prediction(["a", "b"], np.array([0.5, 0.5]), top_k=9).top) == 2
+
+
+def test_a_file_and_its_samples_are_the_same_sound(classifier: Classifier, sounds: Path, tmp_path: Path) -> None:
+    clip = sorted(sounds.glob("train/train/*/*"))[0]
+    y, sr = sf.read(clip, dtype="float32")
+    expected = louder_half(extract(clip, SPEC)[None])[0]
+    silence = np.zeros_like(y)
+    for given in ((clip,), (str(clip),), (y, sr), (y[None], sr), (np.stack([2 * y, silence]), sr)):
+        np.testing.assert_allclose(classifier.predict(*given).probabilities, expected, atol=1e-4)
+    as_integers = classifier.predict((y * 32767).astype(np.int16), sr)
+    np.testing.assert_allclose(as_integers.probabilities, expected, atol=2e-2)
+    sf.write(tmp_path / "a.wav", tone(300, 4, sr=44100), 44100)
+    resampled = classifier.predict(tone(300, 4, sr=44100), 44100).probabilities
+    np.testing.assert_allclose(classifier.predict(tmp_path / "a.wav").probabilities, resampled, atol=1e-3)
+
+
+def test_short_and_silent_sounds_are_padded(classifier: Classifier) -> None:
+    for y in (tone(300, 0.05), np.zeros(10), np.zeros(4 * 22050), np.ones(1)):
+        prediction = classifier.predict(y, 22050)
+        assert prediction.windows == 1 and prediction.probabilities.sum() == pytest.approx(1)
+    assert classifier.predict(tone(300, 0.5), 22050).label == "low"
+    assert classifier.predict(tone(6000, 0.5), 22050).label == "high"
+
+
+def test_windows_cover_a_long_recording(classifier: Classifier) -> None:
+    y = np.concatenate([tone(300, 9), tone(6000, 8.3)])
+    timeline = classifier.predict_windows(y, 22050)
+    np.testing.assert_allclose(timeline.starts, [0, 2, 4, 6, 8, 10, 12, 13.3], atol=1e-4)  # the last ends with it
+    np.testing.assert_allclose(timeline.ends - timeline.starts, 4, atol=1e-4)
+    assert timeline.labels == ["low"] * 4 + ["high"] * 4 or timeline.labels == ["low"] * 5 + ["high"] * 3
+    assert timeline.edges[0] == 0 and timeline.edges[-1] == pytest.approx(17.3) and (np.diff(timeline.edges) > 0).all()
+    for start, p in zip(timeline.starts, timeline.probabilities, strict=True):
+        window = y[round(start * 22050) :][: SPEC.n_samples]
+        np.testing.assert_allclose(classifier.predict(window, 22050).probabilities, p, atol=1e-5)
+    whole = classifier.predict(y, 22050)
+    assert whole.windows == 8
+    np.testing.assert_allclose(whole.probabilities, timeline.probabilities.mean(axis=0), atol=1e-6)
+    assert len(classifier.predict_windows(y, 22050, hop=4.0)) == 5
+    assert len(classifier.predict_windows(tone(300, 4.1), 22050)) == 1  # an mp3's padding
+
+
+def test_a_batch_is_its_sounds_one_by_one(classifier: Classifier) -> None:
+    sounds = [tone(300, 1), tone(6000, 150), tone(900, 4)]  # the long one has more windows than a batch
+    together = classifier.predict_batch(sounds, 22050, top_k=1)
+    for y, prediction in zip(sounds, together, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, classifier.predict(y, 22050).probabilities, atol=1e-6)
+        assert len(prediction.top) == 1
+    assert classifier.predict_batch([], 22050) == []
+    with pytest.raises(AudioError, match=r"sound 1: .*NaN"):
+        classifier.predict_batch([tone(300, 1), np.array([0.0, np.nan])], 22050)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "error", "says"),
+    [
+        (np.zeros(9), {}, UserError, "sr is missing"),
+        (np.zeros(9), {"sr": 0}, AudioError, "0 Hz"),
+        (np.zeros(0), {"sr": 8000}, AudioError, "no samples"),
+        (np.zeros((9, 2)), {"sr": 8000}, AudioError, r"\(9, 2\).*transpose"),
+        (np.zeros((2, 2, 9)), {"sr": 8000}, AudioError, "shape"),
+        (np.zeros(9, dtype=np.uint8), {"sr": 8000}, AudioError, "uint8"),
+        (np.full(9, np.inf), {"sr": 8000}, AudioError, "infinite"),
+        (np.zeros(9), {"sr": 8000, "top_k": 0}, UserError, "--top-k 0"),
+        ("no/such/file.wav", {}, AudioError, "cannot be decoded"),
+    ],
+)
+def test_what_is_no_sound_says_why(classifier: Classifier, given, options, error, says: str) -> None:
+    with pytest.raises(error, match=says):
+        classifier.predict(given, **options)
+
+
+@pytest.mark.parametrize("hop", [0, -1, 4.5, float("nan")])
+def test_impossible_hops_are_refused(classifier: Classifier, hop: float) -> None:
+    with pytest.raises(UserError, match="--hop"):
+        classifier.predict_windows(tone(300, 9), 22050, hop=hop)
+
+
+def test_the_timeline_is_saved(classifier: Classifier, tmp_path: Path) -> None:
+    timeline = classifier.predict_windows(np.concatenate([tone(300, 9), tone(6000, 9)]), 22050)
+    timeline.save(tmp_path / "a.csv", tmp_path / "a.png", title="a.wav")
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert list(rows[0]) == ["start", "end", "label", "probability", "p_low", "p_high"] and len(rows) == len(timeline)
+    assert [row["label"] for row in rows] == timeline.labels and rows[-1]["end"] == "18"
+    assert all(float(row["p_low"]) + float(row["p_high"]) == pytest.approx(1, abs=1e-4) for row in rows)
+    image = imread(tmp_path / "a.png")
+    assert image.shape[1] > image.shape[0] > 300 and image[..., :3].std() > 0.1
+
+
+def test_the_overview_of_a_long_recording_is_small_and_in_place() -> None:
+    y = np.concatenate([np.zeros(300 * 22050), tone(6000, 10), np.zeros(90 * 22050)]).astype(np.float32)
+    S = overview(y, SPEC)
+    assert S.shape[0] == SPEC.n_mels and 800 < S.shape[1] <= 1600 and S.max() == 0 and S.min() >= -80
+    loud = np.flatnonzero(S.max(axis=0) > -10) / S.shape[1] * 400
+    assert loud.min() == pytest.approx(300, abs=1) and loud.max() == pytest.approx(310, abs=1)
+    assert (overview(np.zeros(22050, dtype=np.float32), SPEC) == -80).all()
+
+
+def test_sounds_of_a_file_a_folder_and_a_csv(sounds: Path, tmp_path: Path) -> None:
+    folder = sounds / "test" / "test"
+    names = sorted(path.name for path in folder.iterdir())
+    assert [sound.id for sound in list_sounds(folder)] == names
+    assert [sound.path for sound in list_sounds(folder / names[0])] == [folder / names[0]]
+    table = tmp_path / "list.csv"
+    for text in (
+        f"\ufefflabel,path\nx,b/a.wav\n\ny,{folder / names[0]}\n",  # as a spreadsheet saves it
+        f"file,label\nb/a.wav,x\n{folder / names[0]},y\n",
+        f"b/a.wav\n{folder / names[0]}\n",
+    ):
+        table.write_text(text, encoding="utf-8")
+        assert [sound.path for sound in list_sounds(table)] == [tmp_path / "b" / "a.wav", folder / names[0]]
+    for bad, says in (
+        (b"", "names no sound"),
+        (b"path\n", "names no sound"),
+        (b"path\n\xff\xfe.wav\n", "cannot be read"),
+    ):
+        table.write_bytes(bad)
+        with pytest.raises(UserError, match=says):
+            list_sounds(table)
+    with pytest.raises(UserError, match=r"did you mean .*list\.csv"):
+        list_sounds(tmp_path / "lsit.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no"):
+        list_sounds(tmp_path / "empty")
+
+
+def test_a_folder_of_all_kinds(classifier: Classifier, tmp_path: Path) -> None:
+    for name, y in {
+        "b.wav": tone(300, 1),
+        "c.wav": tone(6000, 4.5),
+        "d.wav": tone(300, 9),
+        "d.flac": tone(6000, 9),
+    }.items():
+        sf.write(tmp_path / name, y, 22050)
+    (tmp_path / "a.wav").write_text("no sound")
+
+    def result(sounds, **options):
+        options = {"top_k": 2, "hop": None, "timelines": tmp_path / "t", "every": False, "n_jobs": 1} | options
+        return predict_sounds(classifier, sounds, cache=FeatureCache(SPEC), **options)
+
+    outcome = result(list_sounds(tmp_path))
+    told = {r.sound.id: r.prediction.label for r in outcome.results}
+    assert list(told.items()) == [("b.wav", "low"), ("c.wav", "high"), ("d.flac", "high"), ("d.wav", "low")]
+    assert [(sound.id, "decoded" in reason) for sound, reason in outcome.skipped] == [("a.wav", True)]
+    names = {"d_2_timeline.csv", "d_2_timeline.png", "d_timeline.csv", "d_timeline.png"}
+    assert {path.name for path in (tmp_path / "t").iterdir()} == names
+    for r in outcome.results:
+        alone = classifier.predict(r.sound.path).probabilities
+        np.testing.assert_allclose(r.prediction.probabilities, alone, atol=1e-3)
+    assert len(result(list_sounds(tmp_path), every=True, hop=1.0, timelines=tmp_path / "e").results[3].windows) == 6
+    assert len(list((tmp_path / "e").iterdir())) == 8
+    with pytest.raises(UserError, match=r"a\.wav: cannot be decoded"):
+        result(list_sounds(tmp_path / "a.wav"))
+
+
+@pytest.mark.slow
+def test_a_run_is_loaded_and_quick(run: Path, sounds: Path) -> None:
+    classifier = Classifier.load(str(run), device="cpu")
+    clip = sorted(sounds.glob("train/train/*/*"))[0]
+    labels = json.loads((run / "labels.json").read_text())
+    assert classifier.classes == labels["classes"] and classifier.framework == "torch"
+    p = classifier.predict(clip).probabilities
+    np.testing.assert_allclose(p, classifier.forward(extract(clip, classifier.spec)[None])[0], atol=1e-5)
+    taken = []
+    for _ in range(20):
+        began = time.perf_counter()
+        classifier.predict(clip)
+        taken.append(time.perf_counter() - began)
+    assert min(taken) < 0.05  # seconds; the least, since others may be computing too
+
+
+@pytest.mark.slow
+def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--model-dir .*no finished classification run \(config\.json is missing\)"):
+        Classifier.load(tmp_path)
+    for name in ("config.json", "labels.json", "metrics.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Classifier.load(tmp_path)
+    (tmp_path / "best_model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Classifier.load(tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    config["features"]["from_the_future"] = 1
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="of this version"):
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_json_is_all_of_standard_output(run: Path, sounds: Path, run_script) -> None:
+    """One clip from nothing, where neither the other framework nor what draws is installed."""
+    clip = sorted((sounds / "test" / "test").iterdir())[0]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    arguments = [PREDICT, "--model-dir", run, "--input", clip, "--json", "--top-k", 2]
+    done = run_script("tests/without.py", "tensorflow,keras,matplotlib", *arguments)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 5  # seconds of one core
+    said = json.loads(done.stdout)
+    (only,) = said["predictions"]
+    assert only["id"] == clip.name and only["label"] == only["top"][0]["label"] and len(only["top"]) == 2
+    assert only["label"] in said["classes"] == list(only["probabilities"]) and said["skipped"] == []
+    assert sum(only["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_csv_of_clips_and_a_long_recording(run: Path, sounds: Path, tmp_path: Path, run_script) -> None:
+    clips = sorted((sounds / "test" / "test").iterdir())[:3]
+    long = np.concatenate([load_audio(clip, sr=22050, duration=4) for clip in clips])
+    sf.write(tmp_path / "street.flac", long, 22050)
+    rows = [*map(str, clips), "street.flac", "missing.wav"]
+    (tmp_path / "list.csv").write_text("path\n" + "\n".join(rows) + "\n")
+    output = tmp_path / "out" / "predictions.csv"
+    arguments = ["--model-dir", run, "--input", tmp_path / "list.csv", "--output", output, "--probabilities"]
+    said = run_script(PREDICT, *arguments).stdout
+    table = list(csv.DictReader(output.open()))
+    columns = list(table[0])
+    assert columns[:3] == ["ID", "Class", "probability"] and "probability_3" in columns and columns[-1].startswith("p_")
+    assert [row["ID"] for row in table] == rows[:4]
+    assert "skipped missing.wav: no such file" in said and "1 of 5 files skipped" in said
+    assert (tmp_path / "out" / "street_timeline.png").stat().st_size > 10_000
+    windows = list(csv.DictReader((tmp_path / "out" / "street_timeline.csv").open()))
+    assert [float(row["start"]) for row in windows] == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.slow
+def test_typos_are_one_clear_line(
+    run: Path, sounds: Path, tmp_path: Path, run_script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sounds / "test" / "test"
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    failed = run_script(PREDICT, "--model-dir", run, "--input", bad, "--json", code=2)
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"error: --input {bad}: cannot be decoded") and failed.stdout == ""
+    for arguments, says in (
+        (["--model-dir", tmp_path, "--input", folder], "--model-dir .* no finished classification run"),
+        (["--model-dir", run, "--input", folder / "no.wav"], "--input .*no such file or folder"),
+        (["--model-dir", run, "--input", folder, "--top-k", "0"], "--top-k 0"),
+        (["--model-dir", run, "--input", folder, "--n-jobs", "0"], "--n-jobs 0"),
+        (["--model-dir", run, "--input", folder, "--hop", "9"], "--hop 9"),
+        (["--model-dir", run, "--input", folder, "--output", tmp_path], "--output .* is a folder"),
+        (["--model-dir", run, "--input", folder, "--timeline", bad], "--timeline .*bad.wav"),
+        (["--model-dir", run, "--input", folder, "--output", bad / "a.csv"], "--output .*bad.wav"),
+        (["--model-dir", run, "--input", folder, "--sample-submission", bad], "--sample-submission"),
+        (
+            ["--model-dir", run, "--input", folder, "--sample-submission", folder / "no"],
+            "--sample-submission .*no such",
+        ),
+    ):
+        monkeypatch.setattr(sys, "argv", [PREDICT, *map(str, arguments)])
+        with pytest.raises(UserError, match=says):
+            predict.main()
