@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from classification.inputs import Inputs
 from classification.models.torch_cnn import CNN
@@ -139,7 +138,7 @@ def _right(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def cosine(step: int, *, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: linear from 0 over ``warmup`` of the steps, then half a cosine to 0.
+    """Share of the highest learning rate at a step: linear from 0 over ``warmup`` of the steps, then a half cosine.
 
     Loshchilov & Hutter 2017 (SGDR) without restarts, as keras.optimizers.schedules.CosineDecay counts it.
     """

@@ -37,7 +37,9 @@ class Inputs:
         return BandStatistics.of(train.features[chunk] for chunk in chunks)
 
 
-def make_inputs(clips: Clips, options: TrainOptions, *, split_seed: int | None = None, fold: int | None = None) -> Inputs:
+def make_inputs(
+    clips: Clips, options: TrainOptions, *, split_seed: int | None = None, fold: int | None = None
+) -> Inputs:
     """Split the clips and make each split's batches; ``split_seed`` is --seed unless given.
 
     Raises:

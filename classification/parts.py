@@ -1,4 +1,4 @@
-"""What one command trains: the folds and seeds that are judged, a leaking split's honest twin, the model that is kept."""
+"""What one command trains: the judged folds and seeds, a leaking split's honest twin, the model that is kept."""
 
 import dataclasses
 from typing import Literal
@@ -12,7 +12,7 @@ class Part:
 
     Attributes:
         name: its folder below --out-dir; "" is --out-dir itself, where it is the only one.
-        role: "judged" gives the run its figures, "honest" is a leaking split's grouped twin, "refit" is kept to predict.
+        role: "judged" gives the run its figures, "honest" is a leaking split's grouped twin, "refit" is kept.
         options: its own, as if it had been asked for alone.
         fold: which of the folds it is tested on.
         split_seed: the seed of the folds, the same for all parts.

@@ -34,7 +34,7 @@ class PredictOptions:
     json: bool = False
     """Print the predictions as JSON, and nothing else, on standard output."""
     timeline: Path | None = None
-    """Folder for a timeline (CSV, PNG) of every sound; None: beside --output, of those over 1.5 times a clip's length."""
+    """Folder for a timeline (CSV, PNG) of every sound; None: beside --output, of those over 1.5 times a window long."""
     hop: float | None = None
     """Seconds between the windows heard of a longer recording; None is half a window."""
     sample_submission: Path | None = None

@@ -1,4 +1,4 @@
-"""Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds, one table."""
+"""Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds, a table."""
 
 import shutil
 from collections.abc import Sequence

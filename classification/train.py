@@ -81,7 +81,9 @@ def conclusion(run: Run, metrics: dict[str, Any]) -> str:
     )
     if "flattery" in metrics:
         honest = metrics["honest"]["accuracy"]["mean"]
-        text += f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
+        text += (
+            f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
+        )
     return text
 
 

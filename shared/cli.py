@@ -44,6 +44,8 @@ class CommonOptions:
     """Of the split, the initial weights, the order of the batches and all noise."""
     fraction: float = 1.0
     """Share of each class's clips used, for quick trials."""
+    max_skip: float = 0.2
+    """Share of the files that may turn out unusable; above it nothing is trained."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     precision: Precision = "auto"
@@ -65,6 +67,7 @@ class CommonOptions:
         """
         self.require("1 or more", lambda value: value >= 1, "epochs", "batch_size")
         self.require("0 or more", lambda value: value >= 0, "seed")
+        self.require("between 0 and 1", lambda value: 0 <= value <= 1, "max_skip")
 
     def require(self, what: str, test: Callable[[Any], bool], *names: str) -> None:
         for name in names:
@@ -114,6 +117,12 @@ def load_clips(options: CommonOptions, spec: FeatureSpec) -> Clips:
         path, reason = next(iter(clips.rejects.items()))
         raise UserError(
             f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; the first, {path}: {reason}"
+        )
+    if len(clips.rejects) > options.max_skip * len(manifest):
+        path, reason = next(iter(clips.rejects.items()))
+        raise UserError(
+            f"--max-skip {options.max_skip}: {len(clips.rejects)} of {len(manifest)} files are unusable; the first, "
+            f"{path}: {reason}. Mend them, or allow a larger share"
         )
     manifest = manifest.iloc[clips.kept].reset_index(drop=True)
     data = {

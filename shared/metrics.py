@@ -29,7 +29,8 @@ def classification_metrics(
 
     Returns:
         accuracy, recording_accuracy (every recording counts once, by its share of clips that are right: one long
-        recording cannot sway it), balanced_accuracy and macro_f1 (means over the classes that have clips), log_loss (nats), calibration_error, intervals (95 %, bootstrap over recordings), per_class (precision, recall,
+        recording cannot sway it), balanced_accuracy and macro_f1 (means over the classes that have clips),
+        log_loss (nats), calibration_error, intervals (95 %, bootstrap over recordings), per_class (precision, recall,
         f1, clips) and confusion_matrix (rows true, columns predicted).
     """
     ordinals = np.arange(len(classes))

@@ -26,7 +26,7 @@ from shared.errors import UserError
 from shared.files import PROJECT_ROOT, read_json, text_hash, write_json, write_text
 
 # What may differ between the command that began a run and the one that goes on with it: where and how, not what.
-NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "dry_run", "overwrite"}
+NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 _VERSIONED = (
     "numpy",
     "scipy",

@@ -18,8 +18,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import scipy.fft
-import scipy.linalg
+from scipy import fft, linalg
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering
@@ -27,7 +26,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
 from shared.datasets import load_dataset
@@ -40,6 +39,7 @@ DISTANCE = 0.6  # 1 - cosine at which groups stay apart; coarser than recordings
 MAX_BANDS, MAX_FRAMES = 32, 128  # of what is correlated; what is finer is averaged
 MIN_OVERLAP = 0.4  # share of a clip two must have in common; consecutive slices of UrbanSound8K have 0.5
 MIN_ENERGY = 0.2  # share of a clip's energy that the common part counts as holding at least: one click proves nothing
+LEAST_TRUST = 0.56  # factor on the similarity of the shortest clips, so that copies still pass the threshold
 MAX_DIMENSIONS, CLIPS_PER_DIMENSION = 24, 8  # of the embedding
 PIECES = 4  # of a clip, to see how far one recording varies
 CHUNK, BLOCK = 256, 128  # clips read, and clips compared, at a time
@@ -56,15 +56,12 @@ def _chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def embed(features: AnyFeatures) -> np.ndarray:
-    """What recording each clip sounds like: (N, D) unit rows, whose dot products are similarities.
+    """What recording each clip (N, M, T) sounds like: (N, D) unit rows, whose dot products are similarities.
 
     The mean log spectrum is what cepstral mean subtraction removes, since it tells of the channel more than of the
     sound; here that is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker
     Verification", 2011) a linear discriminant analysis weighs it and the cosine compares it. That needs no known
-    recordings: the pieces of one clip surely are one recording.
-
-    Args:
-        features: (N, M, T) log-mel spectrograms, best in dB: ln(1 + mel) keeps some of the level.
+    recordings: the pieces of one clip surely are one recording. Of dB the level drops out, of ln(1 + mel) not wholly.
     """
     n = len(features)
     if n < 3:
@@ -74,7 +71,9 @@ def embed(features: AnyFeatures) -> np.ndarray:
     within, _ = ledoit_wolf((profiles - means[:, None]).reshape(-1, means.shape[1]), assume_centered=True)
     within += max(1e-6 * np.trace(within), 1e-9) * np.eye(len(within))  # invertible even if every clip is silent
     d = min(MAX_DIMENSIONS, max(4, n // CLIPS_PER_DIMENSION), n - 1, len(within))
-    ratios, axes = scipy.linalg.eigh(np.cov(means.T), within, subset_by_index=(len(within) - d, len(within) - 1))
+    ratios, axes = linalg.eigh(
+        np.cov(means.T).reshape(within.shape), within, subset_by_index=(len(within) - d, len(within) - 1)
+    )
     # tempers the few axes that would decide alone; exponent 0 would leave them, 0.5 make all axes equal
     rows = (means - means.mean(axis=0)) @ axes / np.maximum(ratios, 1e-9) ** 0.25
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
@@ -91,16 +90,16 @@ def _profiles(x: np.ndarray, sounds: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> pd.DataFrame:
-    """Every pair of clips that share audio, whatever their levels and cuts: columns i < j and similarity, best first.
+    """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts.
 
     All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
     some 25 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
     difference of neighbouring bands (Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", 2002, keep its
     sign): level, colour of the channel and all that is steady drop out, and strangers hardly correlate.
 
-    Args:
-        features: (N, M, T) log-mel spectrograms.
-        threshold: least correlation of the common part at the best shift, at most 1.
+    Returns:
+        Columns i < j and similarity, the most alike first: the correlation of the common part at the best shift, less
+        where the clips hold little sound; ``threshold`` is the least of it, at most 1.
     """
     found = [np.empty((3, 0))]
     if len(features):
@@ -137,14 +136,16 @@ def _details(x: np.ndarray, sounds: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     before = np.pad(np.cumsum((x**2).sum(axis=1), axis=1), ((0, 0), (1, 0))).T  # energy before each frame
     least = np.maximum(MIN_ENERGY * before[-1], 1e-9)
     starts, common = (np.maximum(shifts, 0), np.maximum(-shifts, 0)), frames - np.abs(shifts)
-    scales = [1 / np.sqrt(np.maximum(before[at + common] - before[at], least)).astype(np.float32) for at in starts]
-    n_fft = 2 * scipy.fft.next_fast_len(-(-(frames + most) // 2))  # even, so that irfft knows it by F
-    return scipy.fft.rfft(x.astype(np.float32), n_fft).transpose(2, 0, 1), *scales
+    # the less there is to compare, the likelier is chance: utterances of a word by one speaker reach 0.86
+    trust = np.clip(sounds.sum(axis=1) / (MIN_OVERLAP * frames), LEAST_TRUST**2, 1) ** 0.25
+    scales = [trust / np.sqrt(np.maximum(before[at + common] - before[at], least)) for at in starts]
+    n_fft = 2 * fft.next_fast_len(-(-(frames + most) // 2))  # even, so that irfft knows it by F
+    return fft.rfft(x.astype(np.float32), n_fft).transpose(2, 0, 1), *np.float32(scales)
 
 
 def _correlate(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The highest correlation (A, B) over all shifts of each clip of a block with each of another (see _details)."""
-    r = scipy.fft.irfft(a @ b.conj().transpose(0, 2, 1), axis=0, overwrite_x=True)
+    r = fft.irfft(a @ b.conj().transpose(0, 2, 1), axis=0, overwrite_x=True)
     best = np.full(r.shape[1:], -1, r.dtype)
     for k, (early, late) in enumerate(zip(first, second, strict=True)):  # one shift stays in the processor's cache
         np.maximum(best, r[k - len(first) // 2] * early[:, None] * late, out=best)
@@ -156,14 +157,9 @@ def similarity_groups(
 ) -> np.ndarray:
     """Groups to split by where no recordings are known: (N,) names, the label and the position of the first clip.
 
-    Average linkage joins what is nearer than ``distance`` in ``embed`` within a class; then near-duplicates are joined
-    whatever their class, so that none can stand in two splits. Memory grows with the square of a class.
-
-    Args:
-        features: (N, M, T) log-mel spectrograms.
-        labels: the N classes.
-        distance: 1 - cosine, 0 to 2; more makes fewer and larger groups.
-        pairs: what ``near_duplicates`` returned, if it was asked before.
+    Average linkage joins what is nearer than ``distance`` (1 - cosine of ``embed``, 0 to 2) within a class; then
+    near-duplicates are joined whatever their class, so that none can stand in two splits. Memory grows with the square
+    of a class. Takes the clips (N, M, T), N labels and ``pairs``, what ``near_duplicates`` returned if asked before.
     """
     labels, n = np.asarray(labels, dtype=object), len(features)
     if len(labels) != n:
@@ -191,11 +187,9 @@ def leak_check(
 ) -> pd.DataFrame:
     """The near-duplicates in different splits: what is reported was partly trained on.
 
-    Args: features, (N, M, T) log-mel spectrograms; the N splits, "" for none; the N groups that clips were split by,
-    None for each by itself; ``pairs``, what ``near_duplicates`` returned, if it was asked before.
-
-    Returns: rows of ``near_duplicates`` with split_i, split_j and same_group, which tells whether the split disregards
-    the groups or the groups miss a likeness.
+    Takes the clips (N, M, T), N splits ("" is none), the N groups they were split by (None: each by itself) and
+    ``pairs`` as ``similarity_groups``. Returns rows of ``near_duplicates`` with split_i, split_j and same_group, which
+    tells whether the split disregards the groups or the groups miss a likeness.
     """
     split, groups = (np.asarray(a, dtype=object) for a in (split, range(len(split)) if groups is None else groups))
     if not len(split) == len(groups) == len(features):
@@ -270,7 +264,7 @@ def main() -> None:
     pairs = near_duplicates(clips.features)
     print(f"{len(pairs)} near-duplicate pairs among {len(labels)} clips ({time.perf_counter() - began:.1f} s)")
     groups = similarity_groups(clips.features, labels, distance=options.distance, pairs=pairs)
-    print(f"{len(set(groups))} groups ({time.perf_counter() - began:.1f} s in all)")
+    print(f"{len(set(groups))} groups (in all {time.perf_counter() - began:.1f} s)")
     for label, members in pd.Series(groups).groupby(labels):
         sizes = members.value_counts()
         print(f"  {label}: {len(sizes)}, the largest {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")

@@ -35,7 +35,9 @@ def logits(p: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize(("framework", "twin"), [("keras", "torch"), ("torch", "keras")])
-def test_twins_agree(recipe: str, framework: str, twin: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script):
+def test_twins_agree(
+    recipe: str, framework: str, twin: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script
+):
     members = ("--members", 2) if recipe == "strong" else ()
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
     run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)

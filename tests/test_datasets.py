@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.datasets import load_dataset
-from shared.splits import assign_splits, check_trainable, take_fraction
 from shared.errors import UserError
+from shared.splits import assign_splits, check_trainable, take_fraction
 
 
 def touch(*paths: Path) -> None:

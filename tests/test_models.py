@@ -119,7 +119,13 @@ def test_a_killed_run_resumes_to_the_same_losses(toy: Batches, tmp_path: Path, s
     def trained(folder: str, *stops: int) -> list[dict[str, float]]:
         for epochs in stops:
             run = Run(tmp_path / folder, config)
-            fit(objective(toy, tmp_path / folder, schedule=schedule), toy, run, epochs=epochs, device=torch.device("cpu"))
+            fit(
+                objective(toy, tmp_path / folder, schedule=schedule),
+                toy,
+                run,
+                epochs=epochs,
+                device=torch.device("cpu"),
+            )
             run.close()
         return [{k: v for k, v in line.items() if "time" not in k} for line in run.history()]
 
