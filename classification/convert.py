@@ -87,7 +87,7 @@ def torch_to_keras(run_dir: Path):
     arch = architecture_of(run_dir)
     tensors = load_file(run_dir / TORCH_FILE)
     statistics = BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if arch.standardise else None
-    _, model = build(arch, statistics)
+    model = build(arch, statistics)
     for layer, names in crossing(arch):
         model.get_layer(layer).set_weights([to_keras(tensors[name], name, arch) for name in names])
     return model

@@ -49,7 +49,8 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    trainee, model = build(inputs.architecture, inputs.statistics())
+    statistics = inputs.statistics()
+    trainee, model = (build(inputs.architecture, statistics, training=training) for training in (True, False))
     train = BatchSequence(inputs.splits["train"])
     val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
     trainee.compile(
@@ -146,7 +147,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
     """ModelCheckpoint that never destroys the best model while it writes a better one.
 
     Args:
-        kept: the model to write, which shares its weights with the one that is trained.
+        kept: the model to write: it takes the weights of the one that is trained.
         monitored: keep the best by val_accuracy; otherwise every epoch's is better than the one before.
     """
 
@@ -155,6 +156,7 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=monitored)
 
     def _save_model(self, *args: Any, **kwargs: Any) -> None:
+        self.kept.set_weights(self._model.get_weights())
         trainee, self._model = self._model, self.kept
         try:
             super()._save_model(*args, **kwargs)

@@ -240,7 +240,7 @@ class SimilarityOptions:
     distance: float = DISTANCE
     """1 - cosine at which groups stay apart, 0 to 2; more makes fewer and larger groups."""
     recordings: Literal["all", "even", "odd"] = "all"
-    """All, or every second one of each class: the defaults were chosen on the even ones."""
+    """All, or those in even or odd places of each class; the defaults were chosen on the even ones."""
     cache_dir: Path = DEFAULT_CACHE_DIR
     """Where the spectrograms are kept."""
     n_jobs: int | None = None
@@ -254,8 +254,8 @@ def main() -> None:
     dataset = load_dataset(options.data_dir)
     manifest = dataset.manifest
     if options.recordings != "all":
-        number = manifest.groupby("label").group.rank("dense")  # from 1
-        manifest = manifest[number % 2 == (options.recordings == "even")]
+        place = manifest.groupby("label").group.rank("dense") - 1
+        manifest = manifest[place % 2 == (options.recordings == "odd")]
     clips = FeatureCache(PRESETS["classifier"], options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
     if not clips.kept:
         raise UserError(f"--data-dir {options.data_dir}: none of its {len(manifest)} files is usable")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -247,11 +246,8 @@ def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
 def test_json_is_all_of_standard_output(run: Path, sounds: Path, run_script) -> None:
     """One clip from nothing, where neither the other framework nor what draws is installed."""
     clip = sorted((sounds / "test" / "test").iterdir())[0]
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     arguments = [PREDICT, "--model-dir", run, "--input", clip, "--json", "--top-k", 2]
     done = run_script("tests/without.py", "tensorflow,keras,matplotlib", *arguments)
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 5  # seconds of one core
     said = json.loads(done.stdout)
     (only,) = said["predictions"]
     assert only["id"] == clip.name and only["label"] == only["top"][0]["label"] and len(only["top"]) == 2

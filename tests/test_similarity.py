@@ -1,13 +1,20 @@
 """Copies are found whatever was done to them, strangers are not, and groups keep recordings whole."""
 
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import shared.similarity
+from shared.cache import FeatureCache
+from shared.datasets import load_dataset
 from shared.demo_data import SOURCES, SYNTH_SR
 from shared.features import PRESETS, log_mel
-from shared.similarity import near_duplicates
+from shared.similarity import agreement, embed, leak_check, leak_warning, near_duplicates, similarity_groups
 
 SPEC = PRESETS["classifier"]
 N = SPEC.n_samples
@@ -53,5 +60,123 @@ def test_changed_copies_are_found_and_nothing_else(
     copies = spectrograms([CHANGES[change](y, rng) for y in sources])
     pairs = near_duplicates(np.concatenate([strangers, copies]))
     n = len(sources)
-    found = set(zip(pairs.i, pairs.j, strict=True))
-    print(change, len(found & {(k, k + n) for k in range(n)}), [(p, s) for p, s in zip(zip(pairs.i, pairs.j), pairs.similarity) if p[1] != p[0] + n])
+    assert set(pairs.j - pairs.i) == {n} and len(pairs) >= 0.9 * n
+    assert (pairs.similarity <= 1.001).all() and pairs.similarity.is_monotonic_decreasing
+
+
+def test_level_and_blocks_change_nothing(strangers: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.concatenate([strangers, np.roll(strangers, 40, axis=2)])
+    pairs, rows = near_duplicates(x), embed(x)
+    assert len(pairs) >= len(strangers)
+    monkeypatch.setattr(shared.similarity, "BLOCK", 7)
+    monkeypatch.setattr(shared.similarity, "CHUNK", 5)
+    louder = x + np.linspace(-30, 30, len(x), dtype=np.float32)[:, None, None]
+    same = near_duplicates(louder).sort_values(["i", "j"], ignore_index=True)  # those as alike may change places
+    pd.testing.assert_frame_equal(same, pairs.sort_values(["i", "j"], ignore_index=True), atol=1e-3)
+    np.testing.assert_allclose(embed(louder), rows, atol=1e-2)
+
+
+def test_padding_and_silence_are_no_likeness() -> None:
+    rng = np.random.default_rng(0)
+    x = np.full((24, 128, 173), -80.0, dtype=np.float32)
+    x[:16, :, :30] = 10 * rng.standard_normal((16, 128, 30)) - 30  # 0.7 s of different noise that ends alike
+    assert near_duplicates(x).empty
+    x[20, :, 100:130] = x[3, :, :30]
+    assert near_duplicates(x)[["i", "j"]].to_numpy().tolist() == [[3, 20]]
+
+
+def test_the_cache_is_read_like_an_array(sounds: Path, cache_dir: Path) -> None:
+    dataset = load_dataset(sounds)
+    features = FeatureCache(SPEC, cache_dir).build(list(dataset.manifest.path), n_jobs=1).features
+    array = features[range(len(features))]
+    np.testing.assert_array_equal(embed(features), embed(array))
+    pd.testing.assert_frame_equal(near_duplicates(features), near_duplicates(array))
+    labels = dataset.manifest.label
+    np.testing.assert_array_equal(similarity_groups(features, labels), similarity_groups(array, labels))
+
+
+def test_clips_of_one_colour_are_one_group_within_their_class() -> None:
+    x, recordings = textures(np.random.default_rng(0), recordings=20, clips=6)
+    labels = np.where(recordings % 2, "drilling", "engine")
+    assert near_duplicates(x).empty  # nothing but the colour is shared
+    found = agreement(similarity_groups(x, labels), recordings, labels)
+    assert found["completeness"] > 0.99 and found["homogeneity"] > 0.8
+    assert found["leak/groups"] < 0.05 < 0.9 < found["leak/random"]
+    apart = similarity_groups(x, np.arange(len(x)).astype(str))
+    assert len(set(apart)) == len(x)
+
+
+def test_near_duplicates_share_a_group_whatever_their_labels(strangers: np.ndarray) -> None:
+    x = np.concatenate([strangers, strangers])
+    groups = similarity_groups(x, ["a"] * len(strangers) + ["b"] * len(strangers), distance=0.0)
+    assert groups[: len(strangers)].tolist() == groups[len(strangers) :].tolist()
+    assert len(set(groups)) == len(strangers) and groups[3] == "a-00003"
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(0, 12), bands=st.integers(1, 40), frames=st.integers(3, 300), silent=st.integers(0, 12))
+def test_any_spectrograms_give_groups(n: int, bands: int, frames: int, silent: int) -> None:
+    x = np.random.default_rng(n).standard_normal((n, bands, frames))
+    x[:silent] = -100
+    rows, groups = embed(x), similarity_groups(x, ["a"] * n)
+    assert np.isfinite(rows).all() and len(rows) == len(groups) == n
+    assert (np.linalg.norm(rows, axis=1) < 1.001).all()
+
+
+def test_leaks_are_named_in_one_line(strangers: np.ndarray) -> None:
+    n = len(strangers)
+    x = np.concatenate([strangers, strangers])
+    split = ["train"] * n + ["test", "train", ""] + ["train"] * (n - 3)
+    leaks = leak_check(x, split)
+    assert leaks.columns.tolist() == ["i", "j", "similarity", "split_i", "split_j", "same_group"]
+    assert leaks.drop(columns="similarity").to_numpy().tolist() == [[0, n, "train", "test", False]]
+    assert leak_check(x, split, ["one"] * 2 * n).same_group.tolist() == [True]
+    paths = [Path(f"folder/{k}.wav") for k in range(2 * n)]
+    line = leak_warning(leaks, paths)
+    assert line.startswith("WARNING: 1 near-duplicate pairs") and line.endswith(f"0.wav = {n}.wav")
+    assert leak_warning(leaks[:0], paths) == "" and leak_check(x, ["train"] * 2 * n).empty
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 4\)"):
+        near_duplicates(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="2 labels for 3 clips"):
+        similarity_groups(np.zeros((3, 4, 5)), ["a", "b"])
+    with pytest.raises(ValueError, match="2 splits and 3 groups for 3 clips"):
+        leak_check(np.zeros((3, 4, 5)), ["train", "test"], ["a", "b", "c"])
+
+
+def test_agreement_of_groups_with_themselves_is_perfect() -> None:
+    recordings = np.repeat(np.arange(20), 5).astype(str)
+    labels = np.repeat(["a", "b"], 50)
+    same, one = (agreement(g, recordings, labels) for g in (recordings, np.arange(100)))
+    assert {same.pop("leak/groups"), one.pop("pairs/recall")} == {0.0}
+    assert same.pop("leak/random") == one["leak/groups"] == 1.0
+    assert set(same.values()) == {1.0}
+
+
+def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Path) -> None:
+    """On every second recording of three classes, none of those that the thresholds were chosen on."""
+    manifest = load_dataset(real_data / "frequency-quest").manifest
+    odd = manifest.groupby("label").group.rank("dense") % 2 == 0  # ranks begin at 1
+    manifest = manifest[odd & manifest.label.isin(["dog_bark", "engine_idling", "siren"])].reset_index(drop=True)
+    features = FeatureCache(SPEC, cache_dir).build(list(manifest.path)).features
+    pairs = near_duplicates(features)
+    recordings, labels = manifest.group.to_numpy(object), manifest.label.to_numpy(object)
+    assert (recordings[pairs.i] == recordings[pairs.j]).mean() > 0.98
+    source, number = zip(*(path.stem.rsplit("-", 1) for path in manifest.path), strict=True)
+    position = {name: k for k, name in enumerate(zip(source, map(int, number), strict=True))}
+    overlapping = {tuple(sorted((k, position[s, i + 1]))) for (s, i), k in position.items() if (s, i + 1) in position}
+    assert len(overlapping) > 100 and overlapping <= set(zip(pairs.i, pairs.j, strict=True))
+    groups = similarity_groups(features, labels, pairs=pairs)
+    found = agreement(groups, recordings, labels)
+    assert found["leak/groups"] < 0.1 < 0.9 < found["leak/random"]
+    assert found["adjusted_rand"] > 0.75 and found["completeness"] > 0.95
+    assert pd.crosstab(labels, groups, normalize="index").to_numpy().max() < 0.5  # no class fell into one group
+    assert leak_check(features, groups, groups, pairs=pairs).empty
+
+
+@pytest.mark.slow
+def test_entry(sounds: Path, run_script) -> None:
+    printed = run_script("-m", "shared.similarity", "--data-dir", sounds).stdout
+    assert "near-duplicate pairs among 40 clips" in printed and "20 recordings known by name" in printed
