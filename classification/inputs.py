@@ -34,7 +34,7 @@ class Inputs:
             return None
         train = self.splits["train"]
         chunks = np.array_split(np.arange(train.clips), -(-train.clips // 64))
-        return BandStatistics.of(train.features[chunk] for chunk in chunks)
+        return BandStatistics.of((train.features[chunk] for chunk in chunks), centre=self.options.centre)
 
 
 def make_inputs(

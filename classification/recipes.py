@@ -55,6 +55,8 @@ class TrainOptions(CommonOptions):
     """Share of the dense layers' activations dropped while training."""
     members: int = 1
     """Networks trained side by side whose probabilities are averaged."""
+    centre: bool = False
+    """Subtract from what is seen of a clip its mean level: loudness then tells nothing."""
     standardise: bool = False
     """Shift and scale every band by its mean and deviation over the training clips."""
 
@@ -124,14 +126,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "features": "strong",
         "widths": (32, 64, 128, 256),
         "pooling": "mean+max",
+        "centre": True,
         "standardise": True,
         "schedule": "cosine",
-        "epochs": 6,
+        "epochs": 8,
         "learning_rate": 2e-3,
         "weight_decay": 1e-4,
         "crop": 2.0,
         "time_shift": True,
-        "gain": 6.0,
         "mixup": 0.3,
         "val_share": 0.0,
         "refit": True,

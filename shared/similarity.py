@@ -93,7 +93,7 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
     """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts.
 
     All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
-    some 25 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
+    some 50 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
     difference of neighbouring bands (Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", 2002, keep its
     sign): level, colour of the channel and all that is steady drop out, and strangers hardly correlate.
 

@@ -1,7 +1,7 @@
 """One description of a network, from which both twins are built."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ class Architecture:
         dense: units of the dense layers before the logits, each followed by dropout.
         dropout: share dropped.
         members: networks side by side, R.
+        centre: whether the mean level is taken out of what is seen of a clip.
         standardise: whether every band is shifted and scaled by statistics that are part of the weights.
     """
 
@@ -34,6 +35,7 @@ class Architecture:
     dense: Sequence[int] = (128,)
     dropout: float = 0.3
     members: int = 1
+    centre: bool = False
     standardise: bool = False
 
     @classmethod
@@ -59,11 +61,13 @@ class BandStatistics:
     variance: np.ndarray
 
     @classmethod
-    def of(cls, batches: Sequence[np.ndarray]) -> "BandStatistics":
-        """From batches of (B, M, T), one in memory at a time."""
+    def of(cls, batches: Iterable[np.ndarray], *, centre: bool = False) -> "BandStatistics":
+        """From batches of (B, M, T), one in memory at a time; ``centre`` takes out each clip's mean level first."""
         count, total, square = 0, 0.0, 0.0
         for x in batches:
             x = x.astype(np.float64)
+            if centre:
+                x -= x.mean(axis=(1, 2), keepdims=True)
             count += x.shape[0] * x.shape[2]
             total, square = total + x.sum(axis=(0, 2)), square + (x**2).sum(axis=(0, 2))
         mean = total / count

@@ -20,6 +20,8 @@ def build(arch: Architecture, statistics: BandStatistics | None = None, *, train
     """
     inputs = keras.Input((*arch.shape, 1), name="log_mel")
     x = inputs
+    if arch.centre:
+        x = x - ops.mean(x, axis=(1, 2), keepdims=True)
     if arch.standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
     norm = layers.BatchNormalization

@@ -24,10 +24,12 @@ class CNN(nn.Module):
             if statistics is not None:
                 self.mean.copy_(torch.from_numpy(statistics.mean)[:, None])
                 self.variance.copy_(torch.from_numpy(statistics.variance)[:, None])
-        self.standardise = arch.standardise
+        self.centre, self.standardise = arch.centre, arch.standardise
         self.members = nn.ModuleList(Member(arch) for _ in range(arch.members))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.centre:
+            x = x - x.mean(dim=(1, 2), keepdim=True)
         if self.standardise:
             x = (x - self.mean) / self.variance.sqrt()
         return torch.stack([member(x[:, None]) for member in self.members], dim=1)
