@@ -38,9 +38,10 @@ else
 fi
 out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
 mkdir -p "$out_dir" || exit 2
-classify=() generate=(--epochs "$gan_epochs")
+classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs")
 if [ -n "$smoke" ]; then
     classify=(--epochs 2 --fraction 0.3)
+    seeds=()
     generate=(--epochs 1 --fraction 0.1)
 fi
 
@@ -54,9 +55,9 @@ stage() {
 }
 
 train="$root/classification/train.py"
-stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" ${classify[@]+"${classify[@]}"}
-stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${classify[@]+"${classify[@]}"}
-stage "Leaking split, for comparison" python "$train" --framework keras --split random \
+stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
+stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
+stage "Plain recipe, on a leaking and on an honest split" python "$train" --framework keras --recipe plain --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${classify[@]+"${classify[@]}"}
 stage "Conditional GAN" python "$root/generation/train_cgan.py" --data-dir "$data_dir" --out-dir "$out_dir/cgan" "${generate[@]}"
 samples="$out_dir/cgan/samples"

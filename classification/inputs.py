@@ -7,10 +7,13 @@ import pandas as pd
 
 from classification.models.architecture import Architecture, BandStatistics
 from classification.recipes import TrainOptions
+from shared.audio import seconds
 from shared.augment import Augment
 from shared.batches import Batches
 from shared.cli import Clips
-from shared.features import FeatureSpec
+from shared.datasets import Dataset
+from shared.features import FeatureSpec, preset
+from shared.similarity import similarity_groups
 from shared.splits import assign_splits, check_trainable
 
 
@@ -35,6 +38,18 @@ class Inputs:
         train = self.splits["train"]
         chunks = np.array_split(np.arange(train.clips), -(-train.clips // 64))
         return BandStatistics.of((train.features[chunk] for chunk in chunks), centre=self.options.centre)
+
+
+def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
+    """The spectrograms of --features, as long as --duration; without one no longer than nearly all clips are."""
+    spec = preset(options.features)
+    if options.duration is not None:
+        return dataclasses.replace(spec, duration=options.duration)
+    step = max(1, len(dataset.manifest) // 500)
+    lengths = [seconds(path) for path in dataset.manifest.path[::step]]
+    known = [length for length in lengths if length > 0]
+    longest = float(np.quantile(known, 0.95)) if known else spec.duration
+    return dataclasses.replace(spec, duration=min(spec.duration, max(0.5, np.ceil(4 * longest) / 4)))
 
 
 def make_inputs(
@@ -73,6 +88,17 @@ def make_inputs(
                 augment=_augment(options, clips, labels) if training else Augment(n_classes=len(ordinals)),
             )
     return Inputs(options, clips.features.spec, clips.classes, manifest, splits)
+
+
+def group_clips(clips: Clips, options: TrainOptions) -> Clips:
+    """With --group-by similarity, clips that sound like one recording are one, whatever their names say."""
+    if options.group_by == "name":
+        return clips
+    groups = similarity_groups(clips.features, clips.manifest.label)
+    manifest = clips.manifest.assign(group=groups)
+    data = clips.data | {"recordings": int(manifest.group.nunique()), "group_by": "similarity"}
+    print(f"{data['recordings']} groups of clips that sound like one recording", flush=True)
+    return dataclasses.replace(clips, manifest=manifest, data=data)
 
 
 def _drawing_weights(rows: pd.DataFrame, balance: str) -> np.ndarray | None:

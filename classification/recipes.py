@@ -25,6 +25,9 @@ class TrainOptions(CommonOptions):
     features: str = "classifier"
     """Spectrograms (a preset of shared/features.py): classifier, strong or torchaudio."""
 
+    duration: float | None = None
+    """Seconds taken of each clip; None is 4, or less where the clips are shorter (their 95th percentile)."""
+
     split: Annotated[SplitKind, tyro.conf.arg(aliases=["--protocol"])] = "auto"
     """grouped keeps a recording's clips on one side; official takes the data's own folds or test set; auto is official
     where there is one, else grouped; random leaks recordings and prints by how much that flatters."""
@@ -102,6 +105,7 @@ class TrainOptions(CommonOptions):
         self.require("1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members")
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")
+        self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "smoothing", "warmup")
         names = ("gain", "equaliser", "mixup", "weight_decay", "time_mask", "band_mask")
         self.require("0 or more", lambda v: v >= 0, *names)

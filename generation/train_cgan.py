@@ -3,7 +3,7 @@
 import dataclasses
 
 from generation.recipes import RECIPES, CganOptions
-from shared.cli import Clips, load_clips, once, open_run, parse
+from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import UserError, run_entry
 from shared.features import PRESETS
 from shared.runs import Run
@@ -11,7 +11,7 @@ from shared.runs import Run
 
 def main() -> None:
     options = parse(CganOptions, RECIPES)
-    clips = load_clips(options, PRESETS["cgan"])
+    clips = load_clips(options, find_data(options), PRESETS["cgan"])
     if len(clips.manifest) < 2:
         raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a GAN needs more")
     run = open_run(

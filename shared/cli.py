@@ -103,14 +103,16 @@ class Clips:
         return sorted(self.manifest.label.unique())
 
 
-def load_clips(options: CommonOptions, spec: FeatureSpec) -> Clips:
-    """Recognise the data, compute the spectrograms that are missing, leave out and list what cannot be used."""
-    synthetic = options.data_dir is None
-    if synthetic:
+def find_data(options: CommonOptions) -> Dataset:
+    """The data folder, recognised; without one the demo sounds, made if need be."""
+    if options.data_dir is None:
         make_demo_data(DEMO_DIR)
         print(f"no --data-dir given: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
-    dataset = load_dataset(options.data_dir or DEMO_DIR)
-    synthetic = synthetic or (dataset.root / "demo_data.json").is_file()
+    return load_dataset(options.data_dir or DEMO_DIR)
+
+
+def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec) -> Clips:
+    """Compute the spectrograms that are missing, leave out and list what cannot be used."""
     manifest = take_fraction(dataset.manifest, fraction=options.fraction, seed=options.seed)
     clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
     if not clips.kept:
@@ -128,7 +130,7 @@ def load_clips(options: CommonOptions, spec: FeatureSpec) -> Clips:
     data = {
         "root": dataset.root,
         "layout": dataset.layout,
-        "synthetic": synthetic,
+        "synthetic": (dataset.root / "demo_data.json").is_file(),
         "clips": len(manifest),
         "classes": manifest.label.value_counts().sort_index().to_dict(),
         "recordings": int(manifest.group.nunique()) if dataset.groups_known else None,

@@ -1,28 +1,35 @@
 """One self-contained report.html from the run folders below a folder: python -m shared.report --out-dir runs/NAME"""
 
 import base64
+import contextlib
 import dataclasses
 import io
+import itertools
 import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 import soundfile as sf
 import tyro
 
 from shared.audio import decode
+from shared.compare import compare, sentence
 from shared.errors import UserError, run_entry
 from shared.files import read_json, write_text
 
 # What the table of classifiers shows: label, key in metrics.json ({split} is the reported one), format, remark.
 ROWS = [
     ("accuracy", "{split}/accuracy", "{:.1%}", ""),
+    ("95 % interval", "interval", "{}", "bootstrap over recordings"),
+    ("over trainings", "spread", "{}", "mean and standard deviation of the folds and seeds"),
     ("accuracy by recording", "{split}/recording_accuracy", "{:.1%}", "every recording counts once"),
     ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
     ("macro F1", "{split}/macro_f1", "{:.3f}", ""),
     ("log-loss", "{split}/log_loss", "{:.3f}", "nats; lower is better"),
-    ("validation accuracy", "val/accuracy", "{:.1%}", "selected the checkpoint"),
+    ("calibration error", "{split}/calibration_error", "{:.3f}", "confidence against accuracy"),
+    ("validation accuracy", "val/accuracy", "{:.1%}", "selected the checkpoint, where it was needed"),
     ("clips judged", "{split}/clips", "{:d}", ""),
     ("epochs", "train/epochs", "{:d}", ""),
     ("seconds an epoch", "time/epoch_seconds", "{:.2f}", "median, training only"),
@@ -55,8 +62,18 @@ class RunView:
         return self.dir.name
 
     def cell(self, key: str, form: str) -> str:
-        value = self.metrics.get(key.format(split=self.metrics.get("reported_on")))
+        value = self._derived(key) or self.metrics.get(key.format(split=self.metrics.get("reported_on")))
         return "–" if value is None else form.format(value)
+
+    def _derived(self, key: str) -> str | None:
+        """The cells that are more than one figure."""
+        intervals = self.metrics.get(f"{self.metrics.get('reported_on')}/intervals")
+        if key == "interval" and intervals:
+            return "{:.1%} to {:.1%}".format(*intervals["accuracy"])
+        if key == "spread" and "spread" in self.metrics:
+            accuracy = self.metrics["spread"]["accuracy"]
+            return f"{accuracy['mean']:.1%} ± {100 * accuracy['sd']:.1f} (of {self.metrics['trainings']})"
+        return None
 
     def image(self, name: str) -> str | None:
         path = self.dir / name
@@ -64,7 +81,8 @@ class RunView:
 
     @property
     def text(self) -> str:
-        return (self.dir / "classification_report.txt").read_text(encoding="utf-8")
+        path = self.dir / "classification_report.txt"
+        return path.read_text(encoding="utf-8") if path.is_file() else "nothing was held out: no figures"
 
     @property
     def figures(self) -> list[tuple[str, str]]:
@@ -111,9 +129,13 @@ def find_runs(out_dir: Path) -> list[RunView]:
     return sorted(runs, key=lambda run: bool(run.metrics.get("split_leaks")))
 
 
-def render(out_dir: Path) -> str:
+def table_of(classifiers: list[RunView]) -> list[tuple[str, list[str], str]]:
+    """The comparison's rows: label, a cell a run, remark."""
+    return [(label, [run.cell(key, form) for run in classifiers], remark) for label, key, form, remark in ROWS]
+
+
+def render(runs: list[RunView], out_dir: Path) -> str:
     """The page: everything it shows is inside it, no network is needed."""
-    runs = find_runs(out_dir)
     classifiers = [run for run in runs if "framework" in run.metrics]
     honest = [run for run in classifiers if not run.metrics["split_leaks"]]
     leaking = [run for run in classifiers if run.metrics["split_leaks"]]
@@ -124,29 +146,44 @@ def render(out_dir: Path) -> str:
         runs=runs,
         classifiers=classifiers,
         generators=[run for run in runs if "framework" not in run.metrics],
-        rows=[(label, [run.cell(key, form) for run in classifiers], remark) for label, key, form, remark in ROWS],
-        flattery=_flattery(honest, leaking),
+        rows=table_of(classifiers),
+        flattery=_flattery(leaking),
+        comparisons=_comparisons(honest),
         data=max((run.config["data"] for run in runs), key=lambda data: data["clips"]),
         submission=(out_dir / "submission.txt").read_text() if (out_dir / "submission.txt").is_file() else None,
     )
 
 
-def _flattery(honest: list[RunView], leaking: list[RunView]) -> str | None:
-    """What the random split adds to the accuracy of the same framework."""
-    for leak in leaking:
-        for run in honest:
-            if run.metrics["framework"] == leak.metrics["framework"] and run.metrics["reported_on"] == "test":
-                fair, flattered = run.metrics["test/accuracy"], leak.metrics["test/accuracy"]
-                return (
-                    f"{fair:.1%} on recordings never heard; the random split reports {flattered:.1%}, "
-                    f"{100 * (flattered - fair):+.1f} points, for the same recipe."
-                )
+def _flattery(leaking: list[RunView]) -> str | None:
+    """What the random split adds to the accuracy of the same recipe."""
+    for run in leaking:
+        if "flattery" in run.metrics:
+            fair, flattered = run.metrics["honest"]["accuracy"]["mean"], run.metrics["spread"]["accuracy"]["mean"]
+            return (
+                f"{fair:.1%} on recordings never heard; the random split reports {flattered:.1%}, "
+                f"{100 * (flattered - fair):+.1f} points, for the same recipe ({run.metrics['recipe']})."
+            )
     return None
+
+
+def _comparisons(runs: list[RunView]) -> list[str]:
+    """Every two runs that judged the same clips: whether they differ by more than chance."""
+    said = []
+    for a, b in itertools.combinations([run.dir for run in runs if run.metrics["reported_on"]], 2):
+        with contextlib.suppress(UserError):  # they judged other clips
+            said.append(sentence(a, b, compare(a, b)))
+    return said
 
 
 def main() -> None:
     options = tyro.cli(ReportOptions)
-    page = render(options.out_dir)
+    runs = find_runs(options.out_dir)
+    page = render(runs, options.out_dir)
+    classifiers = [run for run in runs if "framework" in run.metrics]
+    if classifiers:
+        cells = {label: cells for label, cells, _ in table_of(classifiers)}
+        print(pd.DataFrame(cells, index=[run.name for run in classifiers]).T.to_string())
+    print("\n".join(_comparisons([run for run in classifiers if not run.metrics["split_leaks"]])))
     write_text(options.out_dir / "report.html", page)
     print(f"{options.out_dir / 'report.html'}: {len(page) / 2**20:.1f} MiB")
 

@@ -22,7 +22,7 @@ PYTHON
 _fq_python() {
     local candidate
     for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; then
             if ! "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
                 echo "error: $candidate has no venv module; install it (Debian, Ubuntu: apt install python3-venv)" >&2
                 return 1
@@ -31,7 +31,7 @@ _fq_python() {
             return 0
         fi
     done
-    echo "error: needs Python 3.11, 3.12 or 3.13, found $(python3 --version 2>&1 || echo none);" \
+    echo "error: needs Python 3.11 (3.11.4 or later), 3.12 or 3.13, found $(python3 --version 2>&1 || echo none);" \
         "install one, or name it: PYTHON=/path/to/python3.12" >&2
     return 1
 }

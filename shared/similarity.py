@@ -1,7 +1,8 @@
 """Which clips come of one recording, where no name tells it: near-duplicates, groups and a check for leaking splits.
 
 Clips that share audio are found by correlating the detail of their spectrograms; clips that share no moment but a
-place and a microphone, by their mean spectra. Neither depends on a clip's level, nor on where it was cut.
+place and a microphone, by their mean spectra. Neither depends on a clip's level, nor on where it was cut. Arrays are to
+be in dB, relative or absolute; what the cache holds as ln(1 + mel) is brought there.
 
     python -m shared.similarity --data-dir DIR
 """
@@ -31,7 +32,7 @@ from threadpoolctl import threadpool_limits  # scikit-learn brings it
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
 from shared.datasets import load_dataset
 from shared.errors import UserError, run_entry
-from shared.features import PRESETS
+from shared.features import PRESETS, power_to_db
 
 # both chosen on --recordings even of real data, and measured on --recordings odd
 THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4
@@ -47,11 +48,13 @@ AnyFeatures = Features | np.ndarray
 
 
 def _chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some clips (B, M, T), and which of their frames sound (B, T): padding lies wholly at the clip's minimum."""
+    """Some clips (B, M, T) in dB, and which of their frames sound (B, T): padding lies wholly at the clip's minimum."""
     for start in range(0, len(features), CHUNK):
         x = features[np.arange(start, min(start + CHUNK, len(features)))]
         if x.ndim != 3:
             raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
+        if isinstance(features, Features) and features.spec.scaling == "log1p":
+            x = np.stack([power_to_db(np.expm1(clip)) for clip in x])
         yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None]
 
 
@@ -61,7 +64,7 @@ def embed(features: AnyFeatures) -> np.ndarray:
     The mean log spectrum is what cepstral mean subtraction removes, since it tells of the channel more than of the
     sound; here that is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker
     Verification", 2011) a linear discriminant analysis weighs it and the cosine compares it. That needs no known
-    recordings: the pieces of one clip surely are one recording. Of dB the level drops out, of ln(1 + mel) not wholly.
+    recordings: the pieces of one clip surely are one recording.
     """
     n = len(features)
     if n < 3:

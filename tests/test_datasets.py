@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.datasets import load_dataset
 from shared.errors import UserError
-from shared.splits import assign_splits, check_trainable, take_fraction
+from shared.splits import assign_splits, check_trainable, resolve_split, take_fraction
 
 
 def touch(*paths: Path) -> None:
@@ -68,7 +68,7 @@ def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path)
 def manifest(sizes: dict[str, list[int]]) -> pd.DataFrame:
     """class -> clips of each of its recordings."""
     rows = [(label, f"{label}{g}") for label, groups in sizes.items() for g, n in enumerate(groups) for _ in range(n)]
-    return pd.DataFrame(rows, columns=["label", "group"]).assign(path="", split="")
+    return pd.DataFrame(rows, columns=["label", "group"]).assign(path="", official="", split="")
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,6 +91,52 @@ def test_shares_are_kept_and_the_seed_decides() -> None:
     one, again, other = (assign_splits(frame, seed=seed) for seed in (0, 0, 1))
     assert one.split.equals(again.split) and not one.split.equals(other.split)
     assert one.split.value_counts(normalize=True).round(2).to_dict() == {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.dictionaries(
+        st.sampled_from("abcde"), st.lists(st.integers(1, 8), min_size=3, max_size=9), min_size=2, max_size=5
+    ),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 99),
+)
+def test_every_clip_is_tested_once_and_never_trained_on_its_recording(sizes, folds: int, seed: int) -> None:
+    frame = manifest(sizes)
+    tested = pd.Series(0, index=frame.index)
+    for fold in range(folds):
+        part = assign_splits(frame, val_share=0.0, seed=seed, fold=fold, folds=folds)
+        assert (part.groupby("group").split.nunique() == 1).all() and set(part.split) == {"train", "test"}
+        tested += part.split == "test"
+    assert (tested == 1).all()
+
+
+def test_folds_of_a_class_with_one_recording_may_lack_it() -> None:
+    frame = manifest({"a": [3] * 10, "b": [5]})
+    lacking = [
+        set(part[part.split == "test"].label)
+        for part in (assign_splits(frame, val_share=0, fold=k, folds=3) for k in range(3))
+    ]
+    assert sorted(map(len, lacking)) == [1, 1, 2]
+    with pytest.raises(UserError, match="--folds 12"):
+        assign_splits(frame, fold=0, folds=12)
+
+
+def test_official_protocols_are_taken() -> None:
+    digits = manifest({label: [10] * 3 for label in "ab"})
+    digits["official"] = ["test" if i % 10 < 2 else "train" for i in range(len(digits))]
+    part = assign_splits(digits, how="auto", val_share=0.2, seed=3)
+    assert ((part.split == "test") == (digits.official == "test")).all() and (part.split == "val").sum() > 5
+    assert resolve_split(digits, how="auto", folds=3) == "grouped"  # one test set is no cross-validation
+    folded = manifest({label: [4] * 10 for label in "ab"})
+    folded["official"] = [str(1 + i // 4 % 10) for i in range(len(folded))]
+    for fold in range(10):
+        part = assign_splits(folded, how="auto", val_share=0, fold=fold, folds=10)
+        assert ((part.split == "test") == (folded.official == str(fold + 1))).all()
+    with pytest.raises(UserError, match="--folds 10"):
+        assign_splits(folded, how="official", folds=5, fold=0)
+    with pytest.raises(UserError, match="names no official folds"):
+        assign_splits(manifest({"a": [4] * 9, "b": [4] * 9}), how="official")
 
 
 def test_the_random_split_leaks() -> None:

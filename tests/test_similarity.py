@@ -1,5 +1,6 @@
 """Copies are found whatever was done to them, strangers are not, and groups keep recordings whole."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,13 @@ def test_the_cache_is_read_like_an_array(sounds: Path, cache_dir: Path) -> None:
     pd.testing.assert_frame_equal(near_duplicates(features), near_duplicates(array))
     labels = dataset.manifest.label
     np.testing.assert_array_equal(similarity_groups(features, labels), similarity_groups(array, labels))
+
+
+def test_decibels_and_log1p_describe_clips_alike(sounds: Path, cache_dir: Path) -> None:
+    paths = sorted(sounds.glob("train/train/*/*"))[::4]
+    specs = (dataclasses.replace(PRESETS["cgan"], scaling=scaling) for scaling in ("db", "log1p"))
+    db, log1p = (FeatureCache(spec, cache_dir).build(paths, n_jobs=1).features for spec in specs)
+    np.testing.assert_allclose(embed(log1p), embed(db), atol=0.01)
 
 
 def test_clips_of_one_colour_are_one_group_within_their_class() -> None:
