@@ -14,6 +14,7 @@ import dataclasses
 import gc
 import importlib
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ class Classifier:
         run = Path(run)
         config, labels = read_run(run)
         framework = config["options"]["framework"]
+        if framework == "keras":  # what trained it, unless the environment names another
+            os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
             module = importlib.import_module(f"classification.fit_{framework}")
         except ModuleNotFoundError as error:

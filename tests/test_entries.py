@@ -27,7 +27,7 @@ def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) 
     folder = tmp_path_factory.mktemp("runs")
     for framework, hidden in OTHER.items():
         arguments = ["--framework", framework, "--data-dir", sounds, "--out-dir", folder / framework, "--epochs", 2]
-        run_script("tests/without.py", hidden, TRAIN, *arguments, "--batch-size", 12)
+        run_script("tests/without.py", hidden, TRAIN, *arguments, "--batch-size", 12, "--recipe", "plain")
     return {framework: folder / framework for framework in OTHER}
 
 
@@ -86,6 +86,7 @@ def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds:
     run = trained["torch"]
     before = (run / "metrics.json").stat().st_mtime_ns
     arguments = ["--framework", "torch", "--data-dir", sounds, "--out-dir", run, "--batch-size", 12]
+    arguments += ["--recipe", "plain"]
     assert "already done" in run_script(TRAIN, *arguments, "--epochs", 2).stdout
     failed = run_script(TRAIN, *arguments, "--epochs", 3, code=2)
     assert "--epochs 2, not 3" in failed.stderr and "Traceback" not in failed.stderr
@@ -94,8 +95,10 @@ def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", OTHER)
-def test_a_killed_run_resumes_to_the_same_losses(framework: str, sounds: Path, tmp_path: Path, run_script) -> None:
+@pytest.mark.parametrize("recipe", ["plain", "strong"])
+def test_a_killed_run_resumes_to_the_same_losses(framework, recipe, sounds: Path, tmp_path: Path, run_script) -> None:
     arguments = ["--framework", framework, "--data-dir", sounds, "--epochs", 5, "--batch-size", 6]
+    arguments += ["--recipe", recipe, "--val-share", 0.2, "--no-refit"]
     run_script(TRAIN, *arguments, "--out-dir", tmp_path / "whole")
     command = [sys.executable, TRAIN, *map(str, arguments), "--out-dir", str(tmp_path / "killed")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -189,8 +192,12 @@ def test_dry_run_prints_the_configuration_and_writes_nothing(sounds: Path, tmp_p
 def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, run_script) -> None:
     run = tmp_path / "runs" / "random"
     arguments = ["--framework", "torch", "--split", "random", "--epochs", 1, "--data-dir", sounds, "--out-dir", run]
-    assert "LEAK" in run_script(TRAIN, *arguments).stdout
-    assert json.loads((run / "metrics.json").read_text())["split_leaks"]
+    said = run_script(TRAIN, *arguments, "--recipe", "plain").stdout
+    metrics = json.loads((run / "metrics.json").read_text())
+    honest = json.loads((run / "honest" / "metrics.json").read_text())
+    assert "LEAK" in said and metrics["split_leaks"] and not honest["split_leaks"]
+    assert metrics["flattery"] == pytest.approx(metrics["test/accuracy"] - honest["test/accuracy"])
+    assert f"flatters by {100 * metrics['flattery']:.1f} points" in said
     run_script("-m", "shared.report", "--out-dir", tmp_path / "runs")
     assert "LEAKING random split" in (tmp_path / "runs" / "report.html").read_text()
 
@@ -205,6 +212,10 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
         (TRAIN, "--fraction", 2),
         (TRAIN, "--n-jobs", 0),
         (TRAIN, "--recipe", "plian"),
+        (TRAIN, "--folds", 0),
+        (TRAIN, "--features", "mel"),
+        (TRAIN, "--crop", -1.0),
+        (TRAIN, "--max-skip", 2.0),
         (CGAN, "--sample-every", 0),
     ],
 )
@@ -279,6 +290,8 @@ def test_bad_files_among_good_ones_are_skipped_and_counted(sounds: Path, tmp_pat
     (label / "1-1-0-0.wav").touch()
     sf.write(label / "2-2-0-0.wav", np.full(1000, np.nan), 8000, subtype="FLOAT")
     arguments = ["--data-dir", folder, "--out-dir", tmp_path / "run", "--framework", "torch", "--epochs", 1]
+    failed = run_script(TRAIN, *arguments, "--max-skip", 0.05, code=2).stderr
+    assert "--max-skip 0.05: 2 of 18 files" in failed and "Traceback" not in failed
     said = run_script(TRAIN, *arguments).stdout
     assert "skipped 2 file(s)" in said and "0 bytes" in said and "NaN" in said
     rejects = pd.read_csv(tmp_path / "run" / "rejects.csv")

@@ -1,0 +1,127 @@
+"""Folds, seeds, refit and unequal data through the entry script, on the torch side for speed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+
+from classification.parts import plan
+from classification.recipes import RECIPES, TrainOptions
+
+TRAIN = "classification/train.py"
+
+
+def options(recipe: str = "plain", **changes) -> TrainOptions:
+    return TrainOptions(**({"recipe": recipe} | RECIPES[recipe] | changes))
+
+
+def names(**changes) -> list[str]:
+    return [part.name for part in plan(options(**changes))]
+
+
+def test_the_plan_of_a_command() -> None:
+    assert names() == [""]
+    assert names(folds=2, seeds=2) == ["seed-0-fold-0", "seed-0-fold-1", "seed-1-fold-0", "seed-1-fold-1"]
+    assert names(split="random") == ["judged", "honest"]
+    assert names(recipe="strong") == ["judged", "refit"]
+    assert names(recipe="strong", folds=2) == ["fold-0", "fold-1", "refit"]
+    assert names(recipe="strong", test_share=0.0) == [""]  # nothing is held out, so nothing is trained twice
+    refit = plan(options("strong"))[-1].options
+    assert refit.test_share == refit.val_share == 0 and refit.folds == 1 and not refit.refit
+    seeds = plan(options(folds=2, seeds=2, seed=5))
+    assert [part.options.seed for part in seeds] == [5, 5, 6, 6] and {part.split_seed for part in seeds} == {5}
+
+
+@pytest.fixture(scope="module")
+def folded(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
+    run = tmp_path_factory.mktemp("folded") / "run"
+    run_script(TRAIN, *command(sounds, run))
+    return run
+
+
+def command(sounds: Path, run: Path) -> list:
+    common = ["--framework", "torch", "--epochs", 1, "--data-dir", sounds, "--out-dir", run]
+    return [*common, "--folds", 2, "--seeds", 2, "--batch-size", 8]
+
+
+@pytest.mark.slow
+def test_folds_and_seeds_are_pooled(folded: Path, sounds: Path) -> None:
+    metrics = json.loads((folded / "metrics.json").read_text())
+    table = pd.read_csv(folded / "predictions.csv")
+    assert len(table) == 80 and (table.groupby("path").seed.nunique() == 2).all()  # every clip once a seed
+    assert (table.groupby("group").fold.nunique() == 1).all()
+    assert metrics["test/accuracy"] == pytest.approx((table.label == table.predicted).mean())
+    low, high = metrics["test/intervals"]["accuracy"]
+    assert low <= metrics["test/accuracy"] <= high
+    accuracy = metrics["spread"]["accuracy"]
+    assert len(accuracy["values"]) == 4 and accuracy["sd"] == pytest.approx(np.std(accuracy["values"], ddof=1))
+    assert set(metrics["spread"]["recall"]) == set(metrics["classes"])
+    refit = json.loads((folded / "refit" / "metrics.json").read_text())
+    assert refit["reported_on"] is None and "test/accuracy" not in refit
+    assert (folded / "best_model.safetensors").read_bytes() == (folded / "refit/best_model.safetensors").read_bytes()
+    assert len(pd.read_csv(folded / "submission.csv")) == len(pd.read_csv(sounds / "sample_submission.csv"))
+
+
+@pytest.mark.slow
+def test_a_killed_cross_validation_goes_on_where_it_stopped(folded: Path, sounds: Path, run_script) -> None:
+    done, lost = folded / "seed-0-fold-0" / "metrics.json", folded / "seed-1-fold-1"
+    before = done.stat().st_mtime_ns, (folded / "predictions.csv").read_text()
+    (folded / "metrics.json").unlink()
+    shutil.rmtree(lost)
+    said = run_script(TRAIN, *command(sounds, folded)).stdout
+    assert said.count("already done") == 4
+    assert before == (done.stat().st_mtime_ns, (folded / "predictions.csv").read_text())
+
+
+@pytest.mark.slow
+def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_script) -> None:
+    same = run_script("-m", "shared.compare", "--runs", folded, folded).stdout
+    assert "+0.0 points" in same and "may be chance" in same
+    other = tmp_path / "other"
+    run_script(TRAIN, "--framework", "torch", "--epochs", 1, "--data-dir", sounds, "--out-dir", other, "--no-refit")
+    failed = run_script("-m", "shared.compare", "--runs", folded, other, code=2).stderr
+    assert failed.startswith("error: --runs") and "judged other clips" in failed
+    shutil.copytree(folded, tmp_path / "again")
+    page = run_script("-m", "shared.report", "--out-dir", tmp_path).stdout
+    assert "95 % interval" in page and "(of 4)" in page and "no finished" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", ["class-weights", "classes", "recordings"])
+def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
+    """Two classes, 20 clips against 6, from 0.05 s to 30 s; one class's only recording is in one fold."""
+    rng, folder = np.random.default_rng(0), tmp_path / "data"
+    for label, clips, groups in (("much", 20, 5), ("little", 6, 1)):
+        (folder / label).mkdir(parents=True)
+        for i in range(clips):
+            y = 0.1 * rng.standard_normal(int(8000 * (0.05, 0.5, 2, 30)[i % 4]))
+            sf.write(folder / label / f"{label == 'much':d}{i % groups}-0-0-{i}.wav", y, 8000)
+    arguments = ["--data-dir", folder, "--out-dir", tmp_path / "run", "--framework", "torch", "--epochs", 1]
+    said = run_script(TRAIN, *arguments, "--folds", 2, "--balance", balance).stdout
+    assert "-" in said.split("per cent on")[1]  # the fold without the class says so
+    per_class = json.loads((tmp_path / "run" / "metrics.json").read_text())["test/per_class"]
+    assert per_class["little"]["clips"] == 6 and per_class["much"]["clips"] == 20
+
+
+@pytest.mark.slow
+def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(50):
+        (tmp_path / "data" / f"class{k:02d}").mkdir(parents=True)
+        for i in range(4):
+            tone = np.sin(np.arange(4000) * (0.05 + 0.01 * k)) + 0.05 * rng.standard_normal(4000)
+            sf.write(tmp_path / "data" / f"class{k:02d}" / f"{i}.wav", 0.2 * tone, 8000)
+    shutil.copy(tmp_path / "data/class00/0.wav", tmp_path / "data/class00/copy.wav")
+    arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit"]
+    said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "a").stdout
+    assert "names tell no recording" in said
+    said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "b", "--group-by", "similarity", "--folds", 2).stdout
+    assert "groups of clips" in said
+    table = pd.read_csv(tmp_path / "b" / "predictions.csv")
+    assert table.groupby("group").fold.nunique().max() == 1
+    copies = table[table.path.str.contains("class00/(?:0|copy).wav", regex=True)]
+    assert copies.group.nunique() == 1
