@@ -139,6 +139,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "crop": 2.0,
         "time_shift": True,
         "mixup": 0.3,
+        "balance": "recordings",
         "val_share": 0.0,
         "refit": True,
     },

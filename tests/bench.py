@@ -1,11 +1,12 @@
 """Speed as ratios against named rivals, on the same inputs in the same process: python tests/bench.py [--data-dir DIR]
 
 Each pair is timed in turn, A B A B ..., and the median of the ratios is printed. Without --data-dir the synthetic
-demo sounds are used.
+demo sounds are used. The Keras training is timed in a process of its own (tests/bench_keras.py).
 """
 
 import dataclasses
-import time
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import librosa
 import numpy as np
 import torch
 import tyro
+from rivals import compare
 
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
@@ -35,25 +37,6 @@ class BenchOptions:
     """Folder of labelled sounds; None is the demo data."""
     rounds: int = 5
     """Times each pair is timed."""
-
-
-def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def compare(title: str, ours: Callable[[], object], rival: Callable[[], object], *, clips: int, rounds: int) -> None:
-    """Print how many times faster ``ours`` is than ``rival``: median, least and most over the rounds."""
-    ours(), rival()  # warm up
-    pairs = [(seconds(ours), seconds(rival)) for _ in range(rounds)]
-    ratios = sorted(b / a for a, b in pairs)
-    mine, theirs = (clips / float(np.median(column)) for column in zip(*pairs, strict=True))
-    print(
-        f"{title}: {np.median(ratios):.2f} times the rival (least {ratios[0]:.2f}, most {ratios[-1]:.2f}); "
-        f"{mine:.1f} against {theirs:.1f} clips/s",
-        flush=True,
-    )
 
 
 def librosa_loop(paths: list[Path]) -> None:
@@ -118,6 +101,7 @@ def main() -> None:
     options = tyro.cli(BenchOptions)
     dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
     paths = list(dataset.manifest.path[:: max(1, len(dataset.manifest) // 48)])
+    subprocess.run([sys.executable, Path(__file__).with_name("bench_keras.py"), *sys.argv[1:]], check=True)
     print(f"{len(paths)} clips of {dataset.root}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     S = torch.from_numpy(np.stack([extract(path, PRESETS["cgan"]) for path in paths[:16]]))
     bench_features(paths, options.rounds)

@@ -1,0 +1,62 @@
+"""Clips/s of a plain Keras epoch against plain model.fit: the same architecture, batch size and clips.
+
+Ours reads the memory-mapped cache a batch at a time; the rival has every array in memory and Keras's own layers.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rivals import compare
+
+from classification.fit_keras import BatchSequence, keras, member_cross_entropy
+from classification.models.architecture import Architecture
+from classification.models.keras_cnn import build
+from shared.augment import Augment
+from shared.batches import Batches
+from shared.cache import FeatureCache
+from shared.cli import DEMO_DIR
+from shared.datasets import load_dataset
+from shared.demo_data import make_demo_data
+from shared.errors import run_entry
+from shared.features import PRESETS
+
+
+@dataclasses.dataclass(kw_only=True)
+class BenchOptions:
+    """Time an epoch of the plain recipe in Keras."""
+
+    data_dir: Path | None = None
+    """Folder of labelled sounds; None is the demo data."""
+    rounds: int = 5
+    """Times each pair is timed."""
+    clips: int = 160
+    """Clips an epoch."""
+
+
+def main() -> None:
+    options = tyro.cli(BenchOptions)
+    manifest = load_dataset(options.data_dir or make_demo_data(DEMO_DIR)).manifest
+    manifest = manifest.sample(min(options.clips, len(manifest)), random_state=0)
+    features = FeatureCache(PRESETS["classifier"]).build(list(manifest.path)).features
+    classes, y = np.unique(manifest.label, return_inverse=True)
+    arch = Architecture(shape=features.spec.shape, n_classes=len(classes))
+    ours = build(arch, training=True)
+    ours.compile(optimizer="adam", loss=member_cross_entropy)
+    batches = Batches(features, y, batch_size=32, shuffle=True, augment=Augment(n_classes=len(classes)))
+    x = features[np.arange(len(features))][..., None]
+    rival = build(arch)
+    rival.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    compare(
+        "plain Keras training, against model.fit on arrays in memory",
+        lambda: ours.fit(BatchSequence(batches), shuffle=False, verbose=0),
+        lambda: rival.fit(x, y, batch_size=32, verbose=0),
+        clips=len(x),
+        rounds=options.rounds,
+    )
+    keras.backend.clear_session()
+
+
+if __name__ == "__main__":
+    run_entry(main)
