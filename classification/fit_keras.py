@@ -1,11 +1,13 @@
 """The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports torch."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,14 +21,16 @@ with quiet_stderr():  # TensorFlow's start-up notes heed no log level
 
     GPUS = tf.config.list_physical_devices("GPU")
 
-from classification.inputs import Inputs
 from classification.models.keras_cnn import build
-from classification.recipes import TrainOptions
-from shared.batches import Batches
 from shared.errors import UserError
 from shared.files import replacing
-from shared.runs import Run
 from shared.timing import EpochTimer
+
+if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
+    from classification.inputs import Inputs
+    from classification.recipes import TrainOptions
+    from shared.batches import Batches
+    from shared.runs import Run
 
 MODEL_FILE = "best_model.keras"
 _LOGGED = {
@@ -117,7 +121,7 @@ def member_accuracy(y: Any, logits: Any) -> Any:
 def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
     """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
     use_device(device)
-    model = keras.models.load_model(run_dir / MODEL_FILE)
+    model = keras.models.load_model(run_dir / MODEL_FILE, compile=False)  # no optimiser: half the time
     return lambda x: model.predict_on_batch(x[..., None])
 
 

@@ -1,9 +1,11 @@
 """The PyTorch side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports TensorFlow."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,15 +13,17 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from classification.inputs import Inputs
 from classification.models.torch_cnn import CNN
-from classification.recipes import TrainOptions
 from classification.rundir import architecture_of
-from shared.batches import Batches
 from shared.files import replacing
 from shared.loop import fit as run_loop
 from shared.loop import make_accelerator, pick_device
-from shared.runs import Run
+
+if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
+    from classification.inputs import Inputs
+    from classification.recipes import TrainOptions
+    from shared.batches import Batches
+    from shared.runs import Run
 
 MODEL_FILE = "best_model.safetensors"
 

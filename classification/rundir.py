@@ -13,14 +13,14 @@ def read_run(model_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """config.json and labels.json of a finished classification run.
 
     Raises:
-        UserError: the folder is none.
+        UserError: the folder is none; where finished runs lie below or beside it, one is named.
     """
     for name in ("config.json", "labels.json", "metrics.json"):
         if not (model_dir / name).is_file():
-            raise UserError(
-                f"--model-dir {model_dir}: no finished classification run ({name} is missing); "
-                "give the --out-dir of classification/train.py"
-            )
+            near = [*model_dir.glob("*/labels.json"), *model_dir.parent.glob("*/labels.json")]
+            runs = sorted(labels.parent for labels in near if (labels.parent / "metrics.json").is_file())
+            hint = f"did you mean {runs[0]}?" if runs else "give the --out-dir of classification/train.py"
+            raise UserError(f"--model-dir {model_dir}: no finished classification run ({name} is missing); {hint}")
     return read_json(model_dir / "config.json"), read_json(model_dir / "labels.json")
 
 

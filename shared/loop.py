@@ -1,8 +1,10 @@
 """The only training loop of the torch side: fit(objective, batches, run). It never asks which loss it runs."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -10,11 +12,13 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.batches import Batches
 from shared.errors import UserError
 from shared.files import replacing
-from shared.runs import Run
 from shared.timing import EpochTimer
+
+if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
+    from shared.batches import Batches
+    from shared.runs import Run
 
 CHECKPOINT = "training_state.pt"
 

@@ -244,10 +244,10 @@ def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_json_is_all_of_standard_output(run: Path, sounds: Path, run_script) -> None:
-    """One clip from nothing, where neither the other framework nor what draws is installed."""
+    """One clip from nothing, where what only training, drawing and the other framework need is not installed."""
     clip = sorted((sounds / "test" / "test").iterdir())[0]
     arguments = [PREDICT, "--model-dir", run, "--input", clip, "--json", "--top-k", 2]
-    done = run_script("tests/without.py", "tensorflow,keras,matplotlib", *arguments)
+    done = run_script("tests/without.py", "tensorflow,keras,matplotlib,pandas,sklearn", *arguments)
     said = json.loads(done.stdout)
     (only,) = said["predictions"]
     assert only["id"] == clip.name and only["label"] == only["top"][0]["label"] and len(only["top"]) == 2
