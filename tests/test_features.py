@@ -82,7 +82,7 @@ def test_silence_is_the_floor_not_the_top() -> None:
 
 
 def test_an_unknown_preset_is_named() -> None:
-    with pytest.raises(UserError, match=r"cgn.*classifier, cgan"):
+    with pytest.raises(UserError, match=r"cgn.*classifier, strong, torchaudio, cgan"):
         preset("cgn")
 
 
