@@ -112,3 +112,23 @@ def keep(part: Part, run: Run) -> None:
         source = run.dir / part.name / name
         if source.is_file():
             shutil.copy(source, run.dir / name)
+
+
+def conclusion(run: Run, metrics: dict[str, Any]) -> str:
+    """The last line of a training: what it came to."""
+    cost = f"{metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
+    reported = metrics["reported_on"]
+    if reported is None:
+        return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
+    low, high = metrics[f"{reported}/intervals"]["accuracy"]
+    text = (
+        f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f} (95 % interval over recordings {low:.3f} to "
+        f"{high:.3f}), macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
+        f"{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; {cost}"
+    )
+    if "flattery" in metrics:
+        honest = metrics["honest"]["accuracy"]["mean"]
+        text += (
+            f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
+        )
+    return text

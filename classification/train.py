@@ -8,11 +8,12 @@ from types import ModuleType
 from typing import Any
 
 from classification.inputs import Inputs, choose_spec, group_clips, make_inputs
+from classification.model_card import write_card
 from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
 from classification.scoring import Predict, score
 from classification.submission import predict_ids, wanted_ids, write_submission
-from classification.summary import keep, summarise
+from classification.summary import conclusion, keep, summarise
 from shared.cache import FeatureCache
 from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import run_entry
@@ -29,7 +30,7 @@ def main() -> None:
     inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
     run = open_part(options, clips, fold=None)
     announce(inputs[0], clips, parts)
-    once(run, lambda: train(parts, inputs, clips, run))
+    once(run, lambda: train(options, parts, inputs, clips, run))
 
 
 def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
@@ -37,9 +38,8 @@ def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
     return open_run(options, clips, default_dir=f"{options.framework}-{options.recipe}", details=details)
 
 
-def train(parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
+def train(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
     """Train every part, judge them, predict the competition's test set with the kept model."""
-    options = inputs[0].options
     began = time.perf_counter()
     framework = load_framework(options.framework, backend=options.backend)
     startup = time.perf_counter() - began
@@ -57,6 +57,11 @@ def train(parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Ru
     if clips.dataset.test_files:
         submit(clips, predict, run, options)
     run.finish(metrics | {"skipped": len(clips.rejects)})
+    write_card(run.dir)
+    if options.export:
+        from classification.export import export  # the other framework's converter comes with it
+
+        export(run.dir, options.export)
     print(conclusion(run, metrics))
 
 
@@ -66,26 +71,6 @@ def fit_and_score(framework: ModuleType, inputs: Inputs, run: Run, startup: floa
     write_json(run.dir / "labels.json", {"classes": inputs.classes, "most_frequent": most_frequent})
     training = framework.fit(inputs, run) | {"time/startup_seconds": startup}
     return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training)
-
-
-def conclusion(run: Run, metrics: dict[str, Any]) -> str:
-    """The last line of a training: what it came to."""
-    cost = f"{metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
-    reported = metrics["reported_on"]
-    if reported is None:
-        return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
-    low, high = metrics[f"{reported}/intervals"]["accuracy"]
-    text = (
-        f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f} (95 % interval over recordings {low:.3f} to "
-        f"{high:.3f}), macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
-        f"{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; {cost}"
-    )
-    if "flattery" in metrics:
-        honest = metrics["honest"]["accuracy"]["mean"]
-        text += (
-            f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
-        )
-    return text
 
 
 def load_framework(name: str, *, backend: str = "tensorflow") -> ModuleType:

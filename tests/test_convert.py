@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from classification.recipes import RECIPES
 from shared.features import extract, preset
@@ -42,13 +43,16 @@ def test_twins_agree(
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
     run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)
     run_script("classification/convert.py", "--model-dir", tmp_path / "a", "--out-dir", tmp_path / "b")
-    run_script("classification/convert.py", "--model-dir", tmp_path / "b", "--out-dir", tmp_path / "c")
     spec = preset(RECIPES[recipe].get("features", "classifier"))
     np.save(tmp_path / "x.npy", np.stack([extract(path, spec) for path in clips]))
     p = {}
-    for name, where in (("a", framework), ("b", twin), ("c", framework)):
+    for name, where in (("a", framework), ("b", twin)):
         run_script("-c", PREDICT, where, tmp_path / name, tmp_path / "x.npy", tmp_path / f"{name}.npy")
         p[name] = np.load(tmp_path / f"{name}.npy")
     assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # it tells clips apart
     assert np.abs(logits(p["a"]) - logits(p["b"])).max() < 1e-4
-    np.testing.assert_allclose(p["a"], p["c"], atol=1e-6)
+    if framework == "torch":  # and back: not a number is lost
+        run_script("classification/convert.py", "--model-dir", tmp_path / "b", "--out-dir", tmp_path / "c")
+        there, back = (load_file(tmp_path / name / "best_model.safetensors") for name in "ac")
+        assert there.keys() == back.keys()
+        assert all((there[name] == back[name]).all() for name in there if "num_batches" not in name)

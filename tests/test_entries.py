@@ -17,7 +17,7 @@ from conftest import ROOT
 
 TRAIN, CGAN, SAMPLE = "classification/train.py", "generation/train_cgan.py", "generation/sample.py"
 PREDICT = "classification/predict.py"
-OTHER = {"keras": "torch,torchaudio,accelerate,safetensors", "torch": "tensorflow,keras"}
+OTHER = {"keras": "torch,torchaudio,accelerate", "torch": "tensorflow,keras"}
 ENTRIES = [TRAIN, PREDICT, CGAN, SAMPLE]
 
 

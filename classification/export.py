@@ -1,0 +1,196 @@
+"""A finished run for other runtimes: python -m classification.export --model-dir RUN --formats onnx tflite
+
+Every format takes x (B, M, T), the log-mels a run is trained on, and gives probabilities (B, K); export.json beside
+them says how a sound becomes x and what the classes are, so that a consumer needs nothing of this project.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from classification.convert import KERAS_FILE, TORCH_FILE
+from classification.exporters import DESCRIPTION_FILE, INPUT, OPSET, OUTPUT
+from classification.model_card import CARD_FILE, write_card
+from classification.rundir import architecture_of, read_run
+from shared.errors import UserError, run_entry
+from shared.features import TOP_DB, FeatureSpec
+from shared.files import read_json, replacing, write_json
+
+FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
+UNITS = {
+    "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
+    "log1p": "ln(1 + mel)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A file format: its file in the run folder, the package that writes it, what else that needs, how it is read."""
+
+    file: str
+    framework: Literal["torch", "tensorflow"] | None
+    packages: tuple[str, ...]
+    note: str
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format("model.onnx", "torch", ("torch", "onnx", "onnxscript"), f"opset {OPSET}; any batch"),
+    "tflite": Format("model.tflite", "tensorflow", ("tensorflow", "keras"), "float32; batch 1 unless resized"),
+    "tflite-int8": Format(
+        "model_int8.tflite",
+        "tensorflow",
+        ("tensorflow", "keras"),
+        "8-bit weights and maps, float32 in and out; batch 1 unless resized",
+    ),
+    "safetensors": Format("model.safetensors", None, (), "weights of classification/models/torch_cnn.py"),
+}
+
+
+def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
+    """Write a finished run's model in other formats, and export.json, into its folder; its model card lists them.
+
+    Each framework works in a process of its own, on the CPU, whose chatter is heard only where it fails.
+
+    Returns:
+        the files, in the order of ``formats``, and export.json last.
+
+    Raises:
+        UserError: no finished run, an unknown format, a package that is missing, or a converter that fails; the files
+            of earlier exports stand untouched.
+    """
+    run_dir = Path(run_dir)
+    config, labels = read_run(run_dir)
+    trained_by = config["options"]["framework"]
+    model = run_dir / {"torch": TORCH_FILE, "keras": KERAS_FILE}[trained_by]
+    if not model.is_file():
+        raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it anew (--overwrite)")
+    _check(formats, trained_by)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        described = describe(run_dir)
+        write_json(scratch / "config.json", config)
+        write_json(scratch / "labels.json", labels)
+        write_json(scratch / DESCRIPTION_FILE, described)
+        steps: dict[str | None, list[str]] = {"tensorflow": [], "torch": [], None: []}
+        for name in formats:
+            steps[FORMATS[name].framework].append(name)
+        if trained_by == "torch":
+            shutil.copyfile(model, scratch / TORCH_FILE)
+        else:
+            steps["tensorflow"].insert(0, "weights")
+        for names in filter(None, steps.values()):
+            _in_own_process(scratch, run_dir, names)
+        files = []
+        for name in formats:
+            files.append(run_dir / FORMATS[name].file)
+            with replacing(files[-1]) as temporary:
+                shutil.copyfile(scratch / FORMATS[name].file, temporary)
+    write_json(run_dir / DESCRIPTION_FILE, described | {"files": _listed(run_dir, formats)})
+    if (run_dir / CARD_FILE).is_file():
+        write_card(run_dir)
+    return [*files, run_dir / DESCRIPTION_FILE]
+
+
+def _check(formats: Sequence[str], trained_by: str) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"cannot export {name}: unknown; choose of {', '.join(FORMATS)}")
+        needed = FORMATS[name].packages + (("tensorflow", "keras") if trained_by == "keras" else ())
+        missing = [package for package in needed if importlib.util.find_spec(package) is None]
+        if missing:
+            raise UserError(f"cannot export {name}: {missing[0]} is not installed; pip install -r requirements.txt")
+
+
+def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
+    """Run steps of classification/exporters.py, which write into ``scratch``."""
+    command = [sys.executable, "-m", "classification.exporters", str(scratch), str(run_dir), *names]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    if done.returncode == 0:
+        return
+    if done.returncode == 130:  # Ctrl-C reaches the whole group
+        raise KeyboardInterrupt
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    reason = lines[-1].removeprefix("error: ")[:300] if lines and done.returncode > 0 else f"exit {done.returncode}"
+    what = ", ".join(name for name in names if name in FORMATS) or "its weights"
+    raise UserError(f"cannot export {what} of {run_dir}: {reason}")
+
+
+def describe(run_dir: Path) -> dict[str, Any]:
+    """What a consumer must know of a run's model: the content of export.json but for its list of files."""
+    config, labels = read_run(run_dir)
+    spec, arch = FeatureSpec(**config["features"]), architecture_of(run_dir)
+    bands, frames = spec.shape
+    least = 1 << len(arch.widths)  # each block halves the frames
+    return {
+        "model": "sound classifier of the Frequency Quest pipeline",
+        "framework": config["options"]["framework"],
+        "recipe": config["options"]["recipe"],
+        "classes": labels["classes"],
+        "input": {
+            "name": INPUT,
+            "dtype": "float32",
+            "shape": ["batch", bands, frames],
+            "axes": ["batch", "mel band, low to high", "frame"],
+            "unit": UNITS[spec.scaling],
+            "other_frames": "none" if arch.shape[1] else f"onnx and safetensors take {least} or more; tflite {frames}",
+        },
+        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(labels["classes"])]},
+        "features": dataclasses.asdict(spec),
+        "samples": spec.n_samples,
+        "sound": f"mono, {spec.sr} Hz, cut or padded with zeros at its end to {spec.n_samples} samples",
+        "librosa": librosa_call(spec),
+        "architecture": dataclasses.asdict(arch),
+    }
+
+
+def librosa_call(spec: FeatureSpec) -> str:
+    """The spectrogram of samples ``y`` (N,) as an expression of librosa and numpy, but for a silent clip."""
+    pad_mode, htk, norm = ("reflect", True, None) if spec.convention == "torchaudio" else ("constant", False, "slaney")
+    mel = (
+        f"librosa.feature.melspectrogram(y=y, sr={spec.sr}, n_fft={spec.n_fft}, hop_length={spec.hop_length}, "
+        f"n_mels={spec.n_mels}, fmin={spec.fmin}, fmax={spec.fmax}, power={spec.power}, "
+        f"{pad_mode=}, {htk=}, {norm=})"
+    )
+    if spec.frames:
+        mel = f"librosa.util.fix_length({mel}, size={spec.frames})"
+    return f"librosa.power_to_db({mel}, ref=numpy.max)" if spec.scaling == "db" else f"numpy.log1p({mel})"
+
+
+def _listed(run_dir: Path, written: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The files of this export and those of earlier ones that still stand."""
+    earlier = read_json(run_dir / DESCRIPTION_FILE)["files"] if (run_dir / DESCRIPTION_FILE).is_file() else {}
+    return {
+        name: {"file": kind.file, "bytes": (run_dir / kind.file).stat().st_size, "note": kind.note}
+        for name, kind in FORMATS.items()
+        if name in written or (name in earlier and (run_dir / kind.file).is_file())
+    }
+
+
+@dataclasses.dataclass(kw_only=True)
+class ExportOptions:
+    """Write a finished classifier in the formats of other runtimes."""
+
+    model_dir: Path
+    """Run folder of classification/train.py, finished; the files are written there."""
+    formats: tuple[FormatName, ...] = tuple(FORMATS)
+    """Which formats."""
+
+
+def main() -> None:
+    options = tyro.cli(ExportOptions)
+    for path in export(options.model_dir, options.formats):
+        print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    run_entry(main)

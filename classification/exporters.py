@@ -1,0 +1,126 @@
+"""One finished run in each format, written by a process of its own: only one framework is loaded into it.
+
+python -m classification.exporters SCRATCH RUN STEP... is what classification/export.py starts. SCRATCH is the torch
+twin's run folder, so every format is made from one set of float32 weights whatever framework and precision trained
+them; what a step writes goes there.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from classification.convert import TORCH_FILE, keras_to_torch, torch_to_keras
+from classification.rundir import architecture_of
+from shared.errors import run_entry
+from shared.files import read_json
+
+INPUT, OUTPUT = "log_mel", "probabilities"
+OPSET = 18  # the oldest that torch's exporter writes, and so the most runtimes that read it
+DESCRIPTION_FILE = "export.json"
+
+
+def write_weights(scratch: Path, run_dir: Path) -> None:
+    """A Keras run's weights, under the torch twin's names."""
+    save_file(keras_to_torch(run_dir), scratch / TORCH_FILE)
+
+
+def write_safetensors(scratch: Path, run_dir: Path) -> None:
+    """The weights again, with what the consumer must know of them in the file's metadata."""
+    save_file(load_file(scratch / TORCH_FILE), scratch / "model.safetensors", metadata=as_text(scratch))
+
+
+def write_onnx(scratch: Path, run_dir: Path) -> None:
+    """(B, M, T) -> (B, K): any B, and any T where the network takes it."""
+    import torch
+    from safetensors.torch import load_file as load_tensors
+
+    from classification.models.torch_cnn import CNN
+
+    class Probabilities(torch.nn.Module):
+        def __init__(self, net: CNN) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net.log_probabilities(x).exp()
+
+    arch = architecture_of(scratch)
+    net = CNN(arch)
+    net.load_state_dict(load_tensors(scratch / TORCH_FILE))
+    bands, frames = arch.shape
+    free = {0: "batch"} if frames else {0: "batch", 2: "frames"}
+    program = torch.onnx.export(
+        Probabilities(net).eval(),
+        (torch.zeros(2, bands, frames or 16 << len(arch.widths)),),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=(free,),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    program.model.metadata_props.update(as_text(scratch))
+    program.save(scratch / "model.onnx", external_data=False)
+
+
+def write_tflite(scratch: Path, run_dir: Path) -> None:
+    """(B, M, T) -> (B, K) in float32; the interpreter resizes B, T is the run's own."""
+    _convert(torch_to_keras(scratch), scratch, "model.tflite")
+
+
+def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
+    """The same with weights and maps in 8 bits; float32 goes in and comes out, so that a consumer has no scales to
+    keep. What the maps' ranges are is measured on training clips.
+    """
+    from classification.quantise import balance, calibration_clips
+
+    clips = calibration_clips(run_dir)
+    model = torch_to_keras(scratch)
+    balance(model, architecture_of(scratch), clips)
+    _convert(model, scratch, "model_int8.tflite", clips)
+
+
+def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = None) -> None:
+    import keras
+    import tensorflow as tf
+
+    inputs = keras.Input(read_json(scratch / DESCRIPTION_FILE)["input"]["shape"][1:], name=INPUT)
+    converter = tf.lite.TFLiteConverter.from_keras_model(
+        keras.Model(inputs, {OUTPUT: model(keras.ops.expand_dims(inputs, -1))})
+    )
+    if clips is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # no map stays in float32
+    (scratch / name).write_bytes(converter.convert())
+
+
+def as_text(scratch: Path) -> dict[str, str]:
+    """export.json as the metadata of a file: names and texts, what is no text as JSON."""
+    described = read_json(scratch / DESCRIPTION_FILE)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()}
+
+
+STEPS = {
+    "weights": write_weights,
+    "safetensors": write_safetensors,
+    "onnx": write_onnx,
+    "tflite": write_tflite,
+    "tflite-int8": write_tflite_int8,
+}
+
+
+def main() -> None:
+    scratch, run_dir, *names = sys.argv[1:]
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the one that writes TFLite, whichever trained
+    for name in names:
+        STEPS[name](Path(scratch), Path(run_dir))
+
+
+if __name__ == "__main__":
+    run_entry(main)

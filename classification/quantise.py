@@ -1,0 +1,105 @@
+"""What 8 bits need to know of a network: which clips show its ranges, and how its channels share them."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from classification.convert import crossing
+from classification.models.architecture import Architecture
+from classification.rundir import read_run
+from shared.cache import FeatureCache
+from shared.datasets import load_dataset
+from shared.errors import UserError
+from shared.features import FeatureSpec
+from shared.files import read_json
+from shared.splits import take_fraction
+
+CLIPS = 200  # enough for the ranges: the converter keeps only their ends
+PROBED = 32  # clips whose maps are held in memory at once: 0.2 GiB in the plain recipe
+CEILING = 99.99  # per cent of a map's values that keep their height
+
+
+def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
+    """Up to ``limit`` of the clips the run's model was trained on, drawn at random: float32 (n, M, T), from its cache.
+
+    Raises:
+        UserError: the sounds are no longer where the run found them.
+    """
+    config, _ = read_run(run_dir)
+    options, root = config["options"], Path(config["data"]["root"])
+    if not root.is_dir():
+        raise UserError(f"the ranges of 8 bits are measured on training clips, but {root} is gone; put it back")
+    manifest = take_fraction(load_dataset(root).manifest, fraction=options["fraction"], seed=options["seed"])
+    held_out = _held_out(origin(run_dir))
+    clips = zip(manifest.label, manifest.path, strict=True)
+    heard = [path for label, path in clips if (label, path.name) not in held_out]
+    chosen = np.random.default_rng(0).permutation(len(heard))[:limit]
+    cache = FeatureCache(FeatureSpec(**config["features"]), Path(options["cache_dir"]))
+    cached = cache.build([heard[i] for i in chosen], n_jobs=options["n_jobs"], progress=False)
+    if not cached.kept:
+        raise UserError(f"the ranges of 8 bits are measured on training clips, but none of {root} can be read")
+    return cached.features[range(len(cached.kept))]
+
+
+def origin(run_dir: Path) -> Path:
+    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
+
+    Raises:
+        UserError: that run is gone.
+    """
+    seen = Path(run_dir)
+    while source := read_json(seen / "metrics.json").get("converted_from"):
+        seen = Path(source)
+        if not (seen / "metrics.json").is_file():
+            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
+    return seen
+
+
+def _held_out(run_dir: Path) -> set[tuple[str, str]]:
+    """(label, file name) of the clips the kept model was judged on; none where it was trained on all of them."""
+    if "refit" in read_json(run_dir / "metrics.json") or not (run_dir / "predictions.csv").is_file():
+        return set()
+    table = pd.read_csv(run_dir / "predictions.csv", dtype={"label": str})
+    if "seed" in table:  # of several trainings the first one's model is kept
+        first = table.iloc[0]
+        table = table[(table.seed == first.seed) & (table.fold.isna() | (table.fold == first.fold))]
+    return {(label, Path(path).name) for path, label in zip(table.path, table.label, strict=True)}
+
+
+def balance(model: Any, arch: Architecture, clips: np.ndarray) -> None:
+    """Change a Keras model in place so that one scale of 8 bits fits all channels of a map.
+
+    A batch norm after the ReLU leaves every channel its own scale before it, and the loud ones take the quiet ones'
+    bits. A ReLU lets a positive factor through (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
+    and Bias Correction", eq. 6), so the norm's factor goes into the convolution, whose weights have a scale for each
+    channel; what is left of the norm is a shift, and the answers are the same. Then the rare peaks of a map, several
+    times as high as nearly all of it, are cut, which costs less than the bits they take.
+
+    Args:
+        model: (B, M, T, 1) -> probabilities (B, K), of ``arch``.
+        clips: float32 (n, M, T) whose maps show the heights.
+    """
+    import keras
+
+    convolutions = [name for name, _ in crossing(arch) if "conv_" in name]
+    probe = keras.Model(model.input, [model.get_layer(name).output for name in convolutions])
+    maps = probe(clips[:PROBED, ..., None], training=False)
+    for name, heights in zip(convolutions, maps if len(convolutions) > 1 else [maps], strict=True):
+        conv, norm = model.get_layer(name), model.get_layer(name.replace("conv_", "norm_"))
+        kernel, bias = conv.get_weights()
+        gamma, beta, mean, variance = norm.get_weights()
+        scale = gamma / np.sqrt(variance + norm.epsilon)
+        factor = np.where(scale == 0, 1, np.abs(scale))
+        conv.set_weights([kernel * factor, bias * factor])
+        norm.set_weights([np.sign(scale), beta - mean * scale, 0 * mean, np.full_like(variance, 1 - norm.epsilon)])
+        ceiling = np.percentile(keras.ops.convert_to_numpy(heights) * factor, CEILING)
+        conv.activation = partial(_capped_relu, ceiling=float(ceiling))
+
+
+def _capped_relu(x: Any, *, ceiling: float) -> Any:
+    import keras
+
+    return keras.ops.minimum(keras.ops.relu(x), ceiling)
