@@ -171,8 +171,8 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         steps=options.epochs * len(train),
     )
     run_loop(objective, train, run, epochs=options.epochs, device=accelerator.device)
-    # Keras counts the batch-norm statistics too; torch's step counters are no part of the model.
-    parameters = sum(v.numel() for name, v in net.state_dict().items() if "num_batches" not in name)
+    # As Keras counts: batch-norm statistics too, but neither torch's step counters nor the bands' mean and variance.
+    parameters = sum(v.numel() for name, v in net.members.state_dict().items() if "num_batches" not in name)
     return {"model/parameters": parameters}
 
 

@@ -7,6 +7,7 @@ Face hub. Every figure comes from the run's config.json and metrics.json (and ex
 import dataclasses
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,12 @@ class Card:
         )
         hearing = f"{spec.duration:g} s at {spec.sr} Hz, mono; n_fft {spec.n_fft}, hop {spec.hop_length}"
         return [
-            ("classes", listed(code(label) for label in self.metrics["classes"])),
+            ("classes", listed(code(label, in_table=True) for label in self.metrics["classes"])),
             ("input", f"{bands} mel bands x {frames} frames of {hearing}, {spec.convention}'s conventions"),
             ("output", "a probability for each class"),
             (
                 "network",
-                layers if arch.members == 1 else f"{arch.members}, their probabilities averaged, each of {layers}",
+                layers if arch.members == 1 else f"{arch.members} whose probabilities are averaged, each of {layers}",
             ),
             ("parameters", f"{self.metrics['model/parameters']:,d}"),
             ("revision", self.config["git"] or "unknown"),
@@ -200,9 +201,10 @@ def show(value: float, share: bool = True) -> str:
     return f"{100 * value:.1f} %" if share else f"{value:.3f}"
 
 
-def code(name: str) -> str:
-    """A class's or file's name as a code span, safe in a Markdown table."""
-    return "`" + str(name).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
+def code(name: str, *, in_table: bool = False) -> str:
+    """A class's name as a Markdown code span, where a bar ends a table's cell."""
+    span = "`" + str(name).replace("`", "'").replace("\n", " ") + "`"
+    return span.replace("|", "\\|") if in_table else span
 
 
 def read_card(run_dir: Path) -> Card:
@@ -230,7 +232,11 @@ def render(card: Card) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "show": show, "yaml": json.dumps}  # a JSON string is a YAML one
+    environment.filters |= {
+        "cell": partial(code, in_table=True),
+        "show": show,
+        "yaml": json.dumps,
+    }  # a JSON string is a YAML one
     return environment.get_template("MODEL_CARD.md.j2").render(card=card, judged_on=JUDGED)
 
 

@@ -1,0 +1,180 @@
+"""A model card says what its run's config.json and metrics.json say, and warns where they must not be trusted."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from classification.model_card import write_card
+from classification.recipes import RECIPES, TrainOptions
+from classification.summary import spread
+from shared.errors import UserError
+from shared.features import PRESETS
+from shared.files import read_json, write_json
+from shared.metrics import classification_metrics
+from shared.runs import describe
+
+CLASSES = ["a|b", "dog_bark", "siren"]
+
+
+def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "test", **options: object) -> Path:
+    """A finished run's config.json and metrics.json, of 90 clips judged by a classifier that is often wrong."""
+    chosen = TrainOptions(**RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | options)
+    data = {"root": "/somewhere/my sounds", "layout": "a folder per class", "synthetic": False, "clips": 450}
+    data |= {
+        "classes": {"a|b": 300, "dog_bark": 90, "siren": 60},
+        "recordings": 40,
+        "skipped": 7,
+        "fingerprint": "f00d",
+    }
+    config = describe(dataclasses.asdict(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 90)
+    p = rng.dirichlet([1, 1, 1], 90) + 0.4 * np.eye(3)[y]
+    figures = classification_metrics(y, p / p.sum(axis=1, keepdims=True), CLASSES, [str(i // 4) for i in range(90)])
+    metrics = {"framework": "torch", "recipe": recipe, "split": chosen.split, "classes": CLASSES}
+    metrics |= {"reported_on": reported_on, "split_leaks": chosen.split == "random", "model/parameters": 423_429}
+    metrics |= {f"{reported_on}/{name}": value for name, value in figures.items()} if reported_on else {}
+    metrics |= {"train/epochs": 8, "time/epoch_seconds": 7.25, "time/train_seconds": 58.0, "memory/peak_mib": 801.0}
+    write_json(folder / "config.json", config)
+    write_json(folder / "labels.json", {"classes": CLASSES, "most_frequent": "siren"})
+    write_json(folder / "metrics.json", metrics)
+    return folder
+
+
+def amend(run: Path, **changes: object) -> Path:
+    write_json(run / "metrics.json", read_json(run / "metrics.json") | changes)
+    return run
+
+
+def front_matter(card: str) -> dict:
+    assert card.startswith("---\n")
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def table(card: str, header: str) -> list[list[str]]:
+    """The cells of the table whose header row begins so; an escaped bar ends no cell."""
+    rows = card[card.index(f"| {header} |") :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.replace("\\|", "\0").split("|")[1:-1]] for row in rows]
+    assert len({len(row) for row in cells}) == 1, "a row has more or fewer cells than the header"
+    return [[cell.replace("\0", "|") for cell in row] for row in cells[2:]]
+
+
+def test_every_figure_is_the_runs(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    card, metrics = write_card(run).read_text(), read_json(run / "metrics.json")
+    figures = {name: (value, interval) for name, value, interval in table(card, "figure")}
+    low, high = metrics["test/intervals"]["accuracy"]
+    assert figures["accuracy"] == (
+        f"{100 * metrics['test/accuracy']:.1f} %",
+        f"{100 * low:.1f} % to {100 * high:.1f} %",
+    )
+    assert figures["macro F1"][0] == f"{metrics['test/macro_f1']:.3f}" and len(figures) == 6
+    rows = {row[0].strip("`"): row[1:] for row in table(card, "class | precision")}
+    assert list(rows) == CLASSES
+    for label, row in metrics["test/per_class"].items():
+        shown = [f"{100 * row['precision']:.1f} %", f"{100 * row['recall']:.1f} %", f"{row['f1']:.3f}"]
+        assert rows[label] == [*shown, str(int(row["clips"]))]
+    confusions = table(card, "sound")
+    matrix = np.array(metrics["test/confusion_matrix"])
+    np.fill_diagonal(matrix, 0)
+    true, taken, clips, _ = confusions[0]
+    assert int(clips) == matrix.max() == matrix[CLASSES.index(true.strip("`")), CLASSES.index(taken.strip("`"))]
+    assert [int(row[2]) for row in confusions] == sorted(matrix[matrix > 0].tolist(), reverse=True)[:5]
+    (result,) = front_matter(card)["model-index"][0]["results"]
+    assert result["metrics"][0]["value"] == pytest.approx(metrics["test/accuracy"], abs=1e-4)
+    for said in (
+        "my sounds",
+        "450 labelled clips of 40 recordings",
+        "7 file(s)",
+        "423,429",
+        "8 epochs of 7.2 s",
+        "f00d",
+    ):
+        assert said in card, said
+    assert "/somewhere" not in card and "WARNING" not in card and "synthetic" not in card
+
+
+def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    per_class = read_json(run / "metrics.json")["test/per_class"]
+    per_class["dog_bark"] |= {"recall": 0.125, "clips": 8.0}
+    per_class["siren"] |= {"recall": 0.0, "clips": 0.0}
+    limits = write_card(amend(run, **{"test/per_class": per_class})).read_text().split("## Limits")[1]
+    assert "`dog_bark` (12.5 %)" in limits and "`siren` (" not in limits
+    for said in (
+        "No clip of `siren`",
+        "40 recordings are few",
+        "60 clips of `siren`, 300 of `a|b`",
+        "forced into",
+        "11.025 kHz",
+    ):
+        assert said in limits, said
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        ({"split": "random"}, "the split LEAKS"),
+        ({"reported_on": "val", "recipe": "plain"}, "optimistic"),
+        ({"reported_on": None, "test_share": 0.0}, "There are no figures"),
+    ],
+)
+def test_figures_not_to_be_trusted_are_told_first(run: dict, says: str, tmp_path: Path) -> None:
+    card = write_card(a_run(tmp_path / "run", **run)).read_text()
+    assert says in card.split("## Model details")[0]
+    assert ("model-index" in front_matter(card)) == (says == "optimistic")
+
+
+def test_synthetic_data_and_what_it_hides_are_told(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    config = read_json(run / "config.json")
+    config["data"] |= {"synthetic": True, "recordings": None}
+    write_json(run / "config.json", config)
+    card = write_card(run).read_text()
+    assert "**The data is synthetic.**" in card and "The names tell no recordings" in card
+    assert "bootstrap over clips" in card and "of 40 recordings" not in card
+
+
+def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", folds=2, seeds=2, split="random")
+    metrics = read_json(run / "metrics.json")
+    others = [metrics, metrics | {"test/accuracy": metrics["test/accuracy"] + 0.1}]
+    spreads = spread(others, "test")
+    honest = {"accuracy": {"mean": 0.456, "sd": 0.0, "values": [0.456]}}
+    added = {"spread": spreads, "trainings": 4, "seeds": {"0": 0.61, "1": 0.625}, "refit": {"train/epochs": 8}}
+    card = write_card(amend(run, **added, honest=honest, flattery=0.231)).read_text()
+    mean, sd = spreads["accuracy"]["mean"], spreads["accuracy"]["sd"]
+    assert table(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
+    for said in ("4 trainings", "0: 61.0 %, 1: 62.5 %", "45.6 %", "23.1 points", "trained once more, on every clip"):
+        assert said in card, said
+
+
+def test_exports_and_conversion_are_listed(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    files = {"onnx": {"file": "model.onnx", "bytes": 3 * 2**20, "note": "opset 18"}}
+    write_json(run / "export.json", {"files": files})
+    assert ["`model.onnx`", "3.00", "onnx: opset 18"] in table(write_card(run).read_text(), "file")
+    converted = a_run(tmp_path / "converted")
+    write_json(converted / "metrics.json", {"converted_from": str(run)})
+    card = write_card(converted).read_text()
+    assert (
+        "then converted to the other" in card
+        and f"{100 * read_json(run / 'metrics.json')['test/accuracy']:.1f} %" in card
+    )
+    (run / "metrics.json").unlink()
+    with pytest.raises(UserError, match="which is gone"):
+        write_card(converted)
+    with pytest.raises(UserError, match="no finished classification run"):
+        write_card(run)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_has_a_card(recipe: str, tmp_path: Path) -> None:
+    card = write_card(a_run(tmp_path / recipe, recipe=recipe)).read_text()
+    assert f"recipe `{recipe}`" in card and "{{" not in card and "None" not in card
+    assert json.dumps(recipe) in card  # the run's name, in the front matter and the example
+    assert max(map(len, card.split("## Licence")[1].splitlines())) < 120
