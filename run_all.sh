@@ -40,7 +40,7 @@ out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
 mkdir -p "$out_dir" || exit 2
 classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs")
 if [ -n "$smoke" ]; then
-    classify=(--epochs 2 --fraction 0.3)
+    classify=(--epochs 2 --fraction 0.3 --members 1)
     seeds=()
     generate=(--epochs 1 --fraction 0.1)
 fi

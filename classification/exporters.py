@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from classification.convert import TORCH_FILE, keras_to_torch, torch_to_keras
 from classification.rundir import architecture_of
-from shared.errors import run_entry
+from shared.errors import UserError, run_entry
 from shared.files import read_json
 
 INPUT, OUTPUT = "log_mel", "probabilities"
@@ -98,6 +98,20 @@ def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = No
         converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # no map stays in float32
     (scratch / name).write_bytes(converter.convert())
+
+
+def origin(run_dir: Path) -> Path:
+    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
+
+    Raises:
+        UserError: that run is gone.
+    """
+    seen = Path(run_dir)
+    while source := read_json(seen / "metrics.json").get("converted_from"):
+        seen = Path(source)
+        if not (seen / "metrics.json").is_file():
+            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
+    return seen
 
 
 def as_text(scratch: Path) -> dict[str, str]:

@@ -14,8 +14,8 @@ from typing import Any
 import jinja2
 import tyro
 
+from classification.exporters import DESCRIPTION_FILE, origin
 from classification.models.architecture import Architecture
-from classification.quantise import origin
 from classification.rundir import read_run
 from shared.errors import UserError, run_entry
 from shared.features import FeatureSpec
@@ -32,10 +32,6 @@ FIGURES = {  # key in metrics.json -> its name, whether it is a share
     "macro_f1": ("macro F1", False),
     "log_loss": ("log-loss, nats (lower is better)", False),
     "calibration_error": ("calibration error (lower is better)", False),
-}
-JUDGED = {
-    "test": "used for neither training nor selection",
-    "val": "of the validation split, which selected the checkpoint: an optimistic figure",
 }
 SPLITS = {
     "auto": "the data's own folds or test set where it has them, else by recording: all clips of one on one side",
@@ -219,7 +215,7 @@ def read_card(run_dir: Path) -> Card:
     metrics = read_json(judged / "metrics.json")
     if "reported_on" not in metrics:
         raise UserError(f"--model-dir {run_dir}: its metrics.json is of no classifier's training")
-    exported = read_json(run_dir / "export.json")["files"] if (run_dir / "export.json").is_file() else {}
+    exported = read_json(run_dir / DESCRIPTION_FILE)["files"] if (run_dir / DESCRIPTION_FILE).is_file() else {}
     return Card(run_dir.resolve().name, config, metrics, exported, converted=judged != run_dir)
 
 
@@ -237,7 +233,7 @@ def render(card: Card) -> str:
         "show": show,
         "yaml": json.dumps,
     }  # a JSON string is a YAML one
-    return environment.get_template("MODEL_CARD.md.j2").render(card=card, judged_on=JUDGED)
+    return environment.get_template("MODEL_CARD.md.j2").render(card=card)
 
 
 def write_card(run_dir: Path) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from classification.convert import crossing
+from classification.exporters import origin
 from classification.models.architecture import Architecture
 from classification.rundir import read_run
 from shared.cache import FeatureCache
@@ -42,20 +43,6 @@ def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
     if not cached.kept:
         raise UserError(f"the ranges of 8 bits are measured on training clips, but none of {root} can be read")
     return cached.features[range(len(cached.kept))]
-
-
-def origin(run_dir: Path) -> Path:
-    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
-
-    Raises:
-        UserError: that run is gone.
-    """
-    seen = Path(run_dir)
-    while source := read_json(seen / "metrics.json").get("converted_from"):
-        seen = Path(source)
-        if not (seen / "metrics.json").is_file():
-            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
-    return seen
 
 
 def _held_out(run_dir: Path) -> set[tuple[str, str]]:

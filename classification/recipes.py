@@ -101,7 +101,7 @@ class TrainOptions(CommonOptions):
 
     def check(self) -> None:
         super().check()
-        preset(self.features)
+        preset(self.features, flag="--features")
         self.require("1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members")
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")

@@ -75,9 +75,10 @@ PRESETS: dict[str, FeatureSpec] = {
 }
 
 
-def preset(name: str) -> FeatureSpec:
+def preset(name: str, *, flag: str = "--preset") -> FeatureSpec:
+    """The FeatureSpec of that name; ``flag`` is the option it was asked for by."""
     if name not in PRESETS:
-        raise UserError(f"--preset {name}: unknown; choose one of {', '.join(PRESETS)}")
+        raise UserError(f"{flag} {name}: unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 

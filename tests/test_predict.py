@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -209,19 +208,13 @@ def test_a_folder_of_all_kinds(classifier: Classifier, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_loaded_and_quick(run: Path, sounds: Path) -> None:
+def test_a_run_is_loaded(run: Path, sounds: Path) -> None:
     classifier = Classifier.load(str(run), device="cpu")
     clip = sorted(sounds.glob("train/train/*/*"))[0]
     labels = json.loads((run / "labels.json").read_text())
     assert classifier.classes == labels["classes"] and classifier.framework == "torch"
     p = classifier.predict(clip).probabilities
     np.testing.assert_allclose(p, classifier.forward(extract(clip, classifier.spec)[None])[0], atol=1e-5)
-    taken = []
-    for _ in range(20):
-        began = time.perf_counter()
-        classifier.predict(clip)
-        taken.append(time.perf_counter() - began)
-    assert min(taken) < 0.05  # seconds; the least, since others may be computing too
 
 
 @pytest.mark.slow
