@@ -156,14 +156,21 @@ def describe(run_dir: Path) -> dict[str, Any]:
 def librosa_call(spec: FeatureSpec) -> str:
     """The spectrogram of samples ``y`` (N,) as an expression of librosa and numpy, but for a silent clip."""
     pad_mode, htk, norm = ("reflect", True, None) if spec.convention == "torchaudio" else ("constant", False, "slaney")
-    mel = (
-        f"librosa.feature.melspectrogram(y=y, sr={spec.sr}, n_fft={spec.n_fft}, hop_length={spec.hop_length}, "
-        f"n_mels={spec.n_mels}, fmin={spec.fmin}, fmax={spec.fmax}, power={spec.power}, "
-        f"{pad_mode=}, {htk=}, {norm=})"
-    )
+    window = f"y=y, n_fft={spec.n_fft}, hop_length={spec.hop_length}, {pad_mode=}"
+    if spec.kind == "stft":
+        S = f"numpy.abs(librosa.stft({window})[:{spec.bins}]) ** {spec.power}"
+    else:
+        S = (
+            f"librosa.feature.melspectrogram({window}, sr={spec.sr}, n_mels={spec.n_mels}, fmin={spec.fmin}, "
+            f"fmax={spec.fmax}, power={spec.power}, {htk=}, {norm=})"
+        )
+    if spec.kind == "mfcc":
+        S = f"librosa.feature.mfcc(S=librosa.power_to_db({S}), n_mfcc={spec.n_mfcc})"
     if spec.frames:
-        mel = f"librosa.util.fix_length({mel}, size={spec.frames})"
-    return f"librosa.power_to_db({mel}, ref=numpy.max)" if spec.scaling == "db" else f"numpy.log1p({mel})"
+        S = f"librosa.util.fix_length({S}, size={spec.frames})"
+    db = f"librosa.power_to_db({S}, ref=numpy.max)"
+    scaled = {"db": db, "unit": f"{db} / 40 + 1", "log1p": f"numpy.log1p({S})"}[spec.scaling]
+    return S if spec.kind == "mfcc" else scaled
 
 
 def _listed(run_dir: Path, written: Sequence[str]) -> dict[str, dict[str, Any]]:

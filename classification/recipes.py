@@ -67,6 +67,10 @@ class TrainOptions(CommonOptions):
     """Seconds of a clip seen in a training step; None is all of it."""
     time_shift: bool = False
     """Start a clip anywhere, its beginning following its end."""
+    stretch: float = 0.0
+    """Play a clip slower or faster by up to this share."""
+    mixstyle: float = 0.0
+    """alpha of the Beta distribution the bands' statistics of two clips are mixed by; 0 mixes none."""
     gain: float = 0.0
     """Make clips louder or softer by up to so many dB."""
     equaliser: float = 0.0
@@ -101,13 +105,22 @@ class TrainOptions(CommonOptions):
 
     def check(self) -> None:
         super().check()
-        preset(self.features, flag="--features")
+        if len(preset(self.features, flag="--features").shape) != 2:
+            raise UserError(f"--features {self.features}: no picture of bands and frames; take classifier or strong")
         self.require("1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members")
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
-        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "smoothing", "warmup")
-        names = ("gain", "equaliser", "mixup", "weight_decay", "time_mask", "band_mask")
+        self.require(
+            "at least 0 and below 1",
+            lambda v: 0 <= v < 1,
+            "dropout",
+            "plateau_factor",
+            "smoothing",
+            "warmup",
+            "stretch",
+        )
+        names = ("gain", "equaliser", "mixup", "mixstyle", "weight_decay", "time_mask", "band_mask")
         self.require("0 or more", lambda v: v >= 0, *names)
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
         if self.schedule == "plateau" and self.val_share == 0:

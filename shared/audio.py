@@ -15,13 +15,14 @@ _MARGIN_SECONDS = 0.5  # decoded beyond the clip, so that the resampler's filter
 _UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # written by programs that stream a wav of unknown length
 
 
-def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> np.ndarray:
+def load_audio(path: Path | str, *, sr: int, duration: float | None = None, offset: float = 0.0) -> np.ndarray:
     """Decode a file as ``librosa.load(path, sr=sr, mono=True)`` does, then fix its length.
 
     Args:
         path: wav, flac, ogg or mp3 of any rate, depth and channel count.
         sr: target sampling rate in Hz.
         duration: seconds kept: a longer file is cut, a shorter one padded with zeros. None keeps all.
+        offset: seconds left out at the beginning.
 
     Returns:
         y: float32 (N,), N = round(sr * duration) when duration is given.
@@ -29,8 +30,8 @@ def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> n
     Raises:
         AudioError: unreadable, empty, truncated, or with samples that are not finite.
     """
-    y, file_sr = decode(path, duration=None if duration is None else duration + _MARGIN_SECONDS)
-    y = resample(y, file_sr, sr)
+    y, file_sr = decode(path, duration=None if duration is None else offset + duration + _MARGIN_SECONDS)
+    y = resample(y, file_sr, sr)[round(offset * sr) :]
     return y if duration is None else fix_length(y, size=round(sr * duration))
 
 

@@ -1,4 +1,4 @@
-"""FeatureCache: every clip's spectrogram computed once, kept as memory-mapped ``.npy`` shards.
+"""FeatureCache: every clip's array computed once, kept as memory-mapped ``.npy`` shards.
 
 A clip is known by the hash of its bytes, so moved, renamed and added files cost nothing but themselves. One folder
 holds one FeatureSpec (its fields and the versions of the libraries that compute it); each shard ``<id>.npy`` is
@@ -81,21 +81,31 @@ class FeatureCache:
                 rows |= {clip: (shard, row) for row, clip in enumerate(read_json(listing))}
         return rows
 
-    def build(self, paths: Sequence[Path], *, n_jobs: int | None = None, progress: bool = True) -> CachedClips:
+    def build(
+        self,
+        paths: Sequence[Path],
+        *,
+        offsets: Sequence[float] | None = None,
+        n_jobs: int | None = None,
+        progress: bool = True,
+    ) -> CachedClips:
         """Compute what is missing, in parallel; the features of every usable file, in the order of ``paths``.
 
-        Memory stays at one shard a worker, however many clips there are. A bad file costs that file only.
+        ``offsets`` are the seconds in each file at which its clip begins; None is 0 for all. Memory stays at one shard
+        a worker, however many clips there are. A bad file costs that file only.
         """
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
+        offsets = [0.0] * len(paths) if offsets is None else offsets
         with ThreadPoolExecutor(8) as pool:
-            hashes = list(pool.map(_hash_or_none, paths))
+            hashes = list(pool.map(_hash_or_none, paths, offsets))
         with FileLock(self.dir / ".lock"):
             write_json(self.dir / "spec.json", self.key)
             known = self.index()
-            missing = {h: path for h, path in zip(hashes, paths, strict=True) if h and h not in known}
-            reasons = self._compute(list(missing.items()), n_jobs=n_jobs, progress=progress)
+            asked = zip(hashes, paths, offsets, strict=True)
+            missing = {h: (h, path, offset) for h, path, offset in asked if h and h not in known}
+            reasons = self._compute(list(missing.values()), n_jobs=n_jobs, progress=progress)
             known = self.index() if missing else known
         rejects = {
             path: "cannot be read" if h is None else reasons[h]
@@ -106,8 +116,8 @@ class FeatureCache:
         features = Features([known[hashes[i]] for i in kept], self.spec)
         return CachedClips(features, kept, [hashes[i] for i in kept], rejects)
 
-    def _compute(self, clips: list[tuple[str, Path]], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
-        """Write the shards of ``clips`` (hash, path); return hash -> reason for the files that cannot be used."""
+    def _compute(self, clips: list[tuple[str, Path, float]], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
+        """Write the shards of ``clips`` (hash, path, offset); return hash -> reason for those that cannot be used."""
         n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(clips) // 16))  # a worker costs a second to start
         size = min(CLIPS_PER_SHARD, max(1, -(-len(clips) // n_jobs)))
         chunks = [clips[start : start + size] for start in range(0, len(clips), size)]
@@ -121,19 +131,19 @@ class FeatureCache:
         return reasons
 
 
-def _hash_or_none(path: Path) -> str | None:
+def _hash_or_none(path: Path, offset: float) -> str | None:
     try:
-        return content_hash(path)
+        return content_hash(path) + (f"@{offset:g}" if offset else "")
     except OSError:
         return None
 
 
-def _write_shard(folder: Path, spec: FeatureSpec, clips: list[tuple[str, Path]]) -> tuple[int, dict[str, str]]:
+def _write_shard(folder: Path, spec: FeatureSpec, clips: list[tuple[str, Path, float]]) -> tuple[int, dict[str, str]]:
     """One worker's job: some clips into one shard. Returns how many it saw and the bad ones' reasons."""
     arrays, hashes, reasons = [], [], {}
-    for clip, path in clips:
+    for clip, path, offset in clips:
         try:
-            array = extract(path, spec)
+            array = extract(path, spec, offset=offset)
         except AudioError as error:
             reasons[clip] = str(error)
             continue
@@ -154,7 +164,7 @@ class CacheOptions:
     data_dir: Path
     """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
     preset: str = "classifier"
-    """Which FeatureSpec: classifier or cgan."""
+    """Which FeatureSpec of shared/features.py: classifier, strong, cgan, digits, ..."""
     cache_dir: Path = DEFAULT_CACHE_DIR
     """Where the shards go."""
     n_jobs: int | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from shared.audio import AUDIO_SUFFIXES
+from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import UserError, run_entry
 
 _URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-\d+-\d+-\d+")  # fsID-classID-occurrence-slice
@@ -46,7 +46,7 @@ def load_dataset(data_dir: Path | str) -> Dataset:
     root = Path(data_dir)
     if not root.is_dir():
         raise UserError(f"--data-dir {root}: {_why_no_folder(root)}")
-    for read in (_read_urbansound8k, _read_kaggle, _read_recordings, _read_class_folders):
+    for read in (_read_urbansound8k, _read_kaggle, _read_recordings, _read_class_folders, _read_unlabelled):
         dataset = read(root)
         if dataset is not None:
             return dataset
@@ -55,7 +55,7 @@ def load_dataset(data_dir: Path | str) -> Dataset:
     raise UserError(
         f"--data-dir {root}: no labelled sounds found. Expected a folder per class with "
         f"{', '.join(sorted(AUDIO_SUFFIXES))} files, train/train/<class>/, "
-        f"metadata/UrbanSound8K.csv or recordings/<label>_<speaker>_<n>.*{hint}"
+        f"metadata/UrbanSound8K.csv, recordings/<label>_<speaker>_<n>.* or unlabelled files{hint}"
     )
 
 
@@ -143,6 +143,22 @@ def _read_recordings(root: Path) -> Dataset | None:
         if name
     ]
     return Dataset(root, "recordings", *_manifest(rows)) if rows else None
+
+
+def _read_unlabelled(root: Path) -> Dataset | None:
+    """Files in the folder itself: one class of its name, for the generators of unlabelled music."""
+    rows = [(path, root.resolve().name, None, "") for path in audio_files(root)]
+    return Dataset(root, "unlabelled", *_manifest(rows)) if rows else None
+
+
+def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:
+    """Every clip as equal parts of ``duration`` seconds, each a row with its ``offset``; what is left over is dropped.
+
+    A clip shorter than one part stays one, and will be padded.
+    """
+    parts = [max(1, int(seconds(path) / duration + 1e-6)) for path in manifest.path]
+    rows = manifest.loc[manifest.index.repeat(parts)].reset_index(drop=True)
+    return rows.assign(offset=[duration * i for n in parts for i in range(n)])
 
 
 def main() -> None:

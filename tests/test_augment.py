@@ -40,6 +40,32 @@ def test_time_shift_keeps_every_frame() -> None:
     assert len(np.unique(seen[:, 0, 0] - x[:, 0, 0])) > 1
 
 
+def test_stretching_plays_slower_or_faster() -> None:
+    x, y = batch(frames=200)
+    seen, _ = Augment(n_classes=3, crop=50, stretch=0.2)(x, y, rng())
+    speeds = np.diff(seen, axis=2)
+    assert np.ptp(speeds, axis=(1, 2)).max() < 0.01  # one speed a clip
+    assert 0.79 < speeds.min() < 0.95 and 1.05 < speeds.max() < 1.21
+
+
+def test_mixed_style_keeps_the_shape_of_each_band() -> None:
+    """Every band keeps its course over time; its mean and deviation are between two clips'."""
+    noise = np.random.default_rng(1)
+    x = (noise.normal(size=(6, 8, 50)) * noise.uniform(1, 9, (6, 8, 1)) + noise.uniform(-60, 0, (6, 8, 1))).astype("f4")
+    mixing = [Augment(n_classes=3, mixstyle=0.5)(x, np.zeros(6, dtype=int), rng(seed))[0] for seed in range(8)]
+    assert 0 < sum(np.array_equal(seen, x) for seen in mixing) < 8  # half of the batches
+    seen = next(seen for seen in mixing if not np.array_equal(seen, x))
+
+    def standard(x: np.ndarray) -> np.ndarray:
+        return (x - x.mean(axis=2, keepdims=True)) / x.std(axis=2, keepdims=True)
+
+    np.testing.assert_allclose(standard(seen), standard(x), atol=1e-2)
+    for figure in (np.mean, np.std):
+        before, after = figure(x, axis=2), figure(seen, axis=2)
+        assert (after >= before.min(axis=0) - 0.01).all() and (after <= before.max(axis=0) + 0.01).all()
+        assert np.abs(after - before).max() > 0.5
+
+
 def test_gain_and_equaliser_are_constant_over_time() -> None:
     x, y = batch()
     gained = Augment(n_classes=3, gain=12.0)(x, y, rng())[0] - x

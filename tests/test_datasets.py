@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.datasets import load_dataset
+from shared.datasets import load_dataset, segments
 from shared.errors import UserError
 from shared.splits import assign_splits, check_trainable, resolve_split, take_fraction
 
@@ -51,6 +53,20 @@ def test_recordings(tmp_path: Path) -> None:
     touch(*(tmp_path / "recordings" / f"{d}_{s}_{i}.flac" for d in (0, 1) for s in ("jo", "ann") for i in range(2)))
     dataset = load_dataset(tmp_path)
     assert set(dataset.manifest.label) == {"0", "1"} and set(dataset.manifest.group) == {"jo", "ann"}
+
+
+def test_unlabelled_music_is_one_class_in_equal_parts(tmp_path: Path) -> None:
+    for name, length in (("long", 29.0), ("short", 15.0), ("jingle", 3.0)):
+        sf.write(tmp_path / f"{name}.wav", np.zeros(round(length * 3150)), 3150)
+    dataset = load_dataset(tmp_path)
+    assert set(dataset.manifest.label) == {tmp_path.name} and not dataset.groups_known
+    parts = segments(dataset.manifest, duration=14.5)
+    assert [(path.stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == [
+        ("jingle", 0.0),
+        ("long", 0.0),
+        ("long", 14.5),
+        ("short", 0.0),
+    ]
 
 
 def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path) -> None:

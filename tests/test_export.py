@@ -1,0 +1,254 @@
+"""Every exported file, reloaded by its own runtime, answers as the run's model does."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import librosa
+import numpy
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from onnxruntime import InferenceSession
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from classification import exporters
+from classification.export import FORMATS, describe, export, librosa_call
+from classification.fit_torch import load
+from classification.models.architecture import Architecture, BandStatistics
+from classification.models.torch_cnn import CNN
+from classification.recipes import RECIPES, TrainOptions
+from shared.errors import UserError
+from shared.features import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
+from shared.files import read_json, write_json
+from shared.runs import plain
+
+CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # so many of each
+# A torch run's TFLite is tested with every recipe; the two frameworks' 8 bits come of the same weights.
+EXPORTED = {"torch": ["onnx", "safetensors"], "keras": list(FORMATS)}
+# TensorFlow and torch share no process. Nothing of a map is cut here, so balancing must change nothing.
+KERAS_SIDE = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+from classification import convert, exporters, quantise
+from classification.rundir import architecture_of
+quantise.CEILING = 100.0
+for run in map(Path, sys.argv[1:]):
+    exporters.write_tflite(run, run)
+    model, x = convert.torch_to_keras(run), np.load(run / "x.npy")
+    quantise.balance(model, architecture_of(run), x)
+    np.save(run / "balanced.npy", keras.ops.convert_to_numpy(model(x[..., None], training=False)))
+"""
+
+
+def untrained(folder: Path, recipe: str) -> Path:
+    """A torch run of random weights, some of its batch norms' factors zero or negative, that tells clips apart."""
+    chosen = {"widths": (4, 6, 8), "dense": (8,), "duration": 1.0, "members": min(2, RECIPES[recipe].get("members", 1))}
+    chosen = dataclasses.asdict(TrainOptions(**RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | chosen))
+    spec = dataclasses.replace(preset(chosen["features"]), duration=chosen["duration"])
+    write_json(folder / "config.json", {"options": plain(chosen), "features": dataclasses.asdict(spec)})
+    write_json(folder / "labels.json", {"classes": CLASSES, "most_frequent": "hum"})
+    write_json(folder / "metrics.json", {})
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-60, -20, (5, spec.shape[0], 1)) + rng.normal(0, 8, (5, *spec.shape))
+    np.save(folder / "x.npy", x := x.astype(np.float32))
+    torch.manual_seed(0)
+    statistics = BandStatistics.of([x], centre=chosen["centre"]) if chosen["standardise"] else None
+    net = CNN(Architecture.of(chosen, spec, len(CLASSES)), statistics)
+    norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        torch.nn.init.uniform_(norm.weight, -2, 3)
+        torch.nn.init.normal_(norm.bias)
+    norms[0].weight.data[0] = 0
+    net(torch.from_numpy(x))  # the norms' statistics are now those of x
+    logits = net.eval()(torch.from_numpy(x)).detach()  # (B, R, K)
+    for r, member in enumerate(net.members):
+        member.head[-1].weight.data /= logits[:, r].std(dim=0)[:, None]
+        member.head[-1].bias.data -= (logits[:, r] / logits[:, r].std(dim=0)).mean(dim=0)
+    save_file(net.state_dict(), folder / "best_model.safetensors")
+    write_json(folder / "export.json", describe(folder))
+    assert np.ptp(load(folder, device="cpu")(x), axis=0).max() > 0.1
+    return folder
+
+
+def run_onnx(path: Path, x: np.ndarray) -> np.ndarray:
+    (p,) = InferenceSession(path, providers=["CPUExecutionProvider"]).run(["probabilities"], {"log_mel": x})
+    return p
+
+
+def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
+    """All clips at once: the batch is resized."""
+    interpreter = Interpreter(str(path))
+    assert interpreter.get_signature_list() == {
+        "serving_default": {"inputs": ["log_mel"], "outputs": ["probabilities"]}
+    }
+    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == answer["dtype"] == np.float32 and given["shape"].tolist() == [1, *x.shape[1:]]
+    interpreter.resize_tensor_input(given["index"], x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(answer["index"])
+
+
+def run_safetensors(path: Path, x: np.ndarray) -> np.ndarray:
+    """From the file alone: its metadata describes the network."""
+    with safe_open(path, "pt") as file:
+        net = CNN(Architecture(**json.loads(file.metadata()["architecture"]))).eval()
+    net.load_state_dict(load_file(path))
+    return net.log_probabilities(torch.from_numpy(x)).exp().detach().numpy()
+
+
+RUNTIMES: dict[str, Callable[[Path, np.ndarray], np.ndarray]] = {
+    "onnx": run_onnx,
+    "tflite": run_tflite,
+    "tflite-int8": run_tflite,
+    "safetensors": run_safetensors,
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_torch_formats_of_every_recipe(recipe: str, tmp_path: Path) -> None:
+    run = untrained(tmp_path, recipe)
+    x, described = np.load(run / "x.npy"), read_json(run / "export.json")
+    exporters.write_onnx(run, run)
+    exporters.write_safetensors(run, run)
+    p = load(run, device="cpu")(x)
+    for name in ("onnx", "safetensors"):
+        np.testing.assert_allclose(RUNTIMES[name](run / FORMATS[name].file, x), p, atol=1e-5)
+    session = InferenceSession(run / "model.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == CLASSES and json.loads(metadata["features"]) == described["features"]
+    batch, bands, frames = session.get_inputs()[0].shape
+    assert batch == "batch" and [bands, frames if frames != "frames" else x.shape[2]] == described["input"]["shape"][1:]
+    assert (frames == "frames") == (described["architecture"]["shape"][1] is None)
+    if frames == "frames":  # any number of them
+        np.testing.assert_allclose(run_onnx(run / "model.onnx", x[:1, :, :19]), load(run)(x[:1, :, :19]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in PRESETS.items() if len(spec.shape) == 2])
+def test_the_described_spectrogram_is_the_models(name: str) -> None:
+    spec = preset(name)
+    y = np.random.default_rng(0).normal(size=spec.n_samples).astype(np.float32) * np.linspace(0, 1, spec.n_samples)
+    described = eval(librosa_call(spec), {"librosa": librosa, "numpy": numpy, "y": y.astype(np.float32)})
+    np.testing.assert_allclose(described, TRANSFORMS[spec.kind](y, spec), atol=0.02)
+
+
+def test_what_cannot_be_exported_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no finished classification run"):
+        export(tmp_path, ["onnx"])
+    run = untrained(tmp_path / "run", "plain")
+    with pytest.raises(UserError, match=r"cannot export onxn: unknown; choose of onnx, tflite"):
+        export(run, ["onxn"])
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="cannot export onnx: onnxscript is not inst"):
+        patched.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else name)
+        export(run, ["onnx"])
+    (run / "model.safetensors").write_text("of an earlier export")
+    (run / "best_model.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(UserError, match=r"cannot export safetensors of .*: .*Error") as raised:
+        export(run, ["safetensors"])
+    assert "\n" not in str(raised.value) and (run / "model.safetensors").read_text() == "of an earlier export"
+    (run / "best_model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"best_model\.safetensors is missing"):
+        export(run, ["safetensors"])
+
+
+@pytest.mark.slow
+def test_keras_formats_of_every_recipe(tmp_path: Path, run_script) -> None:
+    runs = [untrained(tmp_path / recipe, recipe) for recipe in RECIPES]
+    run_script("-c", KERAS_SIDE, *runs)
+    for run in runs:
+        x = np.load(run / "x.npy")
+        p = load(run, device="cpu")(x)
+        np.testing.assert_allclose(run_tflite(run / "model.tflite", x), p, atol=1e-4)
+        np.testing.assert_allclose(np.load(run / "balanced.npy"), p, atol=1e-4)
+
+
+def make_sounds(folder: Path, *, clips: int = CLIPS, sr: int = 22050, seconds: float = 0.5) -> Path:
+    """Four classes of short sounds in noise, each its own recording: quickly made, quickly learnt, not always told."""
+    rng, t = np.random.default_rng(0), np.arange(round(sr * seconds)) / sr
+    for k, label in enumerate(CLASSES):
+        (folder / label).mkdir(parents=True)
+        for i in range(clips):
+            low, high = rng.uniform(150, 400), rng.uniform(600, 3000)
+            y = {
+                "chirp": np.sin(2 * np.pi * high * (t + rng.uniform(0.3, 1) * t**2)),
+                "clicks": (np.sin(2 * np.pi * rng.uniform(5, 15) * t) > 0.99) * rng.normal(size=len(t)),
+                "hum": sum(np.sin(2 * np.pi * low * h * t) / h for h in range(1, 6)),
+                "whistle": np.sin(2 * np.pi * high * t),
+            }[label]
+            y = y / y.std() + 10 ** (rng.uniform(-10, 13) / 20) * rng.normal(size=len(t))
+            sf.write(folder / label / f"{1000 * k + i}-{k}-0-0.wav", 0.1 * y, sr)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, Path]:
+    """A torch run that has learnt something and the Keras run made from it, with their exports."""
+    folder = tmp_path_factory.mktemp("export")
+    runs = {"torch": folder / "torch", "keras": folder / "keras"}
+    options = ("--test-share", 0.5, "--no-refit", "--widths", 8, 16, 32, "--members", 1, "--epochs", 14, "--mixup", 0)
+    data = ("--framework", "torch", "--data-dir", make_sounds(folder / "sounds"))
+    run_script("classification/train.py", "--out-dir", runs["torch"], *data, *options)
+    run_script("classification/convert.py", "--model-dir", runs["torch"], "--out-dir", runs["keras"])
+    commands = [("--model-dir", runs[framework], "--formats", *names) for framework, names in EXPORTED.items()]
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda command: run_script("-m", "classification.export", *command), commands)
+    for said, names in zip(done, EXPORTED.values(), strict=True):
+        assert len(said.stdout.splitlines()) == len(names) + 1 and said.stderr == ""
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("framework", "name"), [(key, name) for key, names in EXPORTED.items() for name in names])
+def test_exported_files_answer_as_the_run(framework: str, name: str, trained: dict[str, Path]) -> None:
+    """On the clips that were not trained on, whose probabilities the run wrote down itself."""
+    run, table = trained[framework], pd.read_csv(trained["torch"] / "predictions.csv").query("split == 'test'")
+    spec = FeatureSpec(**read_json(run / "config.json")["features"])
+    x = np.stack([extract(path, spec) for path in table.path])
+    p, y = table.filter(like="p_").to_numpy(), table.label.map(CLASSES.index).to_numpy()
+    listed = read_json(run / "export.json")["files"][name]
+    assert listed["bytes"] == (run / listed["file"]).stat().st_size > 0
+    exported = RUNTIMES[name](run / listed["file"], x)
+    if name != "tflite-int8":
+        np.testing.assert_allclose(exported, p, atol=1e-3)
+        return
+    accuracy, of_exported = (p.argmax(axis=1) == y).mean(), (exported.argmax(axis=1) == y).mean()
+    assert len(y) >= 2 * CLIPS - 4 and accuracy > 0.8  # it has learnt something to lose
+    assert of_exported >= accuracy - 0.01
+    assert 1e-4 < np.abs(exported - p).mean() < 0.02 and listed["bytes"] < 0.6 * (run / "model.tflite").stat().st_size
+
+
+@pytest.mark.slow
+def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], tmp_path: Path) -> None:
+    from classification.quantise import calibration_clips
+
+    judged = len(pd.read_csv(trained["torch"] / "predictions.csv"))
+    for run in trained.values():  # the Keras run asks the one it was made from
+        assert len(calibration_clips(run, limit=10_000)) == 4 * CLIPS - judged
+        assert len(calibration_clips(run, limit=7)) == 7
+    orphan = tmp_path / "orphan"
+    for name in ("config.json", "labels.json"):
+        write_json(orphan / name, read_json(trained["keras"] / name))
+    write_json(orphan / "metrics.json", {"converted_from": str(tmp_path / "gone")})
+    with pytest.raises(UserError, match="which is gone"):
+        calibration_clips(orphan)
+
+
+@pytest.mark.slow
+def test_the_command_needs_no_framework_to_refuse(tmp_path: Path, run_script) -> None:
+    hidden = ("tests/without.py", "torch,tensorflow,keras,onnx,onnxscript,pandas", "classification/export.py")
+    assert "--formats" in run_script(*hidden, "--help").stdout
+    (line,) = run_script(*hidden, "--model-dir", tmp_path, code=2).stderr.splitlines()
+    assert line.startswith(f"error: --model-dir {tmp_path}")
+    run = untrained(tmp_path / "run", "plain")
+    (line,) = run_script(*hidden, "--model-dir", run, "--formats", "onnx", code=2).stderr.splitlines()
+    assert line == "error: cannot export onnx: torch is not installed; pip install -r requirements.txt"
