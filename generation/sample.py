@@ -24,7 +24,9 @@ class SampleOptions:
     out_dir: Path = Path("samples")
     """Folder for <label>_<n>.wav and <label>.png."""
     vocoder: str = "griffin-lim"
-    """What turns spectrograms into sound."""
+    """What turns spectrograms into sound: griffin-lim or hifigan."""
+    hifigan_path: Path | None = None
+    """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 64
     """Phase iterations."""
     device: Device = "auto"
@@ -44,6 +46,7 @@ def main() -> None:
         device=options.device,
         vocoder=options.vocoder,
         iterations=options.griffin_lim_iterations,
+        hifigan_path=options.hifigan_path,
     )
     spec = sampler.vocoder.spec
     for label in sampler.classes if options.label == "all" else [options.label]:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from generation.vocoders import VOCODERS, make_vocoder
+from generation.vocoders import make_vocoder
 from shared.audio import load_audio
 from shared.errors import UserError
 from shared.features import PRESETS, extract, log_mel, mel_filterbank
 from shared.torchaudio_compat import InverseMelScale
 
 SPEC = PRESETS["cgan"]
+VOCODERS = ["griffin-lim"]  # hifigan needs trained weights: tests/test_hifigan.py
 
 
 def round_trip(name: str, path: Path) -> tuple[float, float, np.ndarray]:

@@ -1,11 +1,13 @@
 """Vocoders: spectrograms (B, bands, frames) -> waveforms (B, N). Each knows the FeatureSpec it inverts."""
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from generation.vocoders.griffin_lim import GriffinLimVocoder
+from generation.vocoders.hifigan import HifiGanVocoder
 from shared.errors import UserError
 from shared.features import FeatureSpec
 
@@ -19,15 +21,30 @@ class Vocoder(Protocol):
         """Spectrograms (B, M, T) scaled as ``spec`` says -> waveforms (B, N), N = spec.n_samples, at spec.sr Hz."""
 
 
-VOCODERS = {"griffin-lim": GriffinLimVocoder}
+VOCODERS = {"griffin-lim": GriffinLimVocoder, "hifigan": HifiGanVocoder}
 
 
-def make_vocoder(name: str, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 64) -> Vocoder:
-    """The vocoder of that name for that spec.
+def make_vocoder(
+    name: str,
+    spec: FeatureSpec,
+    *,
+    device: torch.device | str = "cpu",
+    iterations: int = 64,
+    hifigan_path: Path | None = None,
+) -> Vocoder:
+    """The vocoder of that name for that spec, ready to run.
+
+    Args:
+        iterations: of griffin-lim's phase.
+        hifigan_path: hifigan's checkpoint or a folder with one; None is NVIDIA's published model, from the network.
 
     Raises:
-        UserError: an unknown name, or a spec it cannot invert.
+        UserError: an unknown name, a spec it cannot invert, or weights that cannot be had.
     """
     if name not in VOCODERS:
         raise UserError(f"--vocoder {name}: unknown; choose one of {', '.join(VOCODERS)}")
+    if name == "hifigan":
+        return HifiGanVocoder(spec, device=device, path=hifigan_path)
+    if hifigan_path:
+        raise UserError(f"--hifigan-path {hifigan_path}: --vocoder is {name}; give --vocoder hifigan with it")
     return VOCODERS[name](spec, device=device, iterations=iterations)

@@ -1,0 +1,68 @@
+"""HiFi-GAN: log1p mels -> linear magnitude -> the mels it was trained on -> waveform by a trained network."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from generation.vocoders.griffin_lim import FADE_SECONDS, GriffinLimVocoder
+from generation.vocoders.hifigan_checkpoint import MEL, load_generator
+from shared.errors import UserError
+from shared.features import FeatureSpec, mel_filterbank
+
+HEARD = FeatureSpec(
+    sr=MEL["sampling_rate"],
+    n_fft=MEL["n_fft"],
+    hop_length=MEL["hop_size"],
+    n_mels=MEL["num_mels"],
+    fmin=MEL["fmin"],
+    fmax=MEL["fmax"],
+    power=1.0,
+)
+FLOOR = 1e-5  # smallest mel magnitude that is told from silence
+EPSILON = 1e-9  # of the power, under the root: meldataset.py of jik876/hifi-gan
+
+
+class HifiGanVocoder:
+    """log1p mel spectrograms -> waveforms, batched, on any device.
+
+    HiFi-GAN's frames are not centred: the clip is padded by (n_fft - hop) / 2, so that frame t lies around sample
+    (t + 1/2) hop, ours around t hop. No resampling in time is needed: our frames are exactly its frames of a clip that
+    begins half a hop later, and half a hop is cut from what it generates.
+
+    Args:
+        path: a checkpoint or a folder with one; None downloads NVIDIA's. See hifigan_checkpoint.load_generator.
+
+    Raises:
+        UserError: a spec that is no log1p mel of its sampling rate, FFT and hop, or as load_generator.
+    """
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", path: Path | None = None) -> None:
+        if spec.kind != "log_mel" or spec.scaling != "log1p":
+            raise UserError(f"hifigan inverts log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
+        names = ("sr", "n_fft", "hop_length")
+        ours, heard = ({name: getattr(s, name) for name in names} for s in (spec, HEARD))
+        if ours != heard:
+            raise UserError(f"--vocoder hifigan: made for {heard}, these spectrograms are {ours}; use griffin-lim")
+        self.spec = spec
+        self.generator = load_generator(path).to(device)
+        self.inverse = GriffinLimVocoder(spec, device=device).magnitude
+        self.filterbank = torch.from_numpy(mel_filterbank(HEARD)).to(device)  # (M, F)
+        ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
+        self.fades = torch.ones(spec.n_samples)
+        self.fades[: len(ramp)] = ramp
+        self.fades[-len(ramp) :] = ramp.flip(0)
+        self.fades = self.fades.to(device)
+
+    def __call__(self, S: Tensor) -> Tensor:
+        if S.ndim != 3 or S.shape[1:] != self.spec.shape:
+            raise UserError(f"hifigan: spectrograms of shape {tuple(S.shape)}, expected (B, *{self.spec.shape})")
+        start = self.spec.hop_length // 2
+        with torch.no_grad():
+            mels = torch.nn.functional.pad(self.mels(S), (0, 1), mode="replicate")  # for the half hop at the end
+            return self.generator(mels)[:, 0, start : start + self.spec.n_samples] * self.fades
+
+    def mels(self, S: Tensor) -> Tensor:
+        """(B, M, T) log1p mels -> (B, 80, clip_frames) ln(max(mel magnitude, 1e-5)), as jik876's mel_spectrogram."""
+        magnitude = (self.inverse(S) ** 2 + EPSILON).sqrt()
+        return (self.filterbank @ magnitude).clamp(min=FLOOR).log()

@@ -1,0 +1,194 @@
+"""HiFi-GAN checkpoints, NVIDIA's and jik876's, read as weights only: no code of theirs runs, pickled or cloned."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from generation.models.hifigan import HifiGan
+from shared.archives import fetch
+from shared.errors import UserError
+from shared.files import read_json
+
+# What nvidia_hifigan of NVIDIA/DeepLearningExamples:torchhub downloads (hifigan/entrypoints.py there)
+URL = (
+    "https://api.ngc.nvidia.com/v2/models/nvidia/dle/hifigan__pyt_ckpt_mode-finetune_ds-ljs22khz/"
+    "versions/21.08.0_amp/files/hifigan_gen_checkpoint_10000_ft.pt"
+)
+BY_HAND = "download it where there is a network and repeat the command with --hifigan-path FILE"
+REMEDY = f"the published model is {URL}: without a network, {BY_HAND}"
+
+# The mels these models hear, in the names of jik876's config.json and, where they differ, of NVIDIA's train_setup
+MEL = {
+    "sampling_rate": 22050,
+    "n_fft": 1024,
+    "hop_size": 256,
+    "win_size": 1024,
+    "num_mels": 80,
+    "fmin": 0,
+    "fmax": 8000,
+}
+NVIDIA_NAMES = {
+    "filter_length": "n_fft",
+    "hop_length": "hop_size",
+    "win_length": "win_size",
+    "mel_fmin": "fmin",
+    "mel_fmax": "fmax",
+}
+ARCHITECTURE = (
+    "upsample_rates",
+    "upsample_kernel_sizes",
+    "upsample_initial_channel",
+    "resblock",
+    "resblock_kernel_sizes",
+    "resblock_dilation_sizes",
+)
+SUFFIXES = (".pt", ".pth", ".safetensors")
+UNSUFFIXED = r"g_\d{8}|generator(_v\d)?"  # jik876's own
+
+
+def load_generator(path: Path | None) -> HifiGan:
+    """The generator of a checkpoint, on the CPU.
+
+    Args:
+        path: a checkpoint, or a folder with one below it: a clone of NVIDIA's repository, or config.json and weights.
+            None is NVIDIA's published one, downloaded once.
+
+    Raises:
+        UserError: no network, no checkpoint, code in it, or other mels than ``MEL``; with the way out.
+    """
+    checkpoint = find(Path(path)) if path else download()
+    try:
+        content = read(checkpoint)
+        config = read_config(checkpoint, content)
+        check_mels(config)
+        return build(config, content.get("generator", content))
+    except UserError as error:
+        given = f"--hifigan-path {checkpoint}" if path else f"--vocoder hifigan: {checkpoint}"
+        raise UserError(f"{given}: {error}; {REMEDY}") from error
+
+
+def published() -> Path:
+    """Where NVIDIA's entry point keeps its download, and so does this one."""
+    return Path(torch.hub.get_dir()).parent / "checkpoints" / URL.rsplit("/", 1)[1]
+
+
+def download() -> Path:
+    """The published checkpoint, downloaded if it is not there yet.
+
+    torch.hub.load would run NVIDIA's code of the day; its weights are all that is needed.
+    """
+    path = published()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return fetch(URL, path, by_hand=BY_HAND)
+    except OSError as error:
+        raise UserError(f"--vocoder hifigan: {path} cannot be written ({error}); {REMEDY}") from error
+
+
+def find(path: Path) -> Path:
+    """The one checkpoint that ``path`` is or holds; for a clone without one, what NVIDIA's code has downloaded."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"--hifigan-path {path}: no such file or folder; {REMEDY}")
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    found = [file for file in files if file.suffix in SUFFIXES or re.fullmatch(UNSUFFIXED, file.name)]
+    found = [file for file in found if file.name.startswith("hifigan_gen")] or found
+    if not found and (path / "hubconf.py").is_file() and published().is_file():
+        return published()
+    if not found:
+        names = f"{', '.join(SUFFIXES)}, g_00000000 or generator_v1"
+        raise UserError(f"--hifigan-path {path}: no checkpoint in it ({names}); {REMEDY}")
+    if len(found) > 1:
+        raise UserError(f"--hifigan-path {path}: {len(found)} checkpoints in it; give one, such as {found[-1]}")
+    return found[0]
+
+
+def read(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint holds, of plain types and tensors."""
+    try:
+        if checkpoint.suffix == ".safetensors":
+            return load_file(checkpoint)
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of another kind makes torch.load raise nearly anything
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"holds pickled code ({code[1]}), which is never run" if code else "no checkpoint, or a damaged one"
+        raise UserError(what) from error
+    if not isinstance(content, dict):
+        raise UserError(f"holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def read_config(checkpoint: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Mels and architecture in jik876's names: from the checkpoint, NVIDIA's, or the config.json beside it."""
+    if isinstance(content.get("config"), dict):
+        setup = content.get("train_setup") or {}  # what it does not state is a default of NVIDIA's train.py: MEL
+        return MEL | {NVIDIA_NAMES.get(name, name): value for name, value in setup.items()} | content["config"]
+    file = checkpoint.with_name("config.json")
+    try:
+        config = read_json(file)
+    except OSError as error:
+        raise UserError("no configuration in it, and no config.json beside it") from error
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file} is not a HiFi-GAN configuration")
+    return config
+
+
+def check_mels(config: dict[str, Any]) -> None:
+    other = [f"{name} {config.get(name)}, not {value}" for name, value in MEL.items() if config.get(name) != value]
+    if other:
+        raise UserError(f"this HiFi-GAN hears other mels than are made here: {'; '.join(other)}")
+
+
+def build(config: dict[str, Any], state: Any) -> HifiGan:
+    """The generator of that architecture with those weights."""
+    try:
+        with torch.device("meta"):
+            generator = HifiGan(n_mels=MEL["num_mels"], **{name: config[name] for name in ARCHITECTURE})
+        samples = math.prod(config["upsample_rates"])
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise UserError(f"its configuration is not HiFi-GAN's ({type(error).__name__}: {error})") from error
+    if samples != MEL["hop_size"]:
+        raise UserError(f"upsample_rates {config['upsample_rates']} make {samples} samples a frame, not hop_size 256")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError("holds no weights of a generator")
+    weights = plain_weights(state, generator.parallel)
+    expected = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in expected | there:
+        if expected.get(name) != there.get(name):
+            raise UserError(
+                f"weights and configuration differ: {name} is {there.get(name, 'absent')}, "
+                f"by the configuration {expected.get(name, 'absent')}"
+            )
+    generator.load_state_dict(weights, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def plain_weights(state: dict[str, Tensor], parallel: int) -> dict[str, Tensor]:
+    """Weights in jik876's names, weight normalisation multiplied out.
+
+    w = g v / |v|, Salimans and Kingma (2016), equation 2; the norm is over all dimensions but the first. NVIDIA numbers
+    the ``parallel`` residual blocks by stage, and some of its weights have a last dimension of 1.
+    """
+    weights = {}
+    for name, value in state.items():
+        name = name.removeprefix("module.").replace("parametrizations.weight.original0", "weight_g")
+        name = name.replace("parametrizations.weight.original1", "weight_v")
+        name = re.sub(
+            r"resblocks\.(\d+)\.(\d+)\.convs",
+            lambda found: f"resblocks.{int(found[1]) * parallel + int(found[2])}.convs",
+            name,
+        )
+        weights[name] = value.float().squeeze(-1) if value.ndim == 4 else value.float()
+    for name in [name for name in weights if name.endswith("weight_v")]:
+        v, g = weights.pop(name), weights.pop(name[:-1] + "g", torch.ones(()))
+        weights[name.removesuffix("_v")] = g * v / v.flatten(1).norm(dim=1).view(-1, 1, 1)
+    return weights
