@@ -11,6 +11,7 @@ Nothing here or in what it imports needs pandas, scikit-learn or matplotlib: the
 import builtins
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import itertools
@@ -79,6 +80,7 @@ class Classifier:
         spec: how a window of ``spec.duration`` seconds becomes x.
         most_frequent: the most frequent class of the training clips.
         framework: which one computes.
+        load_features: loads the model without its last layer: x -> features (B, D).
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Classifier:
         *,
         most_frequent: str | None = None,
         framework: str = "",
+        load_features: Callable[[], Forward] | None = None,
     ) -> None:
         self.forward, self.classes, self.spec = forward, list(classes), spec
         self.most_frequent, self.framework = most_frequent, framework
+        self._load_features = load_features
 
     @classmethod
     def load(cls, run: Path | str, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> "Classifier":
@@ -122,7 +126,14 @@ class Classifier:
             raise UserError(
                 f"--model-dir {run}: its model cannot be loaded ({reason}); is it whole, and of this version?"
             ) from error
-        return cls(forward, labels["classes"], spec, most_frequent=labels["most_frequent"], framework=framework)
+        return cls(
+            forward,
+            labels["classes"],
+            spec,
+            most_frequent=labels["most_frequent"],
+            framework=framework,
+            load_features=functools.partial(module.load_features, run, device=device),
+        )
 
     def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:
         """What a sound of any length is.
@@ -195,10 +206,14 @@ class Classifier:
 
     def probabilities(self, features: Iterable[np.ndarray]) -> np.ndarray:
         """Features, each ``spec.shape``, -> float32 (their number, K); read and computed a batch at a time."""
-        features = iter(features)
-        batches = iter(lambda: list(itertools.islice(features, BATCH_SIZE)), [])
-        p = [np.asarray(self.forward(np.stack(batch)), dtype=np.float32) for batch in batches]
+        p = _in_batches(self.forward, features)
         return np.concatenate(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
+
+    def features(self, spectrograms: Iterable[np.ndarray]) -> np.ndarray:
+        """Spectrograms (one or more), each ``spec.shape``, -> float32 (their number, D): what the last layer is given,
+        all members' side by side. Read and computed a batch at a time.
+        """
+        return np.concatenate(_in_batches(self._load_features(), spectrograms))
 
     def hop_samples(self, hop: float | None) -> int:
         """Seconds between windows as samples at ``spec.sr``; None is half a window."""
@@ -233,6 +248,12 @@ class Classifier:
     def _feature(self, y: np.ndarray, start: int) -> np.ndarray:
         size = self.spec.n_samples
         return TRANSFORMS[self.spec.kind](fix_length(y[start : start + size], size=size), self.spec)
+
+
+def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:
+    x = iter(x)
+    batches = iter(lambda: list(itertools.islice(x, BATCH_SIZE)), [])
+    return [np.asarray(forward(np.stack(batch)), dtype=np.float32) for batch in batches]
 
 
 @contextlib.contextmanager

@@ -125,6 +125,15 @@ def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.nd
     return lambda x: model.predict_on_batch(x[..., None])
 
 
+def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
+    use_device(device)
+    model = keras.models.load_model(run_dir / MODEL_FILE, compile=False)
+    last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them
+    model = keras.Model(model.inputs, last)
+    return lambda x: np.concatenate(model.predict_on_batch(x[..., None]), axis=1)
+
+
 def use_device(device: str) -> None:
     if device in ("cuda", "mps") and not GPUS:
         raise UserError(f"--device {device}: TensorFlow sees no GPU; use --device cpu")

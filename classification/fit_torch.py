@@ -193,3 +193,15 @@ def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.nd
         return net.log_probabilities(torch.from_numpy(x).to(where)).exp().cpu().numpy()
 
     return predict
+
+
+def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
+    where = pick_device(device)
+    net = load_net(run_dir).to(where, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def features(x: np.ndarray) -> np.ndarray:
+        return net.features(torch.from_numpy(x).to(where)).cpu().numpy()
+
+    return features

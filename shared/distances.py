@@ -96,7 +96,7 @@ def kernel_distance(real: np.ndarray, x: np.ndarray) -> float:
 
 
 def inception_score(probabilities: np.ndarray) -> float:
-    """exp of the mean KL divergence of the clips' probabilities (N, K) from their mean, 1 to K (Salimans et al. 2016)."""
+    """Salimans et al. 2016: exp of the mean KL divergence of the probabilities (N, K) from their mean, 1 to K."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1.0)
     return float(np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean()))
 

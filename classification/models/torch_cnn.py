@@ -28,11 +28,21 @@ class CNN(nn.Module):
         self.members = nn.ModuleList(Member(arch) for _ in range(arch.members))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self._levelled(x)
+        return torch.stack([member(x) for member in self.members], dim=1)
+
+    def _levelled(self, x: Tensor) -> Tensor:
+        """What the members see: (B, M, T) -> (B, 1, M, T)."""
         if self.centre:
             x = x - x.mean(dim=(1, 2), keepdim=True)
         if self.standardise:
             x = (x - self.mean) / self.variance.sqrt()
-        return torch.stack([member(x[:, None]) for member in self.members], dim=1)
+        return x[:, None]
+
+    def features(self, x: Tensor) -> Tensor:
+        """What every member's last layer is given, side by side: (B, M, T) -> (B, D)."""
+        x = self._levelled(x)
+        return torch.cat([member.head[:-1](member.pooled(x)) for member in self.members], dim=1)
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
@@ -65,12 +75,14 @@ class Member(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pooled(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the dense layers are given: (B, C), or with "flatten" (B, C M' T')."""
         h = self.blocks(x)  # (B, C, M', T')
         if self.pooling == "mean":
-            h = h.mean(dim=(2, 3))
-        elif self.pooling == "mean+max":
+            return h.mean(dim=(2, 3))
+        if self.pooling == "mean+max":
             h = h.mean(dim=2)  # (B, C, T')
-            h = h.mean(dim=2) + h.amax(dim=2)
-        else:
-            h = h.flatten(1)
-        return self.head(h)
+            return h.mean(dim=2) + h.amax(dim=2)
+        return h.flatten(1)
