@@ -19,8 +19,8 @@ URL = (
     "https://api.ngc.nvidia.com/v2/models/nvidia/dle/hifigan__pyt_ckpt_mode-finetune_ds-ljs22khz/"
     "versions/21.08.0_amp/files/hifigan_gen_checkpoint_10000_ft.pt"
 )
-BY_HAND = "download it where there is a network and repeat the command with --hifigan-path FILE"
-REMEDY = f"the published model is {URL}: without a network, {BY_HAND}"
+BY_HAND = "download it elsewhere and give it as --hifigan-path FILE; or use --vocoder griffin-lim: no weights"
+REMEDY = f"the published model is {URL}; where there is no network, {BY_HAND}"
 
 # The mels these models hear, in the names of jik876's config.json and, where they differ, of NVIDIA's train_setup
 MEL = {
@@ -68,8 +68,9 @@ def load_generator(path: Path | None) -> HifiGan:
         check_mels(config)
         return build(config, content.get("generator", content))
     except UserError as error:
-        given = f"--hifigan-path {checkpoint}" if path else f"--vocoder hifigan: {checkpoint}"
-        raise UserError(f"{given}: {error}; {REMEDY}") from error
+        if path:
+            raise UserError(f"--hifigan-path {checkpoint}: {error}; {REMEDY}") from error
+        raise UserError(f"--vocoder hifigan: {checkpoint}: {error}; delete it; {REMEDY}") from error
 
 
 def published() -> Path:
