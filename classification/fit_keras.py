@@ -62,6 +62,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         loss=member_cross_entropy,
         metrics=[keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")],
     )
+    trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s for strong
     plateau = options.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / MODEL_FILE, model, monitored=plateau)]
     if plateau:
@@ -203,7 +204,6 @@ class RunLog(keras.callbacks.Callback):
         if not self.file.exists():
             return
         state, arrays = _read_state(self.file)
-        self.model.optimizer.build(self.model.trainable_variables)
         for i, variable in enumerate(self._variables()):
             variable.assign(arrays[f"variable_{i}"])
         for callback, saved in zip(self.others, state["callbacks"], strict=True):

@@ -120,7 +120,6 @@ def _augment(options: TrainOptions, clips: Clips, labels: np.ndarray) -> Augment
         class_weights=weights if options.balance == "class-weights" else None,
         crop=None if options.crop is None else max(1, round(options.crop * spec.sr / spec.hop_length)),
         time_shift=options.time_shift,
-        stretch=options.stretch,
         mixstyle=options.mixstyle,
         gain=options.gain,
         equaliser=options.equaliser,

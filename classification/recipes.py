@@ -67,8 +67,6 @@ class TrainOptions(CommonOptions):
     """Seconds of a clip seen in a training step; None is all of it."""
     time_shift: bool = False
     """Start a clip anywhere, its beginning following its end."""
-    stretch: float = 0.0
-    """Play a clip slower or faster by up to this share."""
     mixstyle: float = 0.0
     """alpha of the Beta distribution the bands' statistics of two clips are mixed by; 0 mixes none."""
     gain: float = 0.0
@@ -111,15 +109,7 @@ class TrainOptions(CommonOptions):
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
-        self.require(
-            "at least 0 and below 1",
-            lambda v: 0 <= v < 1,
-            "dropout",
-            "plateau_factor",
-            "smoothing",
-            "warmup",
-            "stretch",
-        )
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "smoothing", "warmup")
         names = ("gain", "equaliser", "mixup", "mixstyle", "weight_decay", "time_mask", "band_mask")
         self.require("0 or more", lambda v: v >= 0, *names)
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
@@ -154,6 +144,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "crop": 2.0,
         "time_shift": True,
         "mixup": 0.3,
+        "mixstyle": 0.3,
         "balance": "recordings",
         "val_share": 0.0,
         "refit": True,

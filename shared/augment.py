@@ -15,7 +15,6 @@ class Augment:
         crop: frames kept of each clip, from a random start; None keeps all.
         time_shift: the clip is a circle: a random frame becomes the first (a random shift; with ``crop``, a crop
             that may run over the end).
-        stretch: each clip plays slower or faster by up to this share.
         mixstyle: alpha of the Beta distribution by which every band's mean and deviation over time become partly
             another clip's, in half of the batches (Freq-MixStyle, Schmid et al. 2022); 0 mixes none.
         gain: each clip is made louder or softer by up to so many dB.
@@ -30,7 +29,6 @@ class Augment:
     class_weights: tuple[float, ...] | None = None
     crop: int | None = None
     time_shift: bool = False
-    stretch: float = 0.0
     mixstyle: float = 0.0
     gain: float = 0.0
     equaliser: float = 0.0
@@ -64,19 +62,13 @@ class Augment:
         return x, soft
 
     def _window(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The frames seen of each clip, between two of them where it is stretched."""
         frames = x.shape[2]
         kept = frames if self.crop is None else min(self.crop, frames)
-        if not (self.time_shift or self.stretch) and kept == frames:
+        if not self.time_shift and kept == frames:
             return x
-        speed = rng.uniform(1 - self.stretch, 1 + self.stretch, (len(x), 1)) if self.stretch else np.ones((len(x), 1))
-        spare = np.maximum(frames - speed * (kept - 1), 1)
-        starts = rng.integers(frames if self.time_shift else spare.astype(int), size=(len(x), 1))
-        places = starts + speed * np.arange(kept)
-        before = np.floor(places).astype(int)
-        share = (places - before).astype(np.float32)[:, None]
-        x, following = (np.take_along_axis(x, (before + i)[:, None] % frames, axis=2) for i in (0, 1))
-        return x + share * (following - x) if self.stretch else x
+        starts = rng.integers(frames if self.time_shift else frames - kept + 1, size=len(x))
+        taken = (starts[:, None] + np.arange(kept)) % frames
+        return np.take_along_axis(x, taken[:, None, :], axis=2)
 
     def _mix_style(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         mean, deviation = x.mean(axis=2, keepdims=True), x.std(axis=2, keepdims=True) + 1e-3
