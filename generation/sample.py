@@ -23,8 +23,8 @@ class SampleOptions:
     """Equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
     """Folder for <label>_<n>.wav and <label>.png."""
-    vocoder: str = "griffin-lim"
-    """What turns spectrograms into sound: griffin-lim or hifigan."""
+    vocoder: str = "auto"
+    """What turns what is generated into sound: auto (by its features), griffin-lim, hifigan, ..."""
     hifigan_path: Path | None = None
     """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 64
@@ -39,7 +39,7 @@ def main() -> None:
         raise UserError(f"--count {options.count}: must be 1 or more")
     from generation.sampler import Sampler
     from shared.audio import write_wav
-    from shared.plots import plot_spectrograms
+    from shared.plots import plot_features
 
     sampler = Sampler.load(
         options.model_dir,
@@ -50,16 +50,14 @@ def main() -> None:
     )
     spec = sampler.vocoder.spec
     for label in sampler.classes if options.label == "all" else [options.label]:
-        S = sampler.spectrograms([label] * options.count, seed=options.seed)
+        S = sampler.arrays([label] * options.count, seed=options.seed)
         for i, y in enumerate(sampler.vocoder(S).cpu().numpy()):
             write_wav(options.out_dir / f"{label}_{i:02d}.wav", y, spec.sr)
-        plot_spectrograms(
+        plot_features(
             options.out_dir / f"{label}.png",
-            {f"{label} {i}": row for i, row in enumerate(S[..., : spec.clip_frames].cpu().numpy())},
-            sr=spec.sr,
-            hop_length=spec.hop_length,
+            {f"{label} {i}": row for i, row in enumerate(S.cpu().numpy())},
+            spec,
             title=f"generated {label}, seed {options.seed}",
-            unit="ln(1 + mel power)",
         )
         print(f"{options.count} x {label} -> {options.out_dir}")
 

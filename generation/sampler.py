@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from generation.models.gan2d import Generator
+from generation.models import gan2d, linear_gan
 from generation.scaling import Scaler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
@@ -19,29 +19,46 @@ from shared.features import FeatureSpec
 from shared.files import read_json, replacing, write_json
 from shared.loop import pick_device
 
-WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
+WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
+GENERATORS: dict[str, type[nn.Module]] = {"gan2d": gan2d.Generator, "linear": linear_gan.Generator}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A generator with all it takes to hear it."""
+    """A generator with all it takes to hear it.
+
+    Attributes:
+        generator: (z (B, Z), y (B,)) or, with conditions, (z, y, phase (B, 1, F, T)) -> what ``scaler`` brings back;
+            has ``latent`` and ``arguments``, with which its class builds it again.
+        scaler: from the network's range to the features'.
+        vocoder: inverts the features.
+        classes: names by ordinal.
+        phases: real phase images to choose from (K, n, F, T), where the generator is given one; it then becomes the
+            second channel of what is made.
+    """
 
     generator: nn.Module
     scaler: Scaler
     vocoder: Vocoder
     classes: list[str]
+    phases: Tensor | None = None
 
-    def spectrograms(self, labels: Sequence[str], *, seed: int) -> Tensor:
-        """One (M, T) spectrogram a label, in the vocoder's scaling: (B, M, T). Global random numbers are untouched."""
+    def arrays(self, labels: Sequence[str], *, seed: int) -> Tensor:
+        """One feature a label, as the vocoder takes it: (B, *spec.shape). Global random numbers are untouched."""
         device = next(self.generator.parameters()).device
-        noise = torch.randn(len(labels), self.generator.latent, generator=torch.Generator().manual_seed(seed))
+        random = torch.Generator().manual_seed(seed)
+        z = torch.randn(len(labels), self.generator.latent, generator=random).to(device)
         y = torch.tensor([self.ordinal(label) for label in labels])
+        condition: tuple[Tensor, ...] = ()
+        if self.phases is not None:
+            chosen = torch.randint(self.phases.shape[1], (len(labels),), generator=random)
+            condition = (self.phases[y, chosen][:, None].to(device),)
         training = self.generator.training
         self.generator.eval()
         with torch.no_grad():
-            x = self.generator(noise.to(device), y.to(device))[:, 0].float()
+            x = self.generator(z, y.to(device), *condition).float()
         self.generator.train(training)
-        return self.scaler.inverse(x)
+        return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
     def ordinal(self, label: str) -> int:
         if label not in self.classes:
@@ -50,24 +67,24 @@ class Sampler:
 
     def save(self, run_dir: Path) -> None:
         """Write the generator and its description, each whole or not at all."""
+        names = {kind: name for name, kind in GENERATORS.items()}
         description = {
-            "model": "gan2d",
-            "arguments": {
-                "n_classes": len(self.classes),
-                "latent": self.generator.latent,
-                "shape": list(self.vocoder.spec.shape),
-            },
+            "model": names[type(self.generator)],
+            "arguments": self.generator.arguments,
             "classes": self.classes,
             "features": dataclasses.asdict(self.vocoder.spec),
             "scaling": dataclasses.asdict(self.scaler),
         }
+        if self.phases is not None and not (run_dir / CONDITIONS).is_file():
+            with replacing(run_dir / CONDITIONS) as temporary:
+                save_file({"phases": self.phases.contiguous()}, temporary)
         write_json(run_dir / DESCRIPTION, description)
         weights = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
         with replacing(run_dir / WEIGHTS) as temporary:
             save_file(weights, temporary)
 
     @classmethod
-    def load(cls, run_dir: Path | str, *, device: str = "auto", vocoder: str = "griffin-lim", **how: Any) -> "Sampler":
+    def load(cls, run_dir: Path | str, *, device: str = "auto", vocoder: str = "auto", **how: Any) -> "Sampler":
         """The generator of a run folder, finished or still training.
 
         Raises:
@@ -76,11 +93,11 @@ class Sampler:
         run_dir = Path(run_dir)
         if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
             raise UserError(
-                f"--model-dir {run_dir}: no trained generator; give the --out-dir of generation/train_cgan.py"
+                f"--model-dir {run_dir}: no trained generator; give the --out-dir of one of generation/train_*.py"
             )
         description = read_json(run_dir / DESCRIPTION)
         where = pick_device(device)
-        generator = Generator(**description["arguments"])
+        generator = GENERATORS[description["model"]](**description["arguments"])
         generator.load_state_dict(load_file(run_dir / WEIGHTS))
         spec = FeatureSpec(**description["features"])
         return cls(
@@ -88,6 +105,7 @@ class Sampler:
             Scaler(**description["scaling"]),
             make_vocoder(vocoder, spec, device=where, **how),
             description["classes"],
+            load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None,
         )
 
 
@@ -103,7 +121,7 @@ def generate_audio(
         UserError: no trained generator in ``model_dir``, or a label it does not know.
     """
     sampler = Sampler.load(model_dir, device=device, **how)
-    S = sampler.spectrograms([label] * count, seed=seed)
+    S = sampler.arrays([label] * count, seed=seed)
     return sampler.vocoder(S).cpu().numpy(), sampler.vocoder.spec.sr
 
 

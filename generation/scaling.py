@@ -1,4 +1,4 @@
-"""How spectrograms become a network's [-1, 1] and come back."""
+"""How features become a network's [-1, 1] and come back."""
 
 import dataclasses
 from typing import Literal
@@ -31,15 +31,16 @@ class Scaler:
         return cls(how, float(low), float(high))
 
     def forward(self, S: Tensor) -> Tensor:
-        """(B, M, T) spectrograms -> what the networks see."""
+        """Features (B, ...) -> what the networks see."""
         if self.how == "none":
             return S
         low, high = torch.tensor(self.low), torch.tensor(self.high)
         if self.how == "clip":
-            low, high = S.amin(dim=(1, 2), keepdim=True), S.amax(dim=(1, 2), keepdim=True)
+            axes = tuple(range(1, S.ndim))
+            low, high = S.amin(dim=axes, keepdim=True), S.amax(dim=axes, keepdim=True)
         return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
 
     def inverse(self, x: Tensor) -> Tensor:
-        """(B, M, T) of a network -> spectrograms within [low, high]."""
+        """(B, ...) of a network -> features within [low, high]."""
         S = x if self.how == "none" else (x + 1) / 2 * (self.high - self.low) + self.low
         return S.clamp(self.low, self.high)

@@ -12,7 +12,7 @@ import pandas as pd
 import tyro
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
-from shared.datasets import Dataset, load_dataset
+from shared.datasets import Dataset, load_dataset, segments
 from shared.demo_data import make_demo_data
 from shared.errors import UserError
 from shared.features import FeatureSpec
@@ -111,10 +111,16 @@ def find_data(options: CommonOptions) -> Dataset:
     return load_dataset(options.data_dir or DEMO_DIR)
 
 
-def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec) -> Clips:
-    """Compute the spectrograms that are missing, leave out and list what cannot be used."""
+def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, segmented: bool = False) -> Clips:
+    """Compute the features that are missing, leave out and list what cannot be used.
+
+    ``segmented`` splits every clip into parts of the spec's duration, each of which then is a clip.
+    """
     manifest = take_fraction(dataset.manifest, fraction=options.fraction, seed=options.seed)
-    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
+    if segmented:
+        manifest = segments(manifest, duration=spec.duration)
+    offsets = manifest.offset if segmented else None
+    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), offsets=offsets, n_jobs=options.n_jobs)
     if not clips.kept:
         path, reason = next(iter(clips.rejects.items()))
         raise UserError(

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and pi
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from shared.features import TOP_DB, FeatureSpec, power_to_db, stft
 from shared.files import replacing
 
 
@@ -54,11 +55,31 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     save_figure(path, figure)
 
 
+def picture(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
+    """What a representation looks like: x ``spec.shape`` -> (bands, frames) without padding, and its unit."""
+    if spec.kind == "waveform":
+        return power_to_db(np.abs(stft(x, n_fft=spec.n_fft, hop_length=spec.hop_length)) ** 2), "dB"
+    x = (x[0] if spec.kind == "amplitude_phase" else x)[..., : spec.clip_frames]
+    if spec.kind == "mfcc":
+        return x, "coefficient"
+    if spec.scaling == "unit":
+        return (x - 1) * TOP_DB / 2, "dB"
+    return x, "dB" if spec.scaling == "db" else "ln(1 + power)" if spec.power == 2 else "ln(1 + magnitude)"
+
+
+def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureSpec, *, title: str) -> None:
+    """A grid of the pictures of several clips, each ``spec.shape``, with their names; one colour scale for all."""
+    pictures = {name: picture(x, spec) for name, x in features.items()}
+    unit = next(unit for _, unit in pictures.values())
+    spectrograms = {name: S for name, (S, _) in pictures.items()}
+    plot_spectrograms(path, spectrograms, sr=spec.sr, hop_length=spec.hop_length, title=title, unit=unit)
+
+
 def plot_spectrograms(
     path: Path, spectrograms: Mapping[str, np.ndarray], *, sr: int, hop_length: int, title: str, unit: str
 ) -> None:
-    """A grid of (M, T) spectrograms with their names, one colour scale for all; ``unit`` names what it shows."""
-    columns = min(len(spectrograms), 5 if len(spectrograms) != 8 else 4)
+    """A grid of (bands, frames) spectrograms with their names, one colour scale; ``unit`` names what it shows."""
+    columns = min(len(spectrograms), {8: 4}.get(len(spectrograms), 5 if len(spectrograms) <= 50 else 10))
     rows = -(-len(spectrograms) // columns)
     figure = Figure(figsize=(3.1 * columns + 0.8, 2.5 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -73,7 +94,7 @@ def plot_spectrograms(
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
     for ax in axes[:, 0]:
-        ax.set_ylabel("mel band")
+        ax.set_ylabel("band")
     figure.colorbar(image, ax=axes, label=unit, shrink=0.9)
     figure.suptitle(title)
     save_figure(path, figure)

@@ -123,7 +123,7 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batche
             sampler = Sampler(gan.generator, scaler, make_vocoder("griffin-lim", SPEC, iterations=2), ["a", "b"])
 
             def hear(epoch: int, sampler: Sampler = sampler) -> None:
-                sampler.vocoder(sampler.spectrograms(["a", "b"], seed=epoch))
+                sampler.vocoder(sampler.arrays(["a", "b"], seed=epoch))
                 torch.rand(5)
 
             fit(gan, batches, run, epochs=epochs, device=device, on_epoch=hear if listen else None)

@@ -11,8 +11,7 @@ from classification.fit_torch import ClassifierObjective
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
-from generation.recipes import RECIPES as CGAN_RECIPES
-from generation.recipes import CganOptions
+from generation.recipes import CGAN_RECIPES, CganOptions
 from shared.augment import Augment
 from shared.batches import Batches
 from shared.cache import FeatureCache

@@ -10,6 +10,8 @@ from torch.nn.utils.parametrizations import spectral_norm as normalise
 
 from shared.errors import UserError
 
+OUTPUTS = {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}
+
 
 def _reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
     """(M, T) after ``layers`` halvings."""
@@ -34,7 +36,7 @@ def _initialise(net: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T) in [-1, 1].
+    """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T), with tanh in [-1, 1].
 
     Noise and one-hot label are concatenated, projected to (C, M / 16, T / 16) and doubled four times.
     """
@@ -46,15 +48,17 @@ class Generator(nn.Module):
         latent: int = 100,
         shape: Sequence[int] = (128, 512),
         widths: Sequence[int] = (256, 128, 64, 32),
+        output: str = "tanh",
     ) -> None:
         super().__init__()
+        self.arguments = {"n_classes": n_classes, "latent": latent, "shape": list(shape), "output": output}
         self.n_classes, self.latent = n_classes, latent
         self.start = (widths[0], *_reduced(shape, len(widths)))
         self.project = nn.Linear(latent + n_classes, self.start[0] * self.start[1] * self.start[2])
         layers: list[nn.Module] = []
         for c_in, c_out in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), nn.Tanh())
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), OUTPUTS[output]())
         _initialise(self)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:

@@ -30,10 +30,13 @@ class GanObjective:
         accelerator: Accelerator,
         *,
         learning_rate: float = 2e-4,
+        weight_decay: float = 0.0,
         masks: tuple[int, int] | None = None,
     ) -> None:
         def adam(net: nn.Module) -> torch.optim.Optimizer:
-            return torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True)
+            return torch.optim.Adam(
+                net.parameters(), lr=learning_rate, betas=(0.5, 0.999), weight_decay=weight_decay, fused=True
+            )
 
         generator, discriminator = (
             net.to(accelerator.device, memory_format=torch.channels_last) for net in (generator, discriminator)

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from generation.vocoders.griffin_lim import GriffinLimVocoder
 from generation.vocoders.hifigan import HifiGanVocoder
+from generation.vocoders.inverse_stft import InverseStft
+from generation.vocoders.mfcc import MfccVocoder
+from generation.vocoders.waveform import Waveform
 from shared.errors import UserError
 from shared.features import FeatureSpec
 
@@ -21,7 +24,20 @@ class Vocoder(Protocol):
         """Spectrograms (B, M, T) scaled as ``spec`` says -> waveforms (B, N), N = spec.n_samples, at spec.sr Hz."""
 
 
-VOCODERS = {"griffin-lim": GriffinLimVocoder, "hifigan": HifiGanVocoder}
+VOCODERS = {
+    "griffin-lim": GriffinLimVocoder,
+    "hifigan": HifiGanVocoder,
+    "istft": InverseStft,
+    "waveform": Waveform,
+    "mfcc": MfccVocoder,
+}
+AUTO = {
+    "log_mel": "griffin-lim",
+    "stft": "griffin-lim",
+    "amplitude_phase": "istft",
+    "waveform": "waveform",
+    "mfcc": "mfcc",
+}
 
 
 def make_vocoder(
@@ -35,16 +51,19 @@ def make_vocoder(
     """The vocoder of that name for that spec, ready to run.
 
     Args:
+        name: of VOCODERS, or "auto" for the one that inverts such features.
         iterations: of griffin-lim's phase.
         hifigan_path: hifigan's checkpoint or a folder with one; None is NVIDIA's published model, from the network.
 
     Raises:
         UserError: an unknown name, a spec it cannot invert, or weights that cannot be had.
     """
+    name = AUTO[spec.kind] if name == "auto" else name
     if name not in VOCODERS:
-        raise UserError(f"--vocoder {name}: unknown; choose one of {', '.join(VOCODERS)}")
+        raise UserError(f"--vocoder {name}: unknown; choose auto or one of {', '.join(VOCODERS)}")
     if name == "hifigan":
         return HifiGanVocoder(spec, device=device, path=hifigan_path)
     if hifigan_path:
         raise UserError(f"--hifigan-path {hifigan_path}: --vocoder is {name}; give --vocoder hifigan with it")
-    return VOCODERS[name](spec, device=device, iterations=iterations)
+    iterating = {"iterations": iterations} if name in ("griffin-lim", "mfcc") else {}
+    return VOCODERS[name](spec, device=device, **iterating)

@@ -1,0 +1,60 @@
+"""Linear spectrograms back to magnitudes, and with their phase back to sound."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from shared.errors import UserError
+from shared.features import TOP_DB, FeatureSpec
+
+PEAK = 0.5  # of a sound whose level the representation has lost
+
+
+def check_shape(S: Tensor, spec: FeatureSpec) -> None:
+    if S.shape[1:] != spec.shape:
+        raise UserError(f"a vocoder was given shape {tuple(S.shape)}; expected (B, {', '.join(map(str, spec.shape))})")
+
+
+def linear_magnitude(S: Tensor, spec: FeatureSpec) -> Tensor:
+    """Scaled STFT magnitudes (B, bins, frames) -> magnitudes (B, F, clip_frames); the bins that were left out are 0."""
+    S = S.float()[..., : spec.clip_frames]
+    if spec.scaling == "log1p":
+        power = torch.expm1(S.clamp(min=0.0))
+    else:
+        db = S.clamp(-1, 1) * TOP_DB / 2 - TOP_DB / 2 if spec.scaling == "unit" else S.clamp(-TOP_DB, 0)
+        power = 10 ** (db / 10) * (db > -TOP_DB)  # the floor is silence
+    return F.pad(power ** (1 / spec.power), (0, 0, 0, 1 + spec.n_fft // 2 - S.shape[1]))
+
+
+def level(y: Tensor, spec: FeatureSpec) -> Tensor:
+    """Sounds (B, N) at a peak of 0.5 where the features have lost their level, else as they are."""
+    if spec.scaling == "log1p":
+        return y
+    return y * (PEAK / y.abs().amax(dim=1, keepdim=True).clamp(min=1e-8))
+
+
+class InverseStft:
+    """Amplitude and phase images (B, 2, bins, frames) -> waveforms (B, N): one inverse STFT, no iteration.
+
+    Raises:
+        UserError: a spec without phase.
+    """
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
+        if spec.kind != "amplitude_phase":
+            raise UserError(f"istft inverts amplitude_phase, not {spec.kind}")
+        self.spec, self.window = spec, torch.hann_window(spec.n_fft, device=device)
+
+    def __call__(self, S: Tensor) -> Tensor:
+        check_shape(S, self.spec)
+        S = S.to(self.window.device)
+        magnitude = linear_magnitude(S[:, 0], self.spec)
+        phase = F.pad(S[:, 1, :, : self.spec.clip_frames], (0, 0, 0, magnitude.shape[1] - S.shape[2]))
+        y = torch.istft(
+            torch.polar(magnitude, torch.pi * phase.float()),
+            self.spec.n_fft,
+            hop_length=self.spec.hop_length,
+            window=self.window,
+            length=self.spec.n_samples,
+        )
+        return level(y, self.spec)
