@@ -15,7 +15,10 @@ from local_server import Server, serving
 from safetensors.torch import save_file
 from torch import Tensor
 
+from generation.models.gan2d import Generator
 from generation.models.hifigan import HifiGan
+from generation.sampler import Sampler, generate_audio
+from generation.scaling import Scaler
 from generation.vocoders import hifigan_checkpoint, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator
 from shared.audio import load_audio
@@ -154,8 +157,17 @@ def test_contract(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
     assert torch.equal(first, second) and torch.equal(torch.get_rng_state(), before)
     torch.testing.assert_close(vocoder(S[:1]), first[:1], rtol=1e-4, atol=1e-6)
     assert first[:, [0, -1]].abs().max() < 1e-6  # no click at the ends
+    assert (vocoder.mels(torch.zeros(1, *SPEC.shape)) == torch.tensor(1e-5).log()).all()
     with pytest.raises(UserError, match=r"\(1, 80, 512\)"):
         vocoder(torch.zeros(1, 80, 512))
+
+
+def test_a_trained_generator_is_heard_through_it(tiny: HifiGan, tmp_path: Path) -> None:
+    scaler = Scaler("dataset", 0.0, 3.0)
+    Sampler(Generator(2), scaler, make_vocoder("griffin-lim", SPEC), ["dog", "siren"]).save(tmp_path)
+    how = {"vocoder": "hifigan", "hifigan_path": jik876(tiny, tmp_path / "model")}
+    y, sr = generate_audio(tmp_path, "siren", device="cpu", **how)
+    assert y.shape == (1, SPEC.n_samples) and sr == SPEC.sr and y.std() > 0
 
 
 @pytest.mark.parametrize(
