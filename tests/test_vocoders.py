@@ -3,17 +3,21 @@
 import dataclasses
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import torch
 
 from generation.vocoders import make_vocoder
+from generation.vocoders.griffin_lim import GriffinLimVocoder, Stft, griffin_lim
+from generation.vocoders.inverse_mel import InverseMel
 from shared.audio import load_audio
 from shared.errors import UserError
-from shared.features import PRESETS, extract, log_mel, mel_filterbank
-from shared.torchaudio_compat import InverseMelScale
+from shared.features import PRESETS, FeatureSpec, extract, log_mel, mel_filterbank, stft
+from shared.torchaudio_compat import GriffinLim, InverseMelScale
 
 SPEC = PRESETS["cgan"]
+SIZES = {"n_fft": SPEC.n_fft, "hop_length": SPEC.hop_length}
 VOCODERS = ["griffin-lim"]  # hifigan needs trained weights: tests/test_hifigan.py
 
 
@@ -72,21 +76,114 @@ def test_another_spec_is_refused(name: str) -> None:
         make_vocoder("grifin-lim", SPEC)
 
 
-def test_the_pseudo_inverse_is_torchaudios_answer(sounds: Path) -> None:
-    """One matrix product gives what InverseMelScale(driver="gelsd") solves for, padding included in neither."""
-    S = torch.from_numpy(extract(next(sounds.glob("train/train/drilling/*")), SPEC))[None]
-    slow = InverseMelScale(
-        n_stft=SPEC.n_fft // 2 + 1,
-        n_mels=SPEC.n_mels,
-        sample_rate=SPEC.sr,
-        norm="slaney",
-        mel_scale="slaney",
-        driver="gelsd",
-    )
-    np.testing.assert_allclose(slow.fb.T, mel_filterbank(SPEC), atol=1e-6)
-    expected = slow(torch.expm1(S[..., :40])).sqrt()
-    ours = make_vocoder("griffin-lim", SPEC).magnitude(S)[..., :40]
-    assert (ours - expected).abs().max() < 1e-3 * expected.max()
+def torchaudios(S: torch.Tensor, spec: FeatureSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear magnitudes (B, F, clip_frames) and waveforms (B, N) of torchaudio's parts at their defaults."""
+    options = {"sample_rate": spec.sr, "norm": "slaney", "mel_scale": "slaney", "driver": "gelsd"}
+    power = InverseMelScale(spec.n_fft // 2 + 1, spec.n_mels, **options)(torch.expm1(S[..., : spec.clip_frames]))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return power.sqrt(), GriffinLim(spec.n_fft, hop_length=spec.hop_length, length=spec.n_samples)(power)
+
+
+def magnitude(y: np.ndarray) -> np.ndarray:
+    """|STFT| of y (N,): (F, T)."""
+    return np.abs(stft(y, **SIZES))
+
+
+def mel_error(power: np.ndarray, mel: np.ndarray) -> float:
+    """Spectral convergence error of powers (F, T) against mels (M, T): a norm of the difference over the norm."""
+    return float(np.linalg.norm(mel_filterbank(SPEC) @ power - mel) / np.linalg.norm(mel))
+
+
+def errors(paths: list[Path]) -> np.ndarray:
+    """Mean errors [[inversion, waveform] of ours, [inversion, waveform] of torchaudio's]."""
+    S = torch.from_numpy(np.stack([extract(path, SPEC) for path in paths]))
+    mels = np.expm1(S[..., : SPEC.clip_frames].numpy())
+    pairs = (InverseMel(SPEC)(S), GriffinLimVocoder(SPEC)(S)), torchaudios(S, SPEC)
+    rows = [
+        [
+            (mel_error(A.numpy() ** 2, mel), mel_error(magnitude(y.numpy()) ** 2, mel))
+            for A, y, mel in zip(*pair, mels, strict=True)
+        ]
+        for pair in pairs
+    ]
+    return np.mean(rows, axis=1)
+
+
+def test_no_error_is_above_torchaudios(sounds: Path) -> None:
+    ours, theirs = errors(sorted(sounds.glob("train/train/*/*"))[::8])
+    assert (ours < theirs).all()
+
+
+def test_no_error_of_real_clips_is_above_torchaudios(real_data: Path) -> None:
+    ours, theirs = errors(sorted((real_data / "frequency-quest" / "train" / "train").glob("*/*.flac"))[::200])
+    assert (ours < theirs).all()
+
+
+def test_more_iterations_come_nearer(sounds: Path) -> None:
+    """To the true magnitudes; and the first phase is nearer than another one."""
+    y = load_audio(next(sounds.glob("train/train/siren/*")), sr=SPEC.sr, duration=SPEC.duration)
+    S = magnitude(y)
+
+    def error(y: np.ndarray) -> float:
+        return np.linalg.norm(magnitude(y) - S) / np.linalg.norm(S)
+
+    A = torch.from_numpy(S)[None]
+    random = 2 * np.pi * torch.rand(A.mT.shape, generator=torch.Generator().manual_seed(0))
+    unfit = Stft(**SIZES, length=len(y)).inverse(torch.polar(A.mT.contiguous(), random))[0].numpy()
+    found = [
+        error(griffin_lim(A, **SIZES, length=len(y), iterations=iterations)[0].numpy()) for iterations in (0, 2, 8, 32)
+    ]
+    assert error(unfit) > 2 * found[0] and found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "length"), [(1024, 256, 22050), (512, 100, 5001), (400, 200, 4000)])
+def test_the_stft_is_librosas_and_its_inverse_exact(n_fft: int, hop_length: int, length: int) -> None:
+    y = torch.randn(3, length, generator=torch.Generator().manual_seed(0))
+    ours = Stft(n_fft=n_fft, hop_length=hop_length, length=length)
+    expected = librosa.stft(y.numpy(), n_fft=n_fft, hop_length=hop_length)
+    np.testing.assert_allclose(ours(y).mT, expected, atol=1e-3)
+    torch.testing.assert_close(ours.inverse(ours(y)), y, atol=1e-5, rtol=0)
+
+
+def test_a_batch_is_its_clips(sounds: Path) -> None:
+    S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:6]]))
+    vocoder = make_vocoder("griffin-lim", SPEC)
+    torch.testing.assert_close(vocoder(S), torch.cat([vocoder(one[None]) for one in S]), atol=1e-3, rtol=0)
+
+
+def test_silence_stays_silent() -> None:
+    y = make_vocoder("griffin-lim", SPEC)(torch.zeros(2, *SPEC.shape))
+    assert y.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("scaling", ["log1p", "unit"])
+def test_linear_spectrograms_are_inverted_too(scaling: str, sounds: Path) -> None:
+    spec = dataclasses.replace(SPEC, kind="stft", scaling=scaling)
+    path = next(sounds.glob("train/train/siren/*"))
+    original = load_audio(path, sr=spec.sr, duration=spec.duration)
+    y = make_vocoder("griffin-lim", spec)(torch.from_numpy(extract(path, spec))[None])[0].numpy()
+    y *= np.linalg.norm(original) / np.linalg.norm(y) if scaling == "unit" else 1.0  # its level is lost
+    S = magnitude(original)
+    assert np.linalg.norm(magnitude(y) - S) < 0.2 * np.linalg.norm(S)
+
+
+@pytest.mark.parametrize("frames", [100, 345, 512])
+def test_a_clip_is_as_long_as_the_spec_says(frames: int) -> None:
+    spec = dataclasses.replace(SPEC, frames=frames)
+    assert make_vocoder("griffin-lim", spec)(torch.rand(1, *spec.shape)).shape == (1, spec.n_samples)
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "stft"])
+@pytest.mark.parametrize("device", ["meta", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_all_is_computed_on_the_device(device: str, kind: str, sounds: Path) -> None:
+    """Where tensors have no values, operands on two devices are an error nevertheless."""
+    spec = dataclasses.replace(SPEC, kind=kind)
+    S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), spec))[None]
+    y = make_vocoder("griffin-lim", spec, device=device)(S)
+    assert y.device.type == device and y.shape == (1, SPEC.n_samples)
+    if device != "meta":
+        torch.testing.assert_close(y.cpu(), make_vocoder("griffin-lim", spec)(S), atol=1e-2, rtol=0)
 
 
 def test_amplitude_mels_are_inverted_too(sounds: Path) -> None:

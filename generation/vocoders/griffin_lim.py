@@ -1,55 +1,136 @@
-"""InverseMelScale + GriffinLim: mel power -> linear magnitude by least squares -> phase by iteration."""
+"""Spectrograms without phase -> waveforms: a phase that fits the magnitudes, then the fast Griffin-Lim iteration."""
+
+import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from generation.vocoders.inverse_mel import InverseMel
+from generation.vocoders.inverse_stft import level, linear_magnitude
 from shared.errors import UserError
-from shared.features import FeatureSpec, mel_filterbank
-from shared.torchaudio_compat import GriffinLim
+from shared.features import FeatureSpec
 
 FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
+CLIPS = 4  # reconstructed together on a CPU: more fall out of its cache
+TINY = 1e-10  # smallest magnitude that is told from silence
+
+
+class Stft:
+    """The zero-padded, centered Hann STFT of waveforms (B, length) and its least-squares inverse.
+
+    The bins of a frame lie side by side, (B, T, F): about twice as fast as torch.stft and istft.
+    """
+
+    def __init__(self, *, n_fft: int, hop_length: int, length: int, device: torch.device | str = "cpu") -> None:
+        self.n_fft, self.hop_length, self.length = n_fft, hop_length, length
+        self.window = torch.hann_window(n_fft, device=device)
+        squares = self.window.square().expand(1, 1 + length // hop_length, n_fft)
+        self.gain = 1 / self.overlap_add(squares).clamp(min=TINY)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """(B, length) -> complex (B, T, F)."""
+        frames = F.pad(y, (self.n_fft // 2, self.n_fft // 2)).unfold(-1, self.n_fft, self.hop_length)
+        return torch.fft.rfft(frames * self.window)
+
+    def inverse(self, X: Tensor) -> Tensor:
+        """(B, T, F) -> the waveforms (B, length) whose STFT is nearest to it."""
+        return self.overlap_add(torch.fft.irfft(X, n=self.n_fft).mul_(self.window)) * self.gain
+
+    def overlap_add(self, frames: Tensor) -> Tensor:
+        """(B, T, n_fft) -> (B, length)."""
+        clips, count, _ = frames.shape
+        pieces = frames.split(self.hop_length, dim=-1)
+        y = frames.new_zeros(clips, count + len(pieces) - 1, self.hop_length)
+        for i, piece in enumerate(pieces):
+            y[:, i : i + count, : piece.shape[-1]] += piece
+        return y.flatten(1)[:, self.n_fft // 2 :][:, : self.length]
+
+
+def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
+    """Phases (B, T, F), in radians, that fit the magnitudes A (B, T, F) of a Hann STFT.
+
+    The derivatives of the phase follow from those of the log magnitude (Prusa, Balazs & Sondergaard 2017, phase
+    gradient heap integration). They are integrated without a heap, all clips at once: along time at the peaks of each
+    frame, as in Beauregard, Harish & Wyse (2015), and along frequency from each peak down its two slopes.
+    """
+    gamma = 0.25645 * n_fft**2  # of the Gaussian window nearest to Hann's
+    logs = (A + TINY).log()
+    bins = torch.arange(A.shape[-1], device=A.device)
+    by_bin = F.pad((logs[..., 2:] - logs[..., :-2]) / 2, (1, 1))
+    by_frame = F.pad((logs[:, 2:] - logs[:, :-2]) / 2, (0, 0, 1, 1))
+    per_frame = 2 * math.pi * hop_length / n_fft * bins + hop_length * n_fft / gamma * by_bin
+    per_bin = -math.pi - gamma / (hop_length * n_fft) * by_frame
+    along_bins = F.pad((per_bin[..., 1:] + per_bin[..., :-1]) / 2, (1, 0)).cumsum(-1)
+    step = F.pad((per_frame[:, 1:] + per_frame[:, :-1]) / 2, (0, 0, 1, 0))
+
+    below, above = F.pad(A, (1, 0))[..., :-1], F.pad(A, (0, 1))[..., 1:]
+    peak = (below < A) & (above <= A)
+    last = torch.where(peak, bins, 0).cummax(-1).values
+    following = torch.where(peak, bins, A.shape[-1] - 1).flip(-1).cummin(-1).values.flip(-1)
+    source = torch.where(above > below, following, last)  # the peak on whose slope a bin lies
+    phase = ((step - along_bins).gather(-1, source) + along_bins).remainder(2 * math.pi)
+    for t in range(1, A.shape[1]):
+        phase[:, t] += phase[:, t - 1].gather(-1, source[:, t])
+    return phase
+
+
+def griffin_lim(
+    S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int, momentum: float = 0.99
+) -> Tensor:
+    """Linear magnitudes (B, F, T), T = 1 + length // hop_length -> waveforms (B, length), on their device.
+
+    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), begun at ``initial_phase``: no random numbers.
+    The STFT is linear, so the momentum is applied to the waveforms.
+    """
+    stft = Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=S.device)
+    waveforms = []
+    for A in S.transpose(1, 2).split(CLIPS if S.device.type == "cpu" else len(S)):
+        A = A.contiguous()
+        y = stft.inverse(torch.polar(A, initial_phase(A, n_fft=n_fft, hop_length=hop_length)))
+        previous = y
+        for _ in range(iterations):
+            X = stft(torch.lerp(previous, y, 1 + momentum))
+            previous, y = y, stft.inverse(X.sgn_().mul_(A))
+        waveforms.append(y)
+    return torch.cat(waveforms)
+
+
+def fades(spec: FeatureSpec) -> Tensor:
+    """What a clip (N,) is multiplied by."""
+    ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
+    return torch.cat([ramp, torch.ones(spec.n_samples - 2 * len(ramp)), ramp.flip(0)])
 
 
 class GriffinLimVocoder:
-    """log1p mel spectrograms -> waveforms, batched, on any device.
+    """Scaled mel or STFT magnitudes (B, bands, frames) -> waveforms (B, N), batched, on any device.
 
-    The mel filterbank is inverted by its pseudo-inverse, computed once: the minimum-norm least-squares answer of
-    torchaudio's InverseMelScale(driver="gelsd"), as one matrix product and without its failure on rank-deficient
-    filterbanks. The phase is the fast Griffin-Lim of Perraudin et al. (2013), torchaudio's.
+    The clip's level is given back where the features have kept it; a peak of 0.5 where they have not.
 
     Raises:
-        UserError: a spec that is no log1p mel: decibels relative to a clip's maximum have lost its level.
+        UserError: a spec of neither, or mels not scaled log1p.
     """
 
     def __init__(
-        self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 64, momentum: float = 0.99
+        self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 8, momentum: float = 0.99
     ) -> None:
-        if spec.kind != "log_mel" or spec.scaling != "log1p":
-            raise UserError(f"griffin-lim inverts log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
-        self.spec = spec
-        self.inverse = torch.linalg.pinv(torch.from_numpy(mel_filterbank(spec)).double()).float().to(device)  # (F, M)
-        self.phase = GriffinLim(
-            n_fft=spec.n_fft,
-            n_iter=iterations,
-            hop_length=spec.hop_length,
-            power=1.0,
-            momentum=momentum,
-            length=spec.n_samples,
-        ).to(device)
-        ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
-        self.fades = torch.ones(spec.n_samples)
-        self.fades[: len(ramp)] = ramp
-        self.fades[-len(ramp) :] = ramp.flip(0)
-        self.fades = self.fades.to(device)
+        if (spec.kind, spec.scaling) != ("log_mel", "log1p") and spec.kind != "stft":
+            raise UserError(f"griffin-lim inverts stft, or log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
+        self.spec, self.iterations, self.momentum = spec, iterations, momentum
+        self.magnitude = InverseMel(spec, device=device) if spec.kind == "log_mel" else None
+        self.fades = fades(spec).to(device)
 
+    @torch.no_grad()
     def __call__(self, S: Tensor) -> Tensor:
         if S.ndim != 3 or S.shape[1:] != self.spec.shape:
             raise UserError(f"griffin-lim: spectrograms of shape {tuple(S.shape)}, expected (B, *{self.spec.shape})")
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(0)  # the initial phase: the same sound for the same spectrogram, others undisturbed
-            return self.phase(self.magnitude(S)) * self.fades
-
-    def magnitude(self, S: Tensor) -> Tensor:
-        """(B, M, T) log1p mels -> linear magnitudes (B, F, clip_frames); the padding beyond the clip is dropped."""
-        mel = torch.expm1(S.to(self.inverse).clamp(min=0.0))[..., : self.spec.clip_frames]
-        return (self.inverse @ mel).clamp(min=0.0) ** (1 / self.spec.power)
+        S = S.to(self.fades)
+        y = griffin_lim(
+            self.magnitude(S) if self.magnitude else linear_magnitude(S, self.spec),
+            n_fft=self.spec.n_fft,
+            hop_length=self.spec.hop_length,
+            length=self.spec.n_samples,
+            iterations=self.iterations,
+            momentum=self.momentum,
+        )
+        return level(y, self.spec) * self.fades

@@ -1,0 +1,32 @@
+"""Mel spectrograms -> linear magnitudes."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shared.features import FeatureSpec, mel_filterbank
+
+TINY = 1e-10  # keeps silence from dividing by itself
+
+
+class InverseMel:
+    """log1p mel spectrograms (B, M, T) -> linear magnitudes (B, F, clip_frames), batched, on any device.
+
+    Non-negative least divergence: the multiplicative updates of Richardson (1972) and Lucy (1974), begun at each band
+    spread evenly over its bins. Of the many spectra that have the same mels this finds a smooth one; the least squares
+    of a pseudo-inverse find one that is negative in places and, cut off at zero, has other mels.
+    """
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", updates: int = 10) -> None:
+        self.spec, self.updates = spec, updates
+        self.mel = torch.from_numpy(mel_filterbank(spec)).to(device)  # (M, F)
+        self.spread = (self.mel / self.mel.sum(0).clamp(min=TINY)).T.contiguous()  # (F, M)
+
+    def __call__(self, S: Tensor) -> Tensor:
+        """The padding beyond the clip is dropped; frames that the spec has cut off are silent."""
+        S = F.pad(S.to(self.mel), (0, self.spec.clip_frames - S.shape[-1]))
+        mel = torch.expm1(S.clamp(min=0.0))
+        power = self.spread @ mel
+        for _ in range(self.updates):
+            power *= self.spread @ ((mel + TINY) / (self.mel @ power + TINY))
+        return power ** (1 / self.spec.power)
