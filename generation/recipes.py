@@ -35,7 +35,7 @@ class GeneratorOptions(CommonOptions):
     """What turns them into sound: auto (by the features), griffin-lim, hifigan, ..."""
     hifigan_path: Path | None = None
     """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
-    griffin_lim_iterations: int = 64
+    griffin_lim_iterations: int = 8
     """Phase iterations of Griffin-Lim."""
 
     def check(self) -> None:
@@ -116,3 +116,100 @@ CGAN_RECIPES: dict[str, dict[str, Any]] = {
         "masking": False,
     },
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What a WGAN-GP makes, and what it is given beside the label.
+
+    Attributes:
+        features: the preset it is trained on.
+        channels: generated: amplitude, or amplitude and phase.
+        phase: a phase image of the class: not given, beside the generator's other inputs, or through a branch of its
+            own.
+        widening: of the critic.
+    """
+
+    features: str = "digits"
+    channels: int = 1
+    phase: Literal["none", "input", "branch"] = "none"
+    widening: int = 1
+
+
+EXPERIMENTS = {
+    1: Experiment(features="amplitude"),
+    2: Experiment(channels=2),
+    3: Experiment(phase="input"),
+    4: Experiment(phase="branch", widening=2),
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class WganOptions(GeneratorOptions):
+    """Train a conditional WGAN-GP on amplitude and phase images of labelled sounds."""
+
+    experiment: Literal[1, 2, 3, 4] = 1
+    """Generate 1: amplitude; 2: amplitude and phase; 3: amplitude to a given phase; 4: as 3, regularised."""
+    features: str = "auto"
+    """What it is trained on: auto, or what the experiment needs, amplitude for 1 and digits for 2, 3 and 4."""
+    net: Literal["dense", "conv"] = "dense"
+    """Dense layers, or strided convolutions on both sides."""
+    epochs: int = 150
+    batch_size: int = 64
+    critic_steps: int = 5
+    """Updates of the critic to one of the generator."""
+    penalty: float = 10.0
+    """Weight of the gradient penalty."""
+    dropout: float = 0.4
+    """Of the critic."""
+
+    def check(self) -> None:
+        needed = EXPERIMENTS[self.experiment].features
+        if self.features not in ("auto", needed):
+            raise UserError(f"--features {self.features}: --experiment {self.experiment} needs {needed}; leave it out")
+        self.features = needed
+        super().check()
+        self.require("1 or more", lambda v: v >= 1, "critic_steps")
+        self.require("0 or more", lambda v: v >= 0, "penalty")
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout")
+        if self.precision == "bfloat16":
+            raise UserError("--precision bfloat16: a gradient penalty needs float32; take float32 or auto")
+        spec = self.spec
+        if spec.clip_frames > spec.frames:
+            longest = (spec.frames * spec.hop_length - 1) / spec.sr
+            raise UserError(
+                f"--segment-seconds {spec.duration}: {spec.frames} frames at {spec.sr} Hz hold {longest:.4g}; "
+                "give no more"
+            )
+
+
+WGAN_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
+
+
+@dataclasses.dataclass(kw_only=True)
+class VaeOptions(GeneratorOptions):
+    """Train a variational autoencoder on waveforms, or on spectrograms of labelled sounds."""
+
+    model: Literal["conv1d", "convpool", "cvae"] = "conv1d"
+    """Waveforms: strided convolutions, or convolutions with pooling; cvae: spectrograms under their label."""
+    kl_weight: float = 1.0
+    """Weight of the KL divergence beside the squared error, which is summed over a clip's values."""
+
+    def check(self) -> None:
+        super().check()
+        self.require("0 or more", lambda v: v >= 0, "kl_weight")
+        if self.model == "cvae" and (len(self.spec.shape) != 2 or self.spec.kind == "mfcc"):
+            raise UserError(f"--features {self.features}: --model cvae takes spectrograms; amplitude, linear or cgan")
+        if self.model != "cvae" and self.spec.kind != "waveform":
+            raise UserError(f"--features {self.features}: --model {self.model} takes waveforms alone")
+        if self.model != "cvae" and self.conditional:
+            raise UserError(f"--conditional: --model {self.model} knows no labels; leave it out, or take --model cvae")
+
+
+_WAVEFORMS = {"features": "waveform", "segment_seconds": 14.5, "conditional": False, "latent": 128, "sample_every": 10}
+VAE_MODELS: dict[str, dict[str, Any]] = {
+    "conv1d": {**_WAVEFORMS, "epochs": 200, "learning_rate": 1e-3},
+    "convpool": {**_WAVEFORMS, "epochs": 50, "learning_rate": 1e-3},
+    "cvae": {"features": "amplitude", "epochs": 50, "latent": 10, "learning_rate": 1e-4, "sample_every": 5},
+}
+VAE_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from generation.models import gan2d, linear_gan
+from generation.models import cond_vae, gan2d, linear_gan, wave_vae
 from generation.scaling import Scaler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
@@ -20,7 +20,12 @@ from shared.files import read_json, replacing, write_json
 from shared.loop import pick_device
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
-GENERATORS: dict[str, type[nn.Module]] = {"gan2d": gan2d.Generator, "linear": linear_gan.Generator}
+GENERATORS: dict[str, type[nn.Module]] = {
+    "gan2d": gan2d.Generator,
+    "linear": linear_gan.Generator,
+    "wave_vae": wave_vae.Decoder,
+    "cond_vae": cond_vae.Decoder,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,16 +75,26 @@ class CommonOptions:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be {what}")
 
 
-def parse(options: type[OptionsT], recipes: Mapping[str, Mapping[str, Any]]) -> OptionsT:
-    """The command line as ``options``: the recipe's differences become the defaults, flags override them."""
-    recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    recipe_flag.add_argument("--recipe", nargs="?", default=options.recipe)
-    recipe = recipe_flag.parse_known_args()[0].recipe
-    if recipe not in recipes:
-        raise UserError(f"--recipe {recipe}: unknown; choose one of {', '.join(recipes)}")
-    chosen = tyro.cli(options, default=options(recipe=recipe, **recipes[recipe]))
-    chosen.check()
-    return chosen
+def parse(
+    options: type[OptionsT],
+    recipes: Mapping[str, Mapping[str, Any]],
+    *,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
+) -> OptionsT:
+    """The command line as ``options``: the recipe's differences become the defaults, flags override them.
+
+    ``models`` are the differences of each --model, where an entry has one; the recipe's come on top.
+    """
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flags.add_argument("--recipe", nargs="?", default=options.recipe)
+    flags.add_argument("--model", nargs="?", default=getattr(options, "model", None))
+    chosen = flags.parse_known_args()[0]
+    if chosen.recipe not in recipes:
+        raise UserError(f"--recipe {chosen.recipe}: unknown; choose one of {', '.join(recipes)}")
+    differences = (models or {}).get(chosen.model, {}) | recipes[chosen.recipe]
+    parsed = tyro.cli(options, default=options(recipe=chosen.recipe, **differences))
+    parsed.check()
+    return parsed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""The waveform VAEs: strided 1-D convolutions, or convolutions with pooling, and the mirrored decoder."""
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE = 4  # of every layer, samples
+KERNEL, POOLED_KERNEL = 16, 9  # samples: four strides, so that no sample weighs more than its neighbours; and centred
+WIDTHS = (16, 32, 64, 128, 256)
+
+
+def reduced(samples: int, widths: Sequence[int]) -> tuple[int, int]:
+    """Steps that remain of the padded waveform, and by how many samples it must be padded."""
+    factor = STRIDE ** len(widths)
+    length = -(-samples // factor)
+    return length, length * factor - samples
+
+
+class Encoder(nn.Module):
+    """Waveforms x (B, N) of any length -> mean and log variance (B, Z) of the posterior; ordinals y are not used.
+
+    Args:
+        samples: N.
+        latent: Z.
+        pooling: pairs of a convolution and a max pooling, or strided convolutions.
+    """
+
+    def __init__(
+        self, *, samples: int, latent: int = 128, pooling: bool = False, widths: Sequence[int] = WIDTHS
+    ) -> None:
+        super().__init__()
+        length, self.padding = reduced(samples, widths)
+        layers: list[nn.Module] = []
+        for c_in, c_out in itertools.pairwise((1, *widths)):
+            if pooling:
+                convolution = nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")
+                layers += [convolution, nn.BatchNorm1d(c_out), nn.LeakyReLU(0.2), nn.MaxPool1d(STRIDE)]
+            else:
+                convolution = nn.Conv1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)
+                layers += [convolution, nn.BatchNorm1d(c_out), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.posterior = nn.Linear(widths[-1] * length, 2 * latent)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.layers(F.pad(x[:, None], (0, self.padding)))
+        mean, log_variance = self.posterior(h.flatten(1)).chunk(2, dim=1)
+        return mean, log_variance
+
+
+class Decoder(nn.Module):
+    """Noise z (B, Z) -> waveforms (B, N); ordinals y (B,) are not used. The encoder mirrored.
+
+    Transposed convolutions stand for strided ones; nearest-neighbour upsampling and a convolution for a pooled pair.
+    """
+
+    def __init__(
+        self, *, samples: int, latent: int = 128, pooling: bool = False, widths: Sequence[int] = WIDTHS
+    ) -> None:
+        super().__init__()
+        self.arguments = {"samples": samples, "latent": latent, "pooling": pooling, "widths": list(widths)}
+        self.latent, self.samples = latent, samples
+        self.start = (widths[-1], reduced(samples, widths)[0])
+        self.project = nn.Linear(latent, self.start[0] * self.start[1])
+        layers: list[nn.Module] = []
+        for c_in, c_out in itertools.pairwise((*reversed(widths), 1)):
+            layers += [nn.BatchNorm1d(c_in), nn.LeakyReLU(0.2)]
+            if pooling:
+                layers += [nn.Upsample(scale_factor=STRIDE), nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")]
+            else:
+                layers += [nn.ConvTranspose1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        h = self.project(z).unflatten(1, self.start)
+        return self.layers(h)[:, 0, : self.samples]

@@ -1,0 +1,84 @@
+"""The variational autoencoder's objective (Kingma & Welling 2014); with labels the conditional one's (Sohn 2015)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from generation.scaling import Scaler
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) || N(0, 1)) of mean and log variance (B, Z), nats (B,) (Kingma & Welling, appendix B)."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
+
+
+class VaeObjective:
+    """Args:
+    encoder: (x (B, ...), y (B,)) -> mean (B, Z), log variance (B, Z).
+    decoder: (z (B, Z), y (B,)) -> (B, ...) as the encoder takes it.
+    scaler: the features' way into the networks' range, and back.
+    kl_weight: of the divergence beside the squared error, which is summed over a clip's values.
+    """
+
+    finished = False
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        scaler: Scaler,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 1e-4,
+        kl_weight: float = 1.0,
+    ) -> None:
+        encoder, decoder = encoder.to(accelerator.device), decoder.to(accelerator.device)
+        adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=learning_rate, fused=True)
+        self.encoder, self.decoder, self.adam = accelerator.prepare(encoder, decoder, adam)
+        self.scaler, self.accelerator, self.kl_weight = scaler, accelerator, kl_weight
+
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """One update on features x (B, ...) of ordinals y (B,)."""
+        x = self.scaler.forward(x)
+        mean, log_variance = (h.float() for h in self.encoder(x, y))
+        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        mse = (self.decoder(z, y).float() - x).square().flatten(1).sum(dim=1).mean()
+        kl = kl_divergence(mean, log_variance).mean()
+        loss = mse + self.kl_weight * kl
+        self.adam.zero_grad()
+        self.accelerator.backward(loss)
+        self.adam.step()
+        return {"train/loss": loss, "train/mse": mse, "train/kl": kl}
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, y: Tensor) -> Tensor:
+        """Features x (B, ...) of ordinals y (B,) -> the means of their posteriors (B, Z)."""
+        self.encoder.eval()
+        mean, _ = self.encoder(self.scaler.forward(x), y)
+        self.encoder.train()
+        return mean.float()
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Points z (B, Z) and ordinals y (B,) -> features (B, ...)."""
+        self.decoder.eval()
+        x = self.scaler.inverse(self.decoder(z, y).float())
+        self.decoder.train()
+        return x
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        return {}
+
+    def _parts(self) -> dict[str, Any]:
+        nets = {name: self.accelerator.unwrap_model(getattr(self, name)) for name in ("encoder", "decoder")}
+        return nets | {"adam": self.adam}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
