@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from generation.models import cond_vae, gan2d, linear_gan, wave_vae
+from generation.models import cond_vae, gan2d, linear_gan, wave_vae, wgan_gp
 from generation.scaling import Scaler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
@@ -23,6 +23,8 @@ WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "c
 GENERATORS: dict[str, type[nn.Module]] = {
     "gan2d": gan2d.Generator,
     "linear": linear_gan.Generator,
+    "wgan_gp_dense": wgan_gp.DenseGenerator,
+    "wgan_gp_conv": wgan_gp.ConvGenerator,
     "wave_vae": wave_vae.Decoder,
     "cond_vae": cond_vae.Decoder,
 }

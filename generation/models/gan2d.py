@@ -13,7 +13,7 @@ from shared.errors import UserError
 OUTPUTS = {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}
 
 
-def _reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
+def reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
     """(M, T) after ``layers`` halvings."""
     factor = 2**layers
     if any(size % factor for size in shape):
@@ -53,7 +53,7 @@ class Generator(nn.Module):
         super().__init__()
         self.arguments = {"n_classes": n_classes, "latent": latent, "shape": list(shape), "output": output}
         self.n_classes, self.latent = n_classes, latent
-        self.start = (widths[0], *_reduced(shape, len(widths)))
+        self.start = (widths[0], *reduced(shape, len(widths)))
         self.project = nn.Linear(latent + n_classes, self.start[0] * self.start[1] * self.start[2])
         layers: list[nn.Module] = []
         for c_in, c_out in itertools.pairwise(widths):
@@ -87,7 +87,7 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(2, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for c_in, c_out in itertools.pairwise(widths):
             layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, _reduced(shape, len(widths))))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, reduced(shape, len(widths))))
         _initialise(self)
         if spectral_norm:
             for layer in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:

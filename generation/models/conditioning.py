@@ -1,0 +1,46 @@
+"""What a generator or critic is told beside its input: a class and, where it is given one, a phase image of it."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Condition(nn.Module):
+    """Ordinals y (B,) and, with ``phase``, phase images (B, 1, F, T) -> what is added to a layer (B, width).
+
+    To add is to concatenate before a linear layer, but each part begins on a scale of its own: a label beside
+    thousands of pixels would hardly be seen.
+
+    Args:
+        phase: a net from phase images to (B, width), or None where there are none.
+    """
+
+    def __init__(self, n_classes: int, width: int, *, phase: nn.Module | None = None) -> None:
+        super().__init__()
+        self.label, self.phase = nn.Embedding(n_classes, width), phase
+
+    def forward(self, y: Tensor, *phase: Tensor) -> Tensor:
+        h = self.label(y)
+        return h if self.phase is None else h + self.phase(*phase)
+
+
+def linear(shape: Sequence[int], width: int) -> nn.Sequential:
+    """Phase images (B, 1, *shape) -> (B, width): as pixels of the input."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), width))
+
+
+def branch(shape: Sequence[int], width: int, *, hidden: Sequence[int] = (256, 128)) -> nn.Sequential:
+    """Phase images (B, 1, *shape) -> (B, width): through dense layers of their own."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in zip((math.prod(shape), *hidden), hidden, strict=False):
+        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], width))
+
+
+def strided(widths: Sequence[int]) -> nn.Sequential:
+    """Phase images (B, 1, F, T) -> (B, C * F / 2**n * T / 2**n): through n convolutions that halve, the last C wide."""
+    layers: list[nn.Module] = []
+    for c_in, c_out in zip((1, *widths), widths, strict=False):
+        layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers[:-1], nn.Flatten())

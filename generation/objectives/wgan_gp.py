@@ -1,0 +1,110 @@
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, algorithm 1), on labels and, if given, phases."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """E[(|d critic / d x| - 1)^2] at points x drawn uniformly between pairs of real and fake (B, C, F, T).
+
+    Equation 3 of Gulrajani et al. (2017), without its weight.
+    """
+    t = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    x = torch.lerp(fake, real, t).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+class WganGpObjective:
+    """Every step updates the critic, every ``critic_steps``-th the generator too.
+
+    Args:
+        generator: (z (B, Z), y (B,)) or (z, y, phase (B, 1, F, T)) -> (B, C, F, T); has ``latent`` and ``channels``, C.
+        critic: (x (B, C, F, T), y) or (x, y, phase) -> scores (B,), higher for real.
+        penalty: the gradient penalty's weight, the paper's lambda.
+    """
+
+    finished = False  # a GAN has no validation loss to stop by
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 2e-4,
+        critic_steps: int = 5,
+        penalty: float = 10.0,
+    ) -> None:
+        def adam(net: nn.Module) -> torch.optim.Optimizer:
+            return torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True)
+
+        self.latent, self.channels = generator.latent, generator.channels
+        generator, critic = generator.to(accelerator.device), critic.to(accelerator.device)
+        self.generator, self.critic, self.adam_g, self.adam_c = accelerator.prepare(
+            generator, critic, adam(generator), adam(critic)
+        )
+        self.accelerator, self.critic_steps, self.penalty = accelerator, critic_steps, penalty
+        self.steps, self.generator_loss = 0, 0.0  # the latter an epoch's mean, 0 before the first update
+        self.generator_losses: list[Tensor] = []  # of this epoch's updates
+
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """One update on images x (B, F, T) or (B, C + 1, F, T): the channel that is not generated is the condition."""
+        x = x[:, None] if x.ndim == 3 else x
+        real, phase = x[:, : self.channels], x[:, self.channels :]
+        condition = (y, phase) if phase.shape[1] else (y,)
+        metrics = self._update_critic(real, *condition)
+        self.steps += 1
+        if self.steps % self.critic_steps == 0:
+            self.generator_losses.append(self._update_generator(*condition))
+        return metrics
+
+    def _update_critic(self, real: Tensor, *condition: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            fake = self._generate(*condition)
+        both = (torch.cat([part, part]) for part in condition)
+        real_scores, fake_scores = self.critic(torch.cat([real, fake]), *both).chunk(2)
+        distance = real_scores.mean() - fake_scores.mean()
+        penalty = gradient_penalty(lambda x: self.critic(x, *condition), real, fake)
+        loss = self.penalty * penalty - distance
+        self.adam_c.zero_grad()
+        self.accelerator.backward(loss)
+        self.adam_c.step()
+        return {"critic/loss": loss, "critic/penalty": penalty, "critic/distance": distance}
+
+    def _update_generator(self, *condition: Tensor) -> Tensor:
+        self.critic.requires_grad_(False)  # its gradients for the generator's loss would be thrown away
+        loss = -self.critic(self._generate(*condition), *condition).mean()
+        self.critic.requires_grad_(True)
+        self.adam_g.zero_grad()
+        self.accelerator.backward(loss)
+        self.adam_g.step()
+        return loss.detach()
+
+    def _generate(self, *condition: Tensor) -> Tensor:
+        z = torch.randn(len(condition[0]), self.latent, device=condition[0].device)
+        return self.generator(z, *condition)
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The generator's loss over its own updates; in an epoch without one, the last that is known."""
+        if self.generator_losses:
+            self.generator_loss = float(torch.stack(self.generator_losses).mean())
+            self.generator_losses = []
+        return {"generator/loss": self.generator_loss}
+
+    def _parts(self) -> dict[str, Any]:
+        nets = {name: self.accelerator.unwrap_model(getattr(self, name)) for name in ("generator", "critic")}
+        return nets | {"adam_g": self.adam_g, "adam_c": self.adam_c}
+
+    def state_dict(self) -> dict[str, Any]:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {"steps": self.steps, "generator_loss": self.generator_loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.steps, self.generator_loss = state["steps"], state["generator_loss"]
