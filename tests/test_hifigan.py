@@ -125,14 +125,14 @@ def errors(path: Path, model: Path) -> tuple[float, float]:
 def test_mels_are_the_authors(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
     model = jik876(tiny, tmp_path)
     later, same = zip(*(errors(path, model) for path in sorted(sounds.glob("train/train/*/*"))[::8]), strict=True)
-    assert np.mean(later) < 0.15 and np.mean(later) < np.mean(same)
+    assert np.mean(later) < 0.1 and np.mean(later) < np.mean(same)
 
 
 def test_mels_of_real_clips_are_the_authors(tiny: HifiGan, real_data: Path, tmp_path: Path) -> None:
     model = jik876(tiny, tmp_path)
     paths = sorted((real_data / "frequency-quest" / "train" / "train").glob("*/*.flac"))[::40]
     later, same = zip(*(errors(path, model) for path in paths), strict=True)
-    assert np.mean(later) < 0.12 and np.mean(later) < 0.6 * np.mean(same)
+    assert np.mean(later) < 0.07 and np.mean(later) < 0.5 * np.mean(same)
 
 
 def test_a_frame_is_heard_at_its_time(tiny: HifiGan, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generation.vocoders.griffin_lim import FADE_SECONDS, GriffinLimVocoder
+from generation.vocoders.griffin_lim import fades
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator
+from generation.vocoders.inverse_mel import InverseMel
 from shared.errors import UserError
 from shared.features import FeatureSpec, mel_filterbank
 
@@ -46,13 +47,9 @@ class HifiGanVocoder:
             raise UserError(f"--vocoder hifigan: made for {heard}, these spectrograms are {ours}; use griffin-lim")
         self.spec = spec
         self.generator = load_generator(path).to(device)
-        self.inverse = GriffinLimVocoder(spec, device=device).magnitude
+        self.inverse = InverseMel(spec, device=device)
         self.filterbank = torch.from_numpy(mel_filterbank(HEARD)).to(device)  # (M, F)
-        ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
-        self.fades = torch.ones(spec.n_samples)
-        self.fades[: len(ramp)] = ramp
-        self.fades[-len(ramp) :] = ramp.flip(0)
-        self.fades = self.fades.to(device)
+        self.fades = fades(spec).to(device)
 
     def __call__(self, S: Tensor) -> Tensor:
         if S.ndim != 3 or S.shape[1:] != self.spec.shape:
