@@ -41,10 +41,14 @@ class Inputs:
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
-    """The spectrograms of --features, as long as --duration; without one no longer than nearly all clips are."""
+    """The spectrograms of --features, as long as --duration; without one, and without frames of their own,
+    no longer than nearly all clips are.
+    """
     spec = preset(options.features)
     if options.duration is not None:
         return dataclasses.replace(spec, duration=options.duration)
+    if spec.frames is not None:
+        return spec
     step = max(1, len(dataset.manifest) // 500)
     lengths = [seconds(path) for path in dataset.manifest.path[::step]]
     known = [length for length in lengths if length > 0]

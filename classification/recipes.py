@@ -17,7 +17,7 @@ class TrainOptions(CommonOptions):
     """Train a classifier on labelled sounds and judge it on recordings it has never heard."""
 
     recipe: str = "strong"
-    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten; flags override it."""
+    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Which of the twins trains: the same data, architecture and schedule."""
     backend: Literal["tensorflow", "torch"] = "tensorflow"
@@ -50,6 +50,8 @@ class TrainOptions(CommonOptions):
 
     widths: tuple[int, ...] = (32, 64, 128)
     """Channels of the convolutional blocks; each block halves bands and frames."""
+    kernel: int = 3
+    """Bands and frames a convolution sees."""
     pooling: Pooling = "mean"
     """How the last map becomes a vector: mean, mean+max (of frames, after the mean of bands) or flatten."""
     dense: tuple[int, ...] = (128,)
@@ -105,7 +107,9 @@ class TrainOptions(CommonOptions):
         super().check()
         if len(preset(self.features, flag="--features").shape) != 2:
             raise UserError(f"--features {self.features}: no picture of bands and frames; take classifier or strong")
-        self.require("1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members")
+        self.require(
+            "1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel"
+        )
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
@@ -127,6 +131,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "features": "torchaudio",
         "widths": (16, 32, 64, 128),
         "pooling": "flatten",
+        "epochs": 30,
+    },
+    "digits": {
+        "features": "amplitude",
+        "widths": (5, 10),
+        "kernel": 5,
+        "pooling": "flatten",
+        "dense": (1000,),
         "epochs": 30,
     },
     "strong": {

@@ -13,12 +13,13 @@ Pooling = Literal["mean", "mean+max", "flatten"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Blocks of Conv 3x3, ReLU, BatchNorm, MaxPool 2; a pooling; dense layers; logits.
+    """Blocks of Conv, ReLU, BatchNorm, MaxPool 2; a pooling; dense layers; logits.
 
     Attributes:
         shape: (M, T) of the input; T is None where any number of frames may come.
         n_classes: K.
         widths: channels of each block.
+        kernel: bands and frames each convolution sees.
         pooling: "mean" over bands and frames; "mean+max" of the frames after the mean over bands, added (PANNs,
             Kong et al. 2020); "flatten" keeps every place.
         dense: units of the dense layers before the logits, each followed by dropout.
@@ -31,6 +32,7 @@ class Architecture:
     shape: tuple[int, int | None]
     n_classes: int
     widths: Sequence[int] = (32, 64, 128)
+    kernel: int = 3
     pooling: Pooling = "mean"
     dense: Sequence[int] = (128,)
     dropout: float = 0.3

@@ -63,7 +63,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 def _member(arch: Architecture, x: Any, norm: type[layers.BatchNormalization], prefix: str) -> Any:
     """One network: standardised (B, M, T, 1) -> logits (B, K)."""
     for i, width in enumerate(arch.widths):
-        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
+        x = layers.Conv2D(width, arch.kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
         x = norm(momentum=BATCH_NORM_MOMENTUM, name=f"{prefix}norm_{i}")(x)
         x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)
     if arch.pooling == "mean":

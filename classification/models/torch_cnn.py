@@ -57,7 +57,7 @@ class Member(nn.Module):
         blocks: list[nn.Module] = []
         for c_in, c_out in zip((1, *arch.widths[:-1]), arch.widths, strict=True):
             blocks += [
-                nn.Conv2d(c_in, c_out, 3, padding="same"),
+                nn.Conv2d(c_in, c_out, arch.kernel, padding="same"),
                 nn.ReLU(),
                 nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1),
                 nn.MaxPool2d(2),
