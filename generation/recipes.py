@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.cli import CommonOptions
+from shared.cli import CommonOptions, Precision
 from shared.errors import UserError
 from shared.features import FeatureSpec, preset
 
@@ -154,6 +154,8 @@ class WganOptions(GeneratorOptions):
     """What it is trained on: auto, or what the experiment needs, amplitude for 1 and digits for 2, 3 and 4."""
     net: Literal["dense", "conv"] = "dense"
     """Dense layers, or strided convolutions on both sides."""
+    precision: Precision = "auto"
+    """Arithmetic of the network: float32, which auto is; a gradient penalty needs it."""
     epochs: int = 150
     batch_size: int = 64
     critic_steps: int = 5
