@@ -51,10 +51,13 @@ def main() -> None:
     samples, dataset = prepare(options)
     common = set(samples.label) & set(dataset.manifest.label)
     alike = dataset.manifest.label.isin(common) if common == set(samples.label) else slice(None)
-    reference = judging.draw(dataset.manifest[alike], most=2 * options.max_clips, seed=options.seed)
     with naming("--classifier", instead_of="--model-dir"):
         classifier = Classifier.load(options.classifier, device=options.device)
-    cache = FeatureCache(classifier.spec, options.cache_dir)
+    cache, duration = FeatureCache(classifier.spec, options.cache_dir), classifier.spec.duration
+    samples = judging.windows(samples, duration=duration, most=options.max_clips, seed=options.seed)
+    reference = judging.windows(
+        dataset.manifest[alike], duration=duration, most=2 * options.max_clips, seed=options.seed
+    )
     with naming(f"--samples {options.samples}:"):
         made = judging.hear(classifier, samples, cache, n_jobs=options.n_jobs)
     with naming(f"--reference {options.reference}:"):
@@ -94,7 +97,11 @@ def prepare(options: EvaluateOptions) -> tuple[pd.DataFrame, Dataset]:
     with naming("--classifier", instead_of="--model-dir"):
         read_run(options.classifier)
     with naming("--samples", instead_of="--data-dir"):
-        samples = judging.draw(judging.list_samples(options.samples), most=options.max_clips, seed=options.seed)
+        samples = judging.list_samples(options.samples)
+    try:
+        (options.output or options.samples / "evaluation.json").parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {options.output}: its folder cannot be made ({error.strerror})") from error
     with naming("--reference", instead_of="--data-dir"):
         return samples, load_dataset(options.reference)
 

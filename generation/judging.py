@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.classifier import SLACK, Classifier
+from classification.classifier import Classifier
 from shared import distances
-from shared.audio import decode, fix_length, seconds
+from shared.audio import decode, fix_length
 from shared.cache import FeatureCache
-from shared.datasets import Dataset, audio_files, load_dataset
+from shared.datasets import Dataset, audio_files, load_dataset, segments
 from shared.errors import UserError
 from shared.features import TRANSFORMS
 from shared.files import read_json
@@ -70,10 +70,10 @@ def list_samples(folder: Path) -> pd.DataFrame:
     return load_dataset(folder).manifest[["path", "label"]]
 
 
-def draw(manifest: pd.DataFrame, *, most: int, seed: int) -> pd.DataFrame:
-    """At most so many rows, in the order they had."""
-    few = manifest if len(manifest) <= most else manifest.sample(most, random_state=seed).sort_index()
-    return few.reset_index(drop=True)
+def windows(manifest: pd.DataFrame, *, duration: float, most: int, seed: int) -> pd.DataFrame:
+    """The sounds as clips of what the classifier hears at once, in seconds; at most so many, in the order they had."""
+    clips = segments(manifest, duration=duration)
+    return clips if len(clips) <= most else clips.sample(most, random_state=seed).sort_index().reset_index(drop=True)
 
 
 def hear(classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *, n_jobs: int | None) -> Heard:
@@ -82,7 +82,7 @@ def hear(classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *,
     Raises:
         UserError: none is usable.
     """
-    clips = cache.build(list(manifest.path), n_jobs=n_jobs)
+    clips = cache.build(list(manifest.path), offsets=list(manifest.offset), n_jobs=n_jobs)
     for path, reason in list(clips.rejects.items())[:5]:
         print(f"skipped {path}: {reason}")
     if not clips.kept:
@@ -193,8 +193,13 @@ def _mean(values: Any) -> float:
 def closest(samples: Heard, real: Heard, *, count: int = 5) -> list[dict[str, Any]]:
     """The samples nearest to any real clip, nearest first: what to listen to for copies."""
     place, distance = distances.nearest(real.features, samples.features)
+
+    def name(clips: Heard, row: int) -> str:
+        path, offset = clips.manifest.path[row], clips.manifest.offset[row]
+        return f"{path} at {offset:g} s" if offset else str(path)
+
     return [
-        {"sample": str(samples.manifest.path[i]), "real": str(real.manifest.path[place[i]]), "distance": distance[i]}
+        {"sample": name(samples, i), "real": name(real, place[i]), "distance": float(distance[i])}
         for i in np.argsort(distance, kind="stable")[:count]
     ]
 
@@ -205,9 +210,9 @@ def notes_on(made: Heard, train: Heard, floor: Heard, *, classifier: Classifier,
     few, size = min(len(made), len(train), len(floor)), made.features.shape[1]
     if few <= size:
         notes.append(
-            f"FEWER CLIPS THAN FEATURES ({len(made)} samples, {len(train)} train clips, {len(floor)} of the floor, {size} "
-            "features): the Fréchet distance is far too large and FAD-infinity still is; set them beside the floor's "
-            "only, and rather believe KAD, precision, recall, density and coverage"
+            f"FEWER CLIPS THAN FEATURES ({len(made)} samples, {len(train)} train clips, {len(floor)} of the floor, "
+            f"{size} features): the Fréchet distance is far too large and FAD-infinity still is; set them beside the "
+            "floor's only, and rather believe KAD, precision, recall, density and coverage"
         )
     if len(floor) < len(made):
         notes.append(f"the floor has {len(floor)} clips, the samples {len(made)}: its Fréchet distance is too large")
@@ -217,21 +222,25 @@ def notes_on(made: Heard, train: Heard, floor: Heard, *, classifier: Classifier,
     elif strange := int((~labels.isin(common)).sum()):
         notes.append(f"{strange} samples are of no class of the reference: left out of the figures by label")
     if unknown := sorted(set(labels) - set(classifier.classes)):
-        names = ", ".join(label or "(none)" for label in unknown[:5])
-        notes.append(f"labels that the classifier does not know: {names}; its accuracy leaves them out")
-    if train.manifest.group.nunique() == len(train):
+        names = ", ".join(label or "(no label)" for label in unknown[:5])
+        notes.append(f"the classifier knows no class {names}: its accuracy leaves these samples out")
+    if train.manifest.group.nunique() == train.manifest.path.nunique():
         notes.append("each real clip counts as a recording of its own: if some are not, the floor is too low")
-    longest = max(seconds(path) for path in [*made.manifest.path[:50], *train.manifest.path[:50]])
-    if longest > SLACK * classifier.spec.duration:
-        notes.append(f"of clips of {longest:.1f} s the classifier hears the first {classifier.spec.duration:g} s")
+    if any(clips.manifest.offset.any() for clips in (made, train)):
+        notes.append(f"longer sounds are heard in windows of {classifier.spec.duration:g} s, and each counts as a clip")
     return notes
 
 
 def notes_on_run(run_dir: Path, dataset: Dataset) -> list[str]:
-    """Whether the classifier was trained on the reference, and what it makes of recordings that it was not."""
+    """Whether the classifier was trained on the reference, as far as its run tells, and how it does on other sounds."""
     config, metrics = read_json(run_dir / "config.json"), read_json(run_dir / "metrics.json")
-    data, counts = config["data"], dataset.manifest.label.value_counts().sort_index().to_dict()
-    if Path(data["root"]).resolve() != dataset.root.resolve() and data["classes"] != counts:
+    known = Path(config["data"]["root"]).resolve() == dataset.root.resolve()
+    if (run_dir / "predictions.csv").is_file():
+        judged = pd.read_csv(run_dir / "predictions.csv", dtype=str)
+        seen = {(label, Path(path).name) for label, path in zip(judged.label, judged.path, strict=True)}
+        here = zip(dataset.manifest.label, (path.name for path in dataset.manifest.path), strict=True)
+        known = known or not seen.isdisjoint(here)
+    if not known:
         return []
     accuracy = metrics.get(f"{metrics.get('reported_on')}/accuracy")
     unheard = "" if accuracy is None else f"; on recordings it had not heard it was {accuracy:.3f}"
