@@ -45,7 +45,7 @@ def make_vocoder(
     spec: FeatureSpec,
     *,
     device: torch.device | str = "cpu",
-    iterations: int = 64,
+    iterations: int = 8,
     hifigan_path: Path | None = None,
 ) -> Vocoder:
     """The vocoder of that name for that spec, ready to run.

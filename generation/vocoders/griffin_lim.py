@@ -78,13 +78,14 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
 def griffin_lim(
     S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int, momentum: float = 0.99
 ) -> Tensor:
-    """Linear magnitudes (B, F, T), T = 1 + length // hop_length -> waveforms (B, length), on their device.
+    """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; frames that are missing are silent.
 
     The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), begun at ``initial_phase``: no random numbers.
     The STFT is linear, so the momentum is applied to the waveforms.
     """
     stft = Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=S.device)
     waveforms = []
+    S = F.pad(S, (0, 1 + length // hop_length - S.shape[-1]))
     for A in S.transpose(1, 2).split(CLIPS if S.device.type == "cpu" else len(S)):
         A = A.contiguous()
         y = stft.inverse(torch.polar(A, initial_phase(A, n_fft=n_fft, hop_length=hop_length)))
