@@ -1,4 +1,4 @@
-"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports torch."""
+"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Imports one backend alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with quiet_stderr():  # TensorFlow's start-up notes heed no log level
     import keras
-    import tensorflow as tf
 
-    GPUS = tf.config.list_physical_devices("GPU")
+    ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        GPUS = bool(tf.config.list_physical_devices("GPU"))
+    else:
+        import torch
+
+        GPUS = torch.cuda.is_available()
 
 from classification.models.keras_cnn import build
 from shared.errors import UserError
@@ -131,14 +138,16 @@ def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarra
     use_device(device)
     model = keras.models.load_model(run_dir / MODEL_FILE, compile=False)
     last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them
-    model = keras.Model(model.inputs, last)
-    return lambda x: np.concatenate(model.predict_on_batch(x[..., None]), axis=1)
+    model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
+    return lambda x: model.predict_on_batch(x[..., None])
 
 
 def use_device(device: str) -> None:
     if device in ("cuda", "mps") and not GPUS:
-        raise UserError(f"--device {device}: TensorFlow sees no GPU; use --device cpu")
+        raise UserError(f"--device {device}: Keras sees no GPU; use --device cpu")
     if device == "cpu" and GPUS:
+        if not ON_TENSORFLOW:
+            raise UserError("--device cpu: Keras on torch takes the GPU it finds; hide it with CUDA_VISIBLE_DEVICES=")
         tf.config.set_visible_devices([], "GPU")
 
 
