@@ -35,7 +35,7 @@ class GeneratorOptions(CommonOptions):
     """What turns them into sound: auto (by the features), griffin-lim, hifigan, ..."""
     hifigan_path: Path | None = None
     """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
-    griffin_lim_iterations: int = 8
+    griffin_lim_iterations: int = 6
     """Phase iterations of Griffin-Lim."""
 
     def check(self) -> None:
@@ -208,10 +208,19 @@ class VaeOptions(GeneratorOptions):
             raise UserError(f"--conditional: --model {self.model} knows no labels; leave it out, or take --model cvae")
 
 
-_WAVEFORMS = {"features": "waveform", "segment_seconds": 14.5, "conditional": False, "latent": 128, "sample_every": 10}
+_WAVEFORMS = {
+    "features": "waveform",
+    "segment_seconds": 14.5,
+    "conditional": False,
+    "latent": 128,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "sample_every": 10,
+    "kl_weight": 0.01,  # music's power is so far below full scale that at 1 the best z says nothing
+}
 VAE_MODELS: dict[str, dict[str, Any]] = {
-    "conv1d": {**_WAVEFORMS, "epochs": 200, "learning_rate": 1e-3},
-    "convpool": {**_WAVEFORMS, "epochs": 50, "learning_rate": 1e-3},
+    "conv1d": {**_WAVEFORMS, "epochs": 200},
+    "convpool": {**_WAVEFORMS, "epochs": 50},
     "cvae": {"features": "amplitude", "epochs": 50, "latent": 10, "learning_rate": 1e-4, "sample_every": 5},
 }
 VAE_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}

@@ -71,6 +71,8 @@ class Decoder(nn.Module):
             else:
                 layers += [nn.ConvTranspose1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)]
         self.layers = nn.Sequential(*layers)
+        nn.init.zeros_(self.layers[-1].weight)  # begin at silence: noise is a hundred times further from quiet music
+        nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         h = self.project(z).unflatten(1, self.start)
