@@ -27,7 +27,7 @@ class SampleOptions:
     """What turns what is generated into sound: auto (by its features), griffin-lim, hifigan, ..."""
     hifigan_path: Path | None = None
     """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
-    griffin_lim_iterations: int = 8
+    griffin_lim_iterations: int = 6
     """Phase iterations."""
     device: Device = "auto"
     """Where to compute."""

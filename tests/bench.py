@@ -14,19 +14,19 @@ import librosa
 import numpy as np
 import torch
 import tyro
+from bench_vocoders import bench_vocoders
 from rivals import compare
 
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
 from generation.scaling import Scaler
-from generation.vocoders import make_vocoder
+from shared.audio import load_audio
 from shared.cli import DEMO_DIR
 from shared.datasets import load_dataset
 from shared.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features import PRESETS, extract
 from shared.loop import bfloat16_pays, make_accelerator
-from shared.torchaudio_compat import GriffinLim, InverseMelScale
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -76,27 +76,6 @@ def bench_gan(S: torch.Tensor, rounds: int) -> None:
     )
 
 
-def bench_vocoder(S: torch.Tensor, rounds: int) -> None:
-    spec = PRESETS["cgan"]
-    vocoder = make_vocoder("griffin-lim", spec, iterations=32)
-    inverse = InverseMelScale(
-        n_stft=spec.n_fft // 2 + 1,
-        n_mels=spec.n_mels,
-        sample_rate=spec.sr,
-        norm="slaney",
-        mel_scale="slaney",
-        driver="gelsd",
-    )
-    phase = GriffinLim(n_fft=spec.n_fft, hop_length=spec.hop_length, n_iter=32, length=spec.n_samples)
-    compare(
-        "vocoder, 32 iterations, against torchaudio's InverseMelScale(gelsd) + GriffinLim",
-        lambda: vocoder(S),
-        lambda: phase(inverse(torch.expm1(S[..., : spec.clip_frames]))),
-        clips=len(S),
-        rounds=rounds,
-    )
-
-
 def main() -> None:
     options = tyro.cli(BenchOptions)
     dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
@@ -106,7 +85,9 @@ def main() -> None:
     S = torch.from_numpy(np.stack([extract(path, PRESETS["cgan"]) for path in paths[:16]]))
     bench_features(paths, options.rounds)
     bench_gan(S, options.rounds)
-    bench_vocoder(S[:4], options.rounds)
+    spec = PRESETS["cgan"]
+    originals = np.stack([load_audio(path, sr=spec.sr, duration=spec.duration) for path in paths[:16]])
+    bench_vocoders(S, originals, options.rounds)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def make_vocoder(
     spec: FeatureSpec,
     *,
     device: torch.device | str = "cpu",
-    iterations: int = 8,
+    iterations: int = 6,
     hifigan_path: Path | None = None,
 ) -> Vocoder:
     """The vocoder of that name for that spec, ready to run.

@@ -113,7 +113,7 @@ class GriffinLimVocoder:
     """
 
     def __init__(
-        self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 8, momentum: float = 0.99
+        self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 6, momentum: float = 0.99
     ) -> None:
         if (spec.kind, spec.scaling) != ("log_mel", "log1p") and spec.kind != "stft":
             raise UserError(f"griffin-lim inverts stft, or log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")

@@ -18,7 +18,7 @@ class MfccVocoder:
         UserError: a spec that is no mfcc.
     """
 
-    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 8) -> None:
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 6) -> None:
         if spec.kind != "mfcc":
             raise UserError(f"mfcc inverts cepstra, not {spec.kind}")
         self.spec = spec
