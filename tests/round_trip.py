@@ -1,0 +1,58 @@
+"""What each representation loses on its way to sound and back: python tests/round_trip.py --data-dir DIR
+
+Clips are made into the representation and by its vocoder into sound again. The error is the spectral convergence of
+the sound's STFT magnitudes against the clip's at the same rate, ||A - B|| / ||A||, after both are brought to one level.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from generation.vocoders import AUTO, make_vocoder
+from shared.audio import load_audio
+from shared.cli import DEMO_DIR
+from shared.datasets import load_dataset
+from shared.demo_data import make_demo_data
+from shared.errors import run_entry
+from shared.features import PRESETS, TRANSFORMS, FeatureSpec, stft
+
+
+@dataclasses.dataclass(kw_only=True)
+class RoundTripOptions:
+    """Measure the round-trip error of every representation that can be heard."""
+
+    data_dir: Path | None = None
+    """Folder of sounds; None is the demo data."""
+    clips: int = 48
+    """Clips measured, spread over the folder."""
+
+
+def error(y: np.ndarray, back: np.ndarray, spec: FeatureSpec) -> float:
+    """Of the sound ``back`` (N,) against the clip y (N,)."""
+    A, B = (np.abs(stft(s, n_fft=spec.n_fft, hop_length=spec.hop_length)) for s in (y, back))
+    return float(np.linalg.norm(A - B * (A * B).sum() / max((B * B).sum(), 1e-12)) / max(np.linalg.norm(A), 1e-12))
+
+
+def main() -> None:
+    options = tyro.cli(RoundTripOptions)
+    paths = load_dataset(options.data_dir or make_demo_data(DEMO_DIR)).manifest.path
+    paths = paths[:: max(1, len(paths) // options.clips)]
+    print(f"{len(paths)} clips of {options.data_dir or DEMO_DIR}: median error (least, most)")
+    for name, spec in PRESETS.items():
+        if spec.kind == "log_mel" and spec.scaling != "log1p":
+            print(f"{name}: no way back, decibels of a clip's maximum have lost its level")
+            continue
+        vocoder, errors = make_vocoder("auto", spec), []
+        for path in paths:
+            y = load_audio(path, sr=spec.sr, duration=spec.duration)
+            S = TRANSFORMS[spec.kind](y, spec)
+            errors.append(error(y, vocoder(torch.from_numpy(S)[None])[0].numpy(), spec))
+        low, median, high = np.quantile(errors, [0, 0.5, 1])
+        print(f"{name} by {AUTO[spec.kind]}: {median:.3f} ({low:.3f} to {high:.3f})", flush=True)
+
+
+if __name__ == "__main__":
+    run_entry(main)

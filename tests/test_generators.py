@@ -1,0 +1,123 @@
+"""Every generator through its own entry: trained, stopped and resumed, sampled and judged."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from generation.recipes import CGAN_RECIPES, EXPERIMENTS, VAE_MODELS
+
+SMALL = ("--segment-seconds", 0.9)
+GENERATORS: dict[str, tuple[object, ...]] = {
+    **{f"cgan-{recipe}": ("train_cgan", "--recipe", recipe) for recipe in CGAN_RECIPES},
+    "cgan-relu": ("train_cgan", "--output", "relu", "--scaling", "none", "--spectral-norm", "--no-masking"),
+    **{f"wgan-{k}": ("train_wgan_gp", "--experiment", k) for k in EXPERIMENTS},
+    "wgan-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
+    **{f"vae-{model}": ("train_vae", "--model", model) for model in VAE_MODELS},
+}
+SIZES = {"cgan-plain": ("--bands", 32, "--frames", 32), "cgan-relu": ("--bands", 16, "--frames", 48)}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object) -> None:
+    """An entry's main in this process: torch is loaded once for all of them."""
+    monkeypatch.setattr("sys.argv", [f"{module}.py", *map(str, arguments)])
+    importlib.import_module(module).main()
+
+
+@pytest.fixture
+def train(name: str, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], list[dict[str, float]]]:
+    """Train one of GENERATORS to so many epochs in a folder: its history without times."""
+
+    def to_epoch(out_dir: Path, epochs: int) -> list[dict[str, float]]:
+        module, *options = GENERATORS[name]
+        data = ("--data-dir", sounds, "--out-dir", out_dir, "--batch-size", 8, "--n-jobs", 1)
+        options += SIZES.get(name, SMALL)
+        call(monkeypatch, f"generation.{module}", *options, *data, "--epochs", epochs, "--sample-every", 2)
+        lines = [json.loads(line) for line in (out_dir / "history.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in line.items() if "time/" not in key} for line in lines]
+
+    return to_epoch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_is_trained_resumed_sampled_and_judged(
+    name: str, train: Callable, sounds: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", 2)
+    assert train(tmp_path / "stopped", 1) == whole[:1] and train(tmp_path / "stopped", 2) == whole
+    assert all(np.isfinite(value) for line in whole for value in line.values())
+    run = tmp_path / "whole"
+    classes = json.loads((run / "metrics.json").read_text())["classes"]
+    assert len(classes) == (1 if name in ("cgan-linear", "vae-conv1d", "vae-convpool") else 5)
+    for path in ("plots/curves.png", "generator.safetensors", "*_spectrogram_plots/epoch_002.png"):
+        assert list(run.glob(path))
+    assert len(list(run.glob("*_generated_audio/*_ep2.wav"))) == len(classes)
+
+    samples = tmp_path / "samples"
+    sampling = ("--model-dir", run, "--label", "all", "--count", 3, "--griffin-lim-iterations", 2)
+    call(monkeypatch, "generation.sample", *sampling, "--out-dir", samples)
+    y, sr = sf.read(next(samples.glob(f"{classes[0]}_00.wav")))
+    spec = json.loads((run / "config.json").read_text())["features"]
+    assert sr == spec["sr"] and len(y) == round(sr * spec["duration"])
+    assert len(list(samples.glob("*.wav"))) == 3 * len(classes)
+
+    call(monkeypatch, "generation.evaluate", "--samples", samples, "--reference", sounds, "--classifier", judge)
+    metrics = json.loads((samples / "evaluation.json").read_text())["metrics"]
+    assert metrics["frechet"]["samples"] > 0 and metrics["frechet"]["floor"] < metrics["frechet"]["ceiling"]
+
+
+@pytest.fixture(scope="module")
+def judge(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Callable) -> Path:
+    """A hardly trained classifier."""
+    run = tmp_path_factory.mktemp("judge") / "torch"
+    tiny = ("--epochs", 2, "--members", 1, "--widths", 4, 8, "--dense", 8, "--no-refit")
+    run_script("classification/train.py", "--framework", "torch", "--data-dir", sounds, "--out-dir", run, *tiny)
+    return run
+
+
+@pytest.fixture(scope="module")
+def cgan(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Callable) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "cgan"
+    arguments = ["--data-dir", sounds, "--out-dir", run, "--epochs", 2, "--fraction", 0.5]
+    run_script("tests/without.py", "tensorflow,keras", "generation/train_cgan.py", *arguments)
+    return run
+
+
+@pytest.mark.slow
+def test_cgan_leaves_sounds_and_figures(cgan: Path, sounds: Path, run_script) -> None:
+    classes = sorted(path.name for path in (sounds / "train" / "train").iterdir())
+    for label in classes:
+        for epoch in (1, 2):
+            y, sr = sf.read(cgan / "gan_generated_audio" / f"{label}_ep{epoch}.wav")
+            assert sr == 22050 and len(y) == 88200 and 0 < np.abs(y).max() < 1
+    figures = sorted(path.name for path in (cgan / "gan_spectrogram_plots").iterdir())
+    assert figures == ["epoch_001.png", "epoch_002.png"]
+    history = [json.loads(line) for line in (cgan / "history.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(line["generator/loss"]) and np.isfinite(line["discriminator/loss"]) for line in history)
+    arguments = ["--data-dir", sounds, "--out-dir", cgan, "--fraction", 0.5]
+    assert "already done" in run_script("generation/train_cgan.py", *arguments, "--epochs", 2).stdout
+    assert (
+        "resuming" in run_script("generation/train_cgan.py", *arguments, "--epochs", 3).stdout
+    )  # more epochs go on from there
+    assert len((cgan / "history.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) -> None:
+    arguments = ["--model-dir", cgan, "--label", "siren", "--count", 3, "--seed", 7]
+    for folder in ("a", "b"):
+        run_script("generation/sample.py", *arguments, "--out-dir", tmp_path / folder)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
+    for name in names[1:]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    failed = run_script(
+        "generation/sample.py", "--model-dir", cgan, "--label", "sirne", "--out-dir", tmp_path / "c", code=2
+    )
+    assert "--label sirne" in failed.stderr and "street_music" in failed.stderr and "Traceback" not in failed.stderr
+    assert not (tmp_path / "c").exists()
