@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The main job: data -> cache -> Keras and PyTorch classifiers -> conditional GAN -> submission.csv and report.html.
+# The main job: data -> cache -> Keras and PyTorch classifiers -> generators, judged -> submission.csv and report.html.
 # Started again on the same --out-dir it goes on where it stopped; stages that are done are not done again.
 set -euo pipefail
 
 usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--smoke]
   --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
   --out-dir DIR     where everything goes; default: runs/demo, or runs/<name of the data folder>
-  --gan-epochs N    epochs of the GAN (default 20; the full recipe has 100; a larger N later goes on from there)
+  --gan-epochs N    epochs of the conditional GAN (default 20; the full recipe has 100; a larger N later goes on from there)
   --smoke           the same path with tiny settings, to see that it works"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -38,11 +38,13 @@ else
 fi
 out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
 mkdir -p "$out_dir" || exit 2
-classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs")
+classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs") others=(--epochs 30 --sample-every 10) judged=40
 if [ -n "$smoke" ]; then
     classify=(--epochs 2 --fraction 0.3 --members 1)
     seeds=()
     generate=(--epochs 1 --fraction 0.1)
+    others=(--epochs 1 --fraction 0.1)
+    judged=4
 fi
 
 stage() {
@@ -59,10 +61,21 @@ stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir
 stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
 stage "Plain recipe, on a leaking and on an honest split" python "$train" --framework keras --recipe plain --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${classify[@]+"${classify[@]}"}
-stage "Conditional GAN" python "$root/generation/train_cgan.py" --data-dir "$data_dir" --out-dir "$out_dir/cgan" "${generate[@]}"
-samples="$out_dir/cgan/samples"
-[ "$samples/.complete" -nt "$out_dir/cgan/metrics.json" ] || stage "Samples" python "$root/generation/sample.py" --model-dir "$out_dir/cgan" --label all --count 4 --out-dir "$samples"
-touch "$samples/.complete"
+# generator NAME TITLE SCRIPT OPTIONS: train it, write sounds to hear, judge them
+generator() {
+    local name=$1 title=$2 script=$3
+    shift 3
+    local run="$out_dir/$name"
+    stage "$title" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" "$@"
+    [ "$run/.judged" -nt "$run/metrics.json" ] && return
+    stage "$title: samples" python "$root/generation/sample.py" --model-dir "$run" --label all --count "$judged" --out-dir "$run/samples"
+    stage "$title: evaluation" python "$root/generation/evaluate.py" --samples "$run/samples" --reference "$data_dir" \
+        --classifier "$out_dir/torch" --output "$run/evaluation.json"
+    touch "$run/.judged"
+}
+generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
+generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
+generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"
 stage "Submission" python -m classification.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report" python -m shared.report --out-dir "$out_dir"
 echo && echo "done: $out_dir/report.html"

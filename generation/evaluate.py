@@ -75,8 +75,8 @@ def main() -> None:
         "options": {name: str(getattr(options, name)) for name in ("samples", "reference", "classifier", "seed")},
         "clips": {"samples": len(made), "train": len(train), "floor": len(floor), "features": made.features.shape[1]},
         "metrics": {
-            name: {"better": better} | {column: figures[column][name] for column in figures}
-            for name, (_, better) in judging.METRICS.items()
+            name: {"name": title, "better": better} | {column: figures[column][name] for column in figures}
+            for name, (title, better) in judging.METRICS.items()
         },
         "by_label": by_label,
         "closest": judging.closest(made, real),

@@ -80,6 +80,12 @@ class RunView:
         return data_uri(path.read_bytes(), "image/png") if path.is_file() else None
 
     @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What generation/evaluate.py found of its samples."""
+        path = self.dir / "evaluation.json"
+        return read_json(path) if path.is_file() else None
+
+    @property
     def text(self) -> str:
         path = self.dir / "classification_report.txt"
         return path.read_text(encoding="utf-8") if path.is_file() else "nothing was held out: no figures"
@@ -87,19 +93,20 @@ class RunView:
     @property
     def figures(self) -> list[tuple[str, str]]:
         """The first, the middle and the last epoch's spectrograms: (title, image)."""
-        paths = sorted((self.dir / "gan_spectrogram_plots").glob("epoch_*.png"))
+        paths = sorted(self.dir.glob("*_spectrogram_plots/epoch_*.png"))
         chosen = [paths[i] for i in sorted({0, len(paths) // 2, len(paths) - 1})] if paths else []
         return [(f"epoch {int(path.stem[6:])}", data_uri(path.read_bytes(), "image/png")) for path in chosen]
 
     @property
     def sounds(self) -> dict[str, list[str]]:
-        """class -> players' sources: the samples, or without them the last epoch's sounds."""
+        """class -> players' sources: four samples of each, or without them the last epoch's sounds."""
         by_class: dict[str, list[str]] = {}
         samples = sorted((self.dir / "samples").glob("*.wav"))
         last = f"_ep{self.metrics['train/epochs']}"
-        for path in samples or sorted((self.dir / "gan_generated_audio").glob(f"*{last}.wav")):
+        for path in samples or sorted(self.dir.glob(f"*_generated_audio/*{last}.wav")):
             label = re.sub(r"_(\d+|ep\d+)$", "", path.stem)
-            by_class.setdefault(label, []).append(flac_uri(path))
+            if len(by_class.setdefault(label, [])) < 4:
+                by_class[label].append(flac_uri(path))
         return by_class
 
 
@@ -145,13 +152,37 @@ def render(runs: list[RunView], out_dir: Path) -> str:
     return environment.get_template("report.html.j2").render(
         runs=runs,
         classifiers=classifiers,
-        generators=[run for run in runs if "framework" not in run.metrics],
+        generators=(generators := [run for run in runs if "framework" not in run.metrics]),
+        judged=(judged := [run for run in generators if run.evaluation]),
+        judged_rows=judged_rows(judged),
         rows=table_of(classifiers),
         flattery=_flattery(leaking),
         comparisons=_comparisons(honest),
         data=max((run.config["data"] for run in runs), key=lambda data: data["clips"]),
         submission=(out_dir / "submission.txt").read_text() if (out_dir / "submission.txt").is_file() else None,
     )
+
+
+def judged_rows(runs: list[RunView]) -> list[tuple[str, list[str], str]]:
+    """The generators' comparison: metric, a cell a run and those of real clips and noise, where it should go.
+
+    Floor and ceiling are the first run's: those of runs with as many samples differ by the drawing alone.
+    """
+    if not runs:
+        return []
+    found = [run.evaluation["metrics"] for run in runs]
+    return [
+        (
+            row["name"],
+            [_number(metrics[key]["samples"]) for metrics in found] + [_number(row["floor"]), _number(row["ceiling"])],
+            row["better"],
+        )
+        for key, row in found[0].items()
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
 
 
 def _flattery(leaking: list[RunView]) -> str | None:
