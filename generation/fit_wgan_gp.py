@@ -18,7 +18,7 @@ from shared.runs import Run
 
 NETS = {  # generator, critic and the width of the critic's first layer
     "dense": (wgan_gp.DenseGenerator, wgan_gp.DenseCritic, 512),
-    "conv": (wgan_gp.ConvGenerator, wgan_gp.ConvCritic, 32),
+    "conv": (wgan_gp.ConvGenerator, wgan_gp.ConvCritic, 16),
 }
 UNSCALED = Scaler("none", -1.0, 1.0)  # the features are in [-1, 1] already
 PHASES = 32  # images a class to sample with, at most

@@ -116,7 +116,7 @@ class ConvCritic(nn.Module):
         shape: Sequence[int] = (128, 128),
         channels: int = 1,
         phase: bool = False,
-        width: int = 32,
+        width: int = 16,
         depth: int = 4,
         dropout: float = 0.4,
     ) -> None:
