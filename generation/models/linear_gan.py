@@ -15,7 +15,7 @@ class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, F, T).
 
     Two dense layers make a small map that transposed convolutions double until it covers (F, T), of any size: what is
-    too much is cut.
+    too much is cut. The dense layers have no batch norm: the last batch may be a single clip.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class Generator(nn.Module):
         self.start = (widths[0], -(-shape[0] // factor), -(-shape[1] // factor))
         self.dense = nn.Sequential(
             nn.Linear(latent + n_classes, hidden),
-            nn.BatchNorm1d(hidden),
             nn.ReLU(),
             nn.Linear(hidden, self.start[0] * self.start[1] * self.start[2]),
             nn.ReLU(),
