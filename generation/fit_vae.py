@@ -17,7 +17,7 @@ from shared.batches import Batches
 from shared.cli import Clips
 from shared.features import FeatureSpec
 from shared.loop import make_accelerator
-from shared.plots import plot_features
+from shared.plots import plot_mosaic
 from shared.runs import Run
 
 PAIRS = 2  # of clips that are reconstructed and interpolated between
@@ -103,10 +103,10 @@ def write_reconstructions(objective: VaeObjective, sampler: Sampler, batches: Ba
 def write_grid(sampler: Sampler, run: Run, epoch: int, *, seed: int) -> None:
     """vae_spectrogram_plots/grid_<epoch>.png: ten samples of every label."""
     labels = [label for label in sampler.classes for _ in range(COLUMNS)]
-    S = sampler.arrays(labels, seed=seed).cpu().numpy()
-    plot_features(
+    S = sampler.arrays(labels, seed=seed).cpu().numpy().reshape(-1, COLUMNS, *sampler.vocoder.spec.shape)
+    plot_mosaic(
         run.dir / "vae_spectrogram_plots" / f"grid_{epoch:03d}.png",
-        {f"{label} {i % COLUMNS}": x for i, (label, x) in enumerate(zip(labels, S, strict=True))},
+        dict(zip(sampler.classes, S, strict=True)),
         sampler.vocoder.spec,
         title=f"{COLUMNS} samples a label after epoch {epoch}",
     )

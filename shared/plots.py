@@ -100,6 +100,25 @@ def plot_spectrograms(
     save_figure(path, figure)
 
 
+def plot_mosaic(path: Path, rows: Mapping[str, Sequence[np.ndarray]], spec: FeatureSpec, *, title: str) -> None:
+    """Many clips in one picture: a row a name, each of equally many ``spec.shape``; one colour scale for all."""
+    unit = next(picture(clips[0], spec)[1] for clips in rows.values())
+    tiles = [[np.pad(picture(x, spec)[0][::-1], 2, constant_values=np.nan) for x in clips] for clips in rows.values()]
+    height, width = tiles[0][0].shape
+    figure = Figure(figsize=(1.1 * len(tiles[0]) + 1.8, 1.0 * len(tiles) + 0.9), layout="constrained")
+    ax = figure.subplots()
+    image = ax.imshow(np.block(tiles), aspect="auto", cmap="magma")
+    ax.set_yticks((np.arange(len(tiles)) + 0.5) * height, list(rows))
+    ax.set_xticks((np.arange(len(tiles[0])) + 0.5) * width, range(len(tiles[0])))
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_xlabel(f"each {spec.duration:g} s wide and {height - 4} bands high")
+    figure.colorbar(image, ax=ax, label=unit, shrink=0.9, pad=0.01)
+    figure.suptitle(title)
+    save_figure(path, figure)
+
+
 def plot_timeline(
     path: Path,
     S: np.ndarray,
