@@ -220,7 +220,7 @@ _WAVEFORMS = {
 }
 VAE_MODELS: dict[str, dict[str, Any]] = {
     "conv1d": {**_WAVEFORMS, "epochs": 200},
-    "convpool": {**_WAVEFORMS, "epochs": 50},
+    "convpool": {**_WAVEFORMS, "epochs": 50, "learning_rate": 5e-4},  # at 1e-3 the KL leaps in the first epoch
     "cvae": {"features": "amplitude", "epochs": 50, "latent": 10, "learning_rate": 1e-4, "sample_every": 5},
 }
 VAE_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
