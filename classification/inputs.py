@@ -56,6 +56,11 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
     return dataclasses.replace(spec, duration=min(spec.duration, max(0.5, np.ceil(4 * longest) / 4)))
 
 
+def choose_epochs(options: TrainOptions, spec: FeatureSpec) -> int:
+    """--epochs, or without them 8 of --crop's seconds of every clip: so that of shorter clips as much is heard."""
+    return options.epochs or round(8 * max(1.0, (options.crop or 0.0) / spec.duration))
+
+
 def make_inputs(
     clips: Clips, options: TrainOptions, *, split_seed: int | None = None, fold: int | None = None
 ) -> Inputs:

@@ -16,6 +16,8 @@ from shared.splits import GroupBy, SplitKind
 class TrainOptions(CommonOptions):
     """Train a classifier on labelled sounds and judge it on recordings it has never heard."""
 
+    epochs: int | None = 40
+    """Passes over the training clips; None is 8, and for clips shorter than --crop as many more as they are shorter."""
     recipe: str = "strong"
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
@@ -150,7 +152,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "centre": True,
         "standardise": True,
         "schedule": "cosine",
-        "epochs": 8,
+        "epochs": None,
         "learning_rate": 2e-3,
         "weight_decay": 0.05,
         "crop": 2.0,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from classification.inputs import Inputs, choose_spec, group_clips, make_inputs
+from classification.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
 from classification.model_card import write_card
 from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
@@ -25,7 +25,9 @@ from shared.similarity import leak_check, leak_warning
 def main() -> None:
     options = parse(TrainOptions, RECIPES)
     dataset = find_data(options)
-    clips = group_clips(load_clips(options, dataset, choose_spec(options, dataset)), options)
+    spec = choose_spec(options, dataset)
+    options = dataclasses.replace(options, epochs=choose_epochs(options, spec))
+    clips = group_clips(load_clips(options, dataset, spec), options)
     parts = plan(options)
     inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
     run = open_part(options, clips, fold=None)

@@ -65,7 +65,7 @@ class CommonOptions:
         Raises:
             UserError: naming the option, its value and what it must be.
         """
-        self.require("1 or more", lambda value: value >= 1, "epochs", "batch_size")
+        self.require("1 or more", lambda value: value is None or value >= 1, "epochs", "batch_size")
         self.require("0 or more", lambda value: value >= 0, "seed")
         self.require("between 0 and 1", lambda value: 0 <= value <= 1, "max_skip")
 

@@ -1,5 +1,6 @@
 """Folds, seeds, refit and unequal data through the entry script, on the torch side for speed."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
+from classification.inputs import choose_epochs
 from classification.parts import plan
 from classification.recipes import RECIPES, TrainOptions
+from shared.features import FeatureSpec
 
 TRAIN = "classification/train.py"
 
@@ -125,3 +128,10 @@ def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> Non
     assert table.groupby("group").fold.nunique().max() == 1
     copies = table[table.path.str.contains("class00/(?:0|copy).wav", regex=True)]
     assert copies.group.nunique() == 1
+
+
+def test_short_clips_are_passed_over_more_often() -> None:
+    strong = options("strong")
+    lengths = {duration: choose_epochs(strong, FeatureSpec(duration=duration)) for duration in (0.75, 2.0, 4.0)}
+    assert lengths == {0.75: 21, 2.0: 8, 4.0: 8}
+    assert choose_epochs(dataclasses.replace(strong, epochs=3), FeatureSpec(duration=0.75)) == 3
