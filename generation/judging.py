@@ -12,7 +12,7 @@ import pandas as pd
 
 from classification.classifier import Classifier
 from shared import distances
-from shared.audio import decode, fix_length
+from shared.audio import decode, fix_length, seconds
 from shared.cache import FeatureCache
 from shared.datasets import Dataset, audio_files, load_dataset, segments
 from shared.errors import UserError
@@ -226,6 +226,12 @@ def notes_on(made: Heard, train: Heard, floor: Heard, *, classifier: Classifier,
         notes.append(f"the classifier knows no class {names}: its accuracy leaves these samples out")
     if train.manifest.group.nunique() == train.manifest.path.nunique():
         notes.append("each real clip counts as a recording of its own: if some are not, the floor is too low")
+    own, real = (np.median([seconds(path) for path in clips.manifest.path[:50]]) for clips in (made, train))
+    if own < 0.9 * min(real, classifier.spec.duration):
+        notes.append(
+            f"the samples last {own:.2g} s, the real clips {real:.2g} s: what they lack is heard as silence, which alone "
+            "sets them apart"
+        )
     if any(clips.manifest.offset.any() for clips in (made, train)):
         notes.append(f"longer sounds are heard in windows of {classifier.spec.duration:g} s, and each counts as a clip")
     return notes

@@ -70,7 +70,7 @@ class RunView:
         intervals = self.metrics.get(f"{self.metrics.get('reported_on')}/intervals")
         if key == "interval" and intervals:
             return "{:.1%} to {:.1%}".format(*intervals["accuracy"])
-        if key == "spread" and "spread" in self.metrics:
+        if key == "spread" and self.metrics.get("trainings", 1) > 1:
             accuracy = self.metrics["spread"]["accuracy"]
             return f"{accuracy['mean']:.1%} ± {100 * accuracy['sd']:.1f} (of {self.metrics['trainings']})"
         return None
