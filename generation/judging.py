@@ -229,8 +229,8 @@ def notes_on(made: Heard, train: Heard, floor: Heard, *, classifier: Classifier,
     own, real = (np.median([seconds(path) for path in clips.manifest.path[:50]]) for clips in (made, train))
     if own < 0.9 * min(real, classifier.spec.duration):
         notes.append(
-            f"the samples last {own:.2g} s, the real clips {real:.2g} s: what they lack is heard as silence, which alone "
-            "sets them apart"
+            f"the samples last {own:.2g} s, the real clips {real:.2g} s: what they lack is heard as silence, which "
+            "alone sets them apart"
         )
     if any(clips.manifest.offset.any() for clips in (made, train)):
         notes.append(f"longer sounds are heard in windows of {classifier.spec.duration:g} s, and each counts as a clip")
