@@ -1,5 +1,6 @@
 """Every entry point takes real steps on synthetic sounds in its own process; bad input ends in one line and exit 2."""
 
+import importlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ import pandas as pd
 import pytest
 import soundfile as sf
 from conftest import ROOT
+
+from shared.errors import run_entry
 
 TRAIN, PREDICT, CGAN = "classification/train.py", "classification/predict.py", "generation/train_cgan.py"
 WGAN, VAE, SAMPLE = "generation/train_wgan_gp.py", "generation/train_vae.py", "generation/sample.py"
@@ -163,7 +167,6 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
     assert "LEAKING random split" in (tmp_path / "runs" / "report.html").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "option", "value"),
     [
@@ -184,9 +187,24 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
         (VAE, "--sr", 10),
     ],
 )
-def test_impossible_options_are_one_clear_line(script: str, option: str, value, sounds: Path, run_script) -> None:
-    (line,) = run_script(script, "--data-dir", sounds, option, value, "--dry-run", code=2).stderr.splitlines()
-    assert line.startswith(f"error: {option} {value}")
+def test_impossible_options_are_one_clear_line(script: str, option: str, value, sounds: Path, refused) -> None:
+    assert refused(script, "--data-dir", sounds, option, value, "--dry-run").startswith(f"error: {option} {value}")
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run an entry that must refuse, in this process: the one line it says."""
+
+    def line(script: str, *arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_entry(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main)
+        assert ended.value.code == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
+        assert len(said) == 1
+        return said[0]
+
+    return line
 
 
 def copy_of(sounds: Path, target: Path, classes: int = 2) -> Path:
@@ -228,7 +246,6 @@ def text_files(sounds: Path, tmp: Path) -> Path:
     return tmp / "text"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -240,10 +257,9 @@ def text_files(sounds: Path, tmp: Path) -> Path:
         (text_files, "none of its 6 files is usable"),
     ],
 )
-def test_bad_data_is_one_clear_line(make, says: str, sounds: Path, tmp_path: Path, run_script) -> None:
+def test_bad_data_is_one_clear_line(make, says: str, sounds: Path, tmp_path: Path, refused) -> None:
     folder = make(sounds, tmp_path)
-    failed = run_script(TRAIN, "--data-dir", folder, "--out-dir", tmp_path / "run", code=2)
-    (line,) = [line for line in failed.stderr.splitlines() if "%|" not in line and line.strip()]
+    line = refused(TRAIN, "--data-dir", folder, "--out-dir", tmp_path / "run", "--n-jobs", 1)
     assert line.startswith("error: ") and says in line and str(folder.name) in line
     assert not (tmp_path / "run").exists()
 

@@ -57,6 +57,11 @@ def test_a_generator_is_trained_resumed_sampled_and_judged(
     for path in ("plots/curves.png", "generator.safetensors", "*_spectrogram_plots/epoch_002.png"):
         assert list(run.glob(path))
     assert len(list(run.glob("*_generated_audio/*_ep2.wav"))) == len(classes)
+    if name.startswith("vae"):
+        assert len(list(run.glob("reconstructions/*_original.wav"))) == 4
+        assert len(list(run.glob("reconstructions/*_reconstruction.wav"))) == 4
+        assert len(list(run.glob("interpolations/*_4.wav"))) == 2
+        assert (run / "vae_spectrogram_plots" / "grid_002.png").is_file() == (name == "vae-cvae")
 
     samples = tmp_path / "samples"
     sampling = ("--model-dir", run, "--label", "all", "--count", 3, "--griffin-lim-iterations", 2)

@@ -275,14 +275,6 @@ def train_and_sample(tmp_path: Path, run_script) -> Callable[..., list[Path]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("experiment", "net"), [(1, "dense"), (2, "conv"), (3, "dense"), (4, "conv")])
-def test_the_entry_trains_and_is_heard(experiment: int, net: str, sounds: Path, train_and_sample) -> None:
-    for path in train_and_sample(experiment, "siren", "--net", net, "--data-dir", sounds, "--batch-size", 20):
-        y, sr = sf.read(path)
-        assert len(y) == sr == 16000 and np.abs(y).max() > 0.01
-
-
-@pytest.mark.slow
 def test_spoken_digits(real_data: Path, train_and_sample) -> None:
     data = ["--data-dir", real_data / "spoken-digits", "--fraction", 0.04]
     for path in train_and_sample(3, "7", *data):
