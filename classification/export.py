@@ -28,7 +28,8 @@ from shared.files import read_json, replacing, write_json
 FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
 UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
-    "log1p": "ln(1 + mel)",
+    "unit": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0, brought to [-1, 1]; a silent clip is -1",
+    "log1p": "ln(1 + power)",
 }
 
 
@@ -140,7 +141,7 @@ def describe(run_dir: Path) -> dict[str, Any]:
             "name": INPUT,
             "dtype": "float32",
             "shape": ["batch", bands, frames],
-            "axes": ["batch", "mel band, low to high", "frame"],
+            "axes": ["batch", "band, low to high", "frame"],
             "unit": UNITS[spec.scaling],
             "other_frames": "none" if arch.shape[1] else f"onnx and safetensors take {least} or more; tflite {frames}",
         },
