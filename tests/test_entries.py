@@ -90,8 +90,7 @@ def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", OTHER)
-@pytest.mark.parametrize("recipe", ["plain", "strong"])
+@pytest.mark.parametrize(("framework", "recipe"), [("keras", "plain"), ("keras", "strong"), ("torch", "strong")])
 def test_a_killed_run_resumes_to_the_same_losses(framework, recipe, sounds: Path, tmp_path: Path, run_script) -> None:
     arguments = ["--framework", framework, "--data-dir", sounds, "--epochs", 5, "--batch-size", 6]
     arguments += ["--recipe", recipe, "--val-share", 0.2, "--no-refit", "--members", 1]
@@ -138,12 +137,12 @@ def test_ctrl_c_ends_in_one_line(sounds: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ENTRIES)
-def test_help_is_quick_and_complete(script: str, run_script) -> None:
+def test_help_is_quick_and_complete(script: str, run_script, refused) -> None:
     """No framework is imported for --help, and a typo in a flag is told."""
     hidden = ",".join(OTHER.values())
     said = run_script("tests/without.py", hidden, script, "--help", COLUMNS="160").stdout
     assert "--device" in said and "default" in said
-    assert run_script(script, "--no-such-flag", code=2).returncode == 2
+    assert "--no-such-flag" in refused(script, "--no-such-flag", lines=None)
 
 
 @pytest.mark.slow
@@ -193,16 +192,16 @@ def test_impossible_options_are_one_clear_line(script: str, option: str, value, 
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run an entry that must refuse, in this process: the one line it says."""
+    """Run an entry that must refuse, in this process: what it says, one line unless told."""
 
-    def line(script: str, *arguments: object) -> str:
+    def line(script: str, *arguments: object, lines: int | None = 1) -> str:
         monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             run_entry(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main)
         assert ended.value.code == 2
         said = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line and line.strip()]
-        assert len(said) == 1
-        return said[0]
+        assert lines is None or len(said) == lines
+        return "\n".join(said)
 
     return line
 
