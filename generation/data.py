@@ -1,9 +1,10 @@
 """What a generator is trained on: the clips of a data folder in its representation, and its open run folder."""
 
 import dataclasses
+import importlib
 
 from generation.recipes import GeneratorOptions
-from shared.cli import Clips, find_data, load_clips, open_run
+from shared.cli import Clips, find_data, load_clips, once, open_run
 from shared.errors import UserError
 from shared.runs import Run
 
@@ -27,3 +28,12 @@ def open_clips(options: GeneratorOptions, *, default_dir: str) -> tuple[Clips, R
         details={"features": dataclasses.asdict(clips.features.spec)},
     )
     return clips, run
+
+
+def train(options: GeneratorOptions, *, fit: str, default_dir: str) -> None:
+    """Train the generator whose parts generation/``fit``.py puts together, unless the run is done.
+
+    torch is imported with that module, so that --help and mistakes in the options or the data do not wait for it.
+    """
+    clips, run = open_clips(options, default_dir=default_dir)
+    once(run, lambda: importlib.import_module(f"generation.{fit}").fit(clips, options, run))

@@ -1,18 +1,18 @@
 """The conditional GAN's objective: non-saturating BCE, discriminator then generator (Goodfellow 2014; Mirza 2014)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generation.objectives.trained import Trained
 from generation.scaling import Scaler
 from shared.torchaudio_compat import FrequencyMasking, TimeMasking
 
 
-class GanObjective:
+class GanObjective(Trained):
     """Args:
     generator: (z (B, Z), y (B,)) -> (B, 1, M, T); has ``latent``.
     discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,).
@@ -20,7 +20,7 @@ class GanObjective:
     masks: widest frequency mask in bands and widest time mask in frames, or None for none.
     """
 
-    finished = False  # a GAN has no validation loss to stop by
+    parts = ("generator", "discriminator", "adam_g", "adam_d")
 
     def __init__(
         self,
@@ -75,17 +75,6 @@ class GanObjective:
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         return {}
-
-    def _parts(self) -> dict[str, Any]:
-        nets = {name: self.accelerator.unwrap_model(getattr(self, name)) for name in ("generator", "discriminator")}
-        return nets | {"adam_g": self.adam_g, "adam_d": self.adam_d}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:

@@ -1,12 +1,12 @@
 """The variational autoencoder's objective (Kingma & Welling 2014); with labels the conditional one's (Sohn 2015)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from generation.objectives.trained import Trained
 from generation.scaling import Scaler
 
 
@@ -15,7 +15,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
 
 
-class VaeObjective:
+class VaeObjective(Trained):
     """Args:
     encoder: (x (B, ...), y (B,)) -> mean (B, Z), log variance (B, Z).
     decoder: (z (B, Z), y (B,)) -> (B, ...) as the encoder takes it.
@@ -23,7 +23,7 @@ class VaeObjective:
     kl_weight: of the divergence beside the squared error, which is summed over a clip's values.
     """
 
-    finished = False
+    parts = ("encoder", "decoder", "adam")
 
     def __init__(
         self,
@@ -71,14 +71,3 @@ class VaeObjective:
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         return {}
-
-    def _parts(self) -> dict[str, Any]:
-        nets = {name: self.accelerator.unwrap_model(getattr(self, name)) for name in ("encoder", "decoder")}
-        return nets | {"adam": self.adam}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])

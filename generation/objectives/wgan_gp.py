@@ -7,6 +7,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from generation.objectives.trained import Trained
+
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """E[(|d critic / d x| - 1)^2] at points x drawn uniformly between pairs of real and fake (B, C, F, T).
@@ -19,7 +21,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-class WganGpObjective:
+class WganGpObjective(Trained):
     """Every step updates the critic, every ``critic_steps``-th the generator too.
 
     Args:
@@ -28,7 +30,7 @@ class WganGpObjective:
         penalty: the gradient penalty's weight, the paper's lambda.
     """
 
-    finished = False  # a GAN has no validation loss to stop by
+    parts = ("generator", "critic", "adam_g", "adam_c")
 
     def __init__(
         self,
@@ -96,15 +98,9 @@ class WganGpObjective:
             self.generator_losses = []
         return {"generator/loss": self.generator_loss}
 
-    def _parts(self) -> dict[str, Any]:
-        nets = {name: self.accelerator.unwrap_model(getattr(self, name)) for name in ("generator", "critic")}
-        return nets | {"adam_g": self.adam_g, "adam_c": self.adam_c}
-
     def state_dict(self) -> dict[str, Any]:
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"steps": self.steps, "generator_loss": self.generator_loss}
+        return super().state_dict() | {"steps": self.steps, "generator_loss": self.generator_loss}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        super().load_state_dict(state)
         self.steps, self.generator_loss = state["steps"], state["generator_loss"]
