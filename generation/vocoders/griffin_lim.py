@@ -7,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generation.vocoders.inverse_mel import InverseMel
-from generation.vocoders.inverse_stft import level, linear_magnitude
+from generation.vocoders.inverse_stft import fades, level, linear_magnitude
 from shared.errors import UserError
 from shared.features import FeatureSpec
 
-FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
 CLIPS = 4  # reconstructed together on a CPU: more fall out of its cache
 TINY = 1e-10  # smallest magnitude that is told from silence
 
@@ -95,12 +94,6 @@ def griffin_lim(
             previous, y = y, stft.inverse(X.sgn_().mul_(A))
         waveforms.append(y)
     return torch.cat(waveforms)
-
-
-def fades(spec: FeatureSpec) -> Tensor:
-    """What a clip (N,) is multiplied by."""
-    ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
-    return torch.cat([ramp, torch.ones(spec.n_samples - 2 * len(ramp)), ramp.flip(0)])
 
 
 class GriffinLimVocoder:

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generation.vocoders.griffin_lim import fades
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator
 from generation.vocoders.inverse_mel import InverseMel
+from generation.vocoders.inverse_stft import fades
 from shared.errors import UserError
 from shared.features import FeatureSpec, mel_filterbank
 

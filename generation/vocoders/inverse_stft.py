@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from shared.errors import UserError
 from shared.features import TOP_DB, FeatureSpec
 
+FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
 PEAK = 0.5  # of a sound whose level the representation has lost
 
 
@@ -33,6 +34,12 @@ def level(y: Tensor, spec: FeatureSpec) -> Tensor:
     return y * (PEAK / y.abs().amax(dim=1, keepdim=True).clamp(min=1e-8))
 
 
+def fades(spec: FeatureSpec) -> Tensor:
+    """What a clip (N,) is multiplied by."""
+    ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
+    return torch.cat([ramp, torch.ones(spec.n_samples - 2 * len(ramp)), ramp.flip(0)])
+
+
 class InverseStft:
     """Amplitude and phase images (B, 2, bins, frames) -> waveforms (B, N): one inverse STFT, no iteration.
 
@@ -44,6 +51,7 @@ class InverseStft:
         if spec.kind != "amplitude_phase":
             raise UserError(f"istft inverts amplitude_phase, not {spec.kind}")
         self.spec, self.window = spec, torch.hann_window(spec.n_fft, device=device)
+        self.fades = fades(spec).to(device)
 
     def __call__(self, S: Tensor) -> Tensor:
         check_shape(S, self.spec)
@@ -57,4 +65,4 @@ class InverseStft:
             window=self.window,
             length=self.spec.n_samples,
         )
-        return level(y, self.spec)
+        return level(y * self.fades, self.spec)
