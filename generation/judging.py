@@ -12,7 +12,7 @@ import pandas as pd
 
 from classification.classifier import Classifier
 from shared import distances
-from shared.audio import decode, fix_length, seconds
+from shared.audio import decode, fix_length, resample, sampling_rate, seconds
 from shared.cache import FeatureCache
 from shared.datasets import Dataset, audio_files, load_dataset, segments
 from shared.errors import UserError
@@ -97,12 +97,14 @@ def hear(classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *,
 
 
 def hear_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Path], *, seed: int) -> Heard:
-    """White Gaussian noise under these labels, each clip as long and as loud (RMS) as one of ``like``, in turn."""
+    """White Gaussian noise under these labels, each clip as long and as loud (RMS) as one of ``like``, in turn, and of
+    its sampling rate: a narrow band alone tells no sound from noise.
+    """
     rng, spec, arrays = np.random.default_rng(seed), classifier.spec, []
     for i in range(len(labels)):
         y, sr = decode(like[i % len(like)], duration=spec.duration)
-        size = min(spec.n_samples, math.ceil(len(y) * spec.sr / sr))
-        noise = rng.standard_normal(size).astype(np.float32) * np.sqrt(np.mean(y**2))
+        noise = rng.standard_normal(len(y)).astype(np.float32) * np.sqrt(np.mean(y**2))
+        noise = resample(noise, sr, spec.sr)
         arrays.append(TRANSFORMS[spec.kind](fix_length(noise, size=spec.n_samples), spec))
     manifest = pd.DataFrame({"path": "", "label": labels})
     return Heard(manifest, classifier.features(arrays), classifier.probabilities(arrays))
@@ -231,6 +233,12 @@ def notes_on(made: Heard, train: Heard, floor: Heard, *, classifier: Classifier,
         notes.append(
             f"the samples last {own:.2g} s, the real clips {real:.2g} s: what they lack is heard as silence, which "
             "alone sets them apart"
+        )
+    own, real = (int(np.median([sampling_rate(path) for path in clips.manifest.path[:50]])) for clips in (made, train))
+    if own < min(real, classifier.spec.sr):
+        notes.append(
+            f"the samples have a sampling rate of {own} Hz, the real clips of {real} Hz: the high sounds they lack "
+            "alone set them apart; a reference resampled to the samples' rate would tell more"
         )
     if any(clips.manifest.offset.any() for clips in (made, train)):
         notes.append(f"longer sounds are heard in windows of {classifier.spec.duration:g} s, and each counts as a clip")

@@ -85,6 +85,14 @@ def seconds(path: Path | str) -> float:
         return 0.0
 
 
+def sampling_rate(path: Path | str) -> int:
+    """The rate a file's header states, in Hz; 0 where there is none to read."""
+    try:
+        return sf.info(str(path)).samplerate
+    except (sf.LibsndfileError, OSError):
+        return 0
+
+
 def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarray, int]:
     """The first ``duration`` seconds of a file as mono float32 (N,) and its own sampling rate in Hz."""
     path = Path(path)

@@ -184,6 +184,28 @@ def test_noise_is_as_long_and_as_loud(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.abs(np.corrcoef(seen)[0, 1]) < 0.05
 
 
+def test_noise_has_the_band_of_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000)), 4000)
+    seen = []
+    monkeypatch.setitem(judging.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
+    judging.hear_noise(stub(), ["hum"], [tmp_path / "a.wav"], seed=0)
+    power = np.abs(np.fft.rfft(seen[0])) ** 2
+    cut = len(power) * 4000 // SPEC.sr
+    assert power[cut:].sum() < 0.01 * power.sum()
+
+
+def test_a_lower_rate_than_the_reference_is_noted(tmp_path: Path) -> None:
+    def at(sr: int) -> judging.Heard:
+        write_wav(tmp_path / f"{sr}.wav", 0.3 * np.sin(np.arange(2 * sr)), sr)
+        return heard(pd.DataFrame({"path": [tmp_path / f"{sr}.wav"], "label": "hum", "group": "a", "offset": 0.0}))
+
+    def notes(made: judging.Heard, real: judging.Heard) -> str:
+        return " ".join(judging.notes_on(made, real, real, classifier=stub(), common={"hum"}))
+
+    low, high = at(3150), at(11025)
+    assert "3150 Hz" in notes(low, high) and "3150 Hz" not in notes(low, low) + notes(high, low)
+
+
 def test_features_are_what_the_last_layer_is_given(run: Path, sounds: Path) -> None:
     classifier, weights = Classifier.load(run, device="cpu"), load_file(run / "best_model.safetensors")
     x = [extract(path, classifier.spec) for path in sorted(sounds.glob("train/train/*/*"))[:6]]
