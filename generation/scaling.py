@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,10 @@ class Scaler:
             axes = tuple(range(1, S.ndim))
             low, high = S.amin(dim=axes, keepdim=True), S.amax(dim=axes, keepdim=True)
         return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
+
+    def mean(self, batches: Batches) -> float:
+        """Of all clips as the networks see them."""
+        return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x, _ in batches()]))
 
     def inverse(self, x: Tensor) -> Tensor:
         """(B, ...) of a network -> features within [low, high]."""
