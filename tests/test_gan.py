@@ -152,10 +152,10 @@ def test_sampling(tmp_path: Path, batches: Batches) -> None:
     assert save_and_play(y[0], sr, tmp_path / "s.wav") is not None and (tmp_path / "s.wav").is_file()
 
 
-@pytest.mark.parametrize(("output", "level"), [("tanh", -0.9), ("tanh", 0.4), ("relu", 0.5)])
-def test_the_linear_generator_begins_at_the_level_of_the_data(output: str, level: float) -> None:
+@pytest.mark.parametrize("level", [-0.9, 0.4])
+def test_the_linear_generator_begins_at_the_level_of_the_data(level: float) -> None:
     torch.manual_seed(0)
-    generator = linear_gan.Generator(1, latent=16, shape=(129, 40), output=output)
+    generator = linear_gan.Generator(1, latent=16, shape=(129, 40))
     generator.begin_at(level)
     x = generator(torch.randn(8, 16), torch.zeros(8, dtype=torch.long))
     assert x.mean().item() == pytest.approx(level, abs=0.25)
