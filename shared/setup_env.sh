@@ -11,7 +11,7 @@ _fq_healthy() {
     "$_fq_venv/bin/python" - "$_fq_root/requirements.txt" >/dev/null 2>&1 <<'PYTHON'
 import importlib.metadata, importlib.util, re, sys
 
-import_names = {"scikit-learn": "sklearn"}
+import_names = {"scikit-learn": "sklearn", "pytest-xdist": "xdist"}
 for name, pin in re.findall(r"^([\w-]+)==([\w.]+)", open(sys.argv[1]).read(), re.M):
     assert importlib.metadata.version(name).split("+")[0] == pin, name
     assert importlib.util.find_spec(import_names.get(name, name)).origin, name

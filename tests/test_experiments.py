@@ -119,7 +119,7 @@ def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> Non
             tone = np.sin(np.arange(4000) * (0.05 + 0.01 * k)) + 0.05 * rng.standard_normal(4000)
             sf.write(tmp_path / "data" / f"class{k:02d}" / f"{i}.wav", 0.2 * tone, 8000)
     shutil.copy(tmp_path / "data/class00/0.wav", tmp_path / "data/class00/copy.wav")
-    arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit"]
+    arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit", "--members", 1]
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "a").stdout
     assert "names tell no recording" in said
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "b", "--group-by", "similarity", "--folds", 2).stdout
