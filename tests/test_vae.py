@@ -43,7 +43,7 @@ def make_batches(model: str) -> Batches:
     rng, spec = np.random.default_rng(0), SPECS[model]
     x = rng.normal(0, 0.05, (8, *spec.shape)).astype(np.float32)
     if spec.kind == "waveform":
-        x += 0.5 * np.sin(np.arange(spec.n_samples) * np.array([[0.05], [0.11]] * 4)).astype(np.float32)
+        x += 0.5 * np.sin(np.arange(spec.n_samples) * np.array([[0.3], [0.5]] * 4)).astype(np.float32)
     else:
         x[::2, :12] += 1
         x[1::2, 12:] += 1

@@ -81,7 +81,8 @@ def test_the_nets_are_the_recipes() -> None:
         regularised, wider = make_nets(WganOptions(experiment=4), PRESETS["digits"], 5)
     assert widths(generator) == [(100, 128), (128, 256), (256, 512), (512, 128 * 128)]
     assert isinstance(generator.layers[-2], nn.Tanh)
-    assert widths(critic) == [(128 * 128, 512), (512, 512), (512, 512), (512, 1)]
+    assert widths(critic.condition) == widths(critic.pixels) == [(128 * 128, 512)]
+    assert widths(critic.layers) == [(512, 512), (512, 512), (512, 1)]
     assert [m.p for m in critic.modules() if isinstance(m, nn.Dropout)] == [0.4] * 3
     assert widths(regularised.condition) == [(128 * 128, 256), (256, 128), (128, 128)]
     assert widths(wider)[-1] == (1024, 1)
@@ -100,6 +101,21 @@ def test_noise_label_and_phase_are_all_heard(net: str, experiment: int) -> None:
         changed = [torch.rand(1, 1, 16, 16), *others[1:]] if first else others
         for i, other in enumerate(changed):
             assert not torch.allclose(part(*inputs), part(*inputs[:i], other, *inputs[i + 1 :]), atol=1e-6)
+
+
+def test_the_dense_critic_learns_labels_as_fast_as_pixels() -> None:
+    """Else the labels are drowned, and generators make any class under any label."""
+    torch.manual_seed(0)
+    critic = DenseCritic(10, shape=(64, 64))
+    adam = torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    x, y = torch.rand(64, 1, 64, 64) - 0.5, torch.arange(64) % 10
+    pixels, labels = critic.pixels(x), critic.condition(y)
+    for _ in range(5):
+        adam.zero_grad()
+        critic(x, y).mean().backward()
+        adam.step()
+    moved_pixels, moved_labels = (critic.pixels(x) - pixels).norm(), (critic.condition(y) - labels).norm()
+    assert 0.2 < moved_labels / moved_pixels < 20
 
 
 def test_to_add_a_condition_is_to_concatenate_it() -> None:

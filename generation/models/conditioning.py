@@ -14,14 +14,17 @@ class Condition(nn.Module):
 
     Args:
         phase: a net from phase images to (B, width), or None where there are none.
+        pixels: what the label is embedded in, before a linear layer makes that (width,): as many values as the input
+            has pixels, and it is learned as fast as they are. 0 embeds it in (width,).
     """
 
-    def __init__(self, n_classes: int, width: int, *, phase: nn.Module | None = None) -> None:
+    def __init__(self, n_classes: int, width: int, *, phase: nn.Module | None = None, pixels: int = 0) -> None:
         super().__init__()
-        self.label, self.phase = nn.Embedding(n_classes, width), phase
+        self.label, self.phase = nn.Embedding(n_classes, pixels or width), phase
+        self.project = nn.Linear(pixels, width) if pixels else nn.Identity()
 
     def forward(self, y: Tensor, *phase: Tensor) -> Tensor:
-        h = self.label(y)
+        h = nn.functional.embedding(y, self.project(self.label.weight))
         return h if self.phase is None else h + self.phase(*phase)
 
 

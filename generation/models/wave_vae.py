@@ -52,7 +52,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Noise z (B, Z) -> waveforms (B, N); ordinals y (B,) are not used. The encoder mirrored.
 
-    Transposed convolutions stand for strided ones; nearest-neighbour upsampling and a convolution for a pooled pair.
+    Transposed convolutions stand for strided ones; for a pooled pair, a learned un-pooling of each channel and a
+    convolution: repeated values are so smooth that nothing of the music is in them, and silence is all that is learned.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Decoder(nn.Module):
         for c_in, c_out in itertools.pairwise((*reversed(widths), 1)):
             layers += [nn.BatchNorm1d(c_in), nn.LeakyReLU(0.2)]
             if pooling:
-                layers += [nn.Upsample(scale_factor=STRIDE), nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")]
+                unpool = nn.ConvTranspose1d(c_in, c_in, STRIDE, STRIDE, groups=c_in)
+                layers += [unpool, nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")]
             else:
                 layers += [nn.ConvTranspose1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)]
         self.layers = nn.Sequential(*layers)

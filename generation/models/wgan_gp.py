@@ -50,7 +50,7 @@ class DenseGenerator(nn.Module):
 
 
 class DenseCritic(nn.Module):
-    """Dense layers of one width, each with dropout; the condition enters the first."""
+    """Dense layers of one width, each with dropout; the condition enters the first, the label as a learned picture."""
 
     def __init__(
         self,
@@ -65,7 +65,8 @@ class DenseCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.pixels = linear((channels, *shape), width)
-        self.condition = Condition(n_classes, width, phase=linear(shape, width) if phase else None)
+        given = linear(shape, width) if phase else None
+        self.condition = Condition(n_classes, width, phase=given, pixels=math.prod(shape))
         layers: list[nn.Module] = [nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         for _ in range(depth - 1):
             layers += [nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
