@@ -8,6 +8,8 @@ import tyro
 from shared.cli import Device
 from shared.errors import UserError, run_entry
 
+SHOWN = 20  # sounds of a class in its picture, at most: more are too small to see, and take longer to draw than to make
+
 
 @dataclasses.dataclass(kw_only=True)
 class SampleOptions:
@@ -22,7 +24,7 @@ class SampleOptions:
     seed: int = 0
     """Equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
-    """Folder for <label>_<n>.wav and <label>.png."""
+    """Folder for <label>_<n>.wav and <label>.png, a picture of the first 20."""
     vocoder: str = "auto"
     """What turns what is generated into sound: auto (by its features), griffin-lim, hifigan, ..."""
     hifigan_path: Path | None = None
@@ -55,7 +57,7 @@ def main() -> None:
             write_wav(options.out_dir / f"{label}_{i:02d}.wav", y, spec.sr)
         plot_features(
             options.out_dir / f"{label}.png",
-            {f"{label} {i}": row for i, row in enumerate(S.cpu().numpy())},
+            {f"{label} {i}": row for i, row in enumerate(S[:SHOWN].cpu().numpy())},
             spec,
             title=f"generated {label}, seed {options.seed}",
         )
