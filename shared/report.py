@@ -23,7 +23,7 @@ from shared.files import read_json, write_text
 ROWS = [
     ("accuracy", "{split}/accuracy", "{:.1%}", ""),
     ("95 % interval", "interval", "{}", "bootstrap over recordings"),
-    ("over trainings", "spread", "{}", "mean and standard deviation of the folds and seeds"),
+    ("over trainings", "over_trainings", "{}", "mean and standard deviation of the folds and seeds"),
     ("accuracy by recording", "{split}/recording_accuracy", "{:.1%}", "every recording counts once"),
     ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
     ("macro F1", "{split}/macro_f1", "{:.3f}", ""),
@@ -70,7 +70,7 @@ class RunView:
         intervals = self.metrics.get(f"{self.metrics.get('reported_on')}/intervals")
         if key == "interval" and intervals:
             return "{:.1%} to {:.1%}".format(*intervals["accuracy"])
-        if key == "spread" and self.metrics.get("trainings", 1) > 1:
+        if key == "over_trainings" and self.metrics.get("trainings", 1) > 1:
             accuracy = self.metrics["spread"]["accuracy"]
             return f"{accuracy['mean']:.1%} ± {100 * accuracy['sd']:.1f} (of {self.metrics['trainings']})"
         return None
