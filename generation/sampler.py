@@ -95,25 +95,27 @@ class Sampler:
         """The generator of a run folder, finished or still training.
 
         Raises:
-            UserError: no generator there, or a vocoder that cannot invert its spectrograms.
+            UserError: no generator there, one that cannot be loaded, or a vocoder that cannot invert its spectrograms.
         """
         run_dir = Path(run_dir)
         if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
             raise UserError(
                 f"--model-dir {run_dir}: no trained generator; give the --out-dir of one of generation/train_*.py"
             )
-        description = read_json(run_dir / DESCRIPTION)
         where = pick_device(device)
-        generator = GENERATORS[description["model"]](**description["arguments"])
-        generator.load_state_dict(load_file(run_dir / WEIGHTS))
-        spec = FeatureSpec(**description["features"])
-        return cls(
-            generator.to(where).eval(),
-            Scaler(**description["scaling"]),
-            make_vocoder(vocoder, spec, device=where, **how),
-            description["classes"],
-            load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None,
-        )
+        try:
+            description = read_json(run_dir / DESCRIPTION)
+            generator = GENERATORS[description["model"]](**description["arguments"])
+            generator.load_state_dict(load_file(run_dir / WEIGHTS))
+            spec, scaler = FeatureSpec(**description["features"]), Scaler(**description["scaling"])
+            phases = load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None
+        except Exception as error:  # safetensors and torch have their own for a damaged file or another architecture
+            reason = str(error).strip().split("\n", 1)[0]
+            raise UserError(
+                f"--model-dir {run_dir}: its generator cannot be loaded ({reason}); is it whole, and of this version?"
+            ) from error
+        made = make_vocoder(vocoder, spec, device=where, **how)
+        return cls(generator.to(where).eval(), scaler, made, description["classes"], phases)
 
 
 def generate_audio(

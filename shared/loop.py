@@ -143,9 +143,13 @@ def load_checkpoint(run: Run, objective: Objective) -> int:
         return 0
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for a damaged file
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}); --overwrite begins the run anew") from error
-    objective.load_state_dict(state["objective"])
+        objective.load_state_dict(state["objective"])
+    except Exception as error:  # torch raises many types for a damaged file or another version's nets
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(
+            f"{path}: cannot be gone on with ({type(error).__name__}: {reason}): damaged, or of another version; "
+            "--overwrite begins the run anew"
+        ) from error
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])

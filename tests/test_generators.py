@@ -2,14 +2,17 @@
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 from generation.recipes import CGAN_RECIPES, EXPERIMENTS, VAE_MODELS
+from shared.errors import UserError
 
 SMALL = ("--segment-seconds", 0.9)
 GENERATORS: dict[str, tuple[object, ...]] = {
@@ -126,3 +129,21 @@ def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) ->
     )
     assert "--label sirne" in failed.stderr and "street_music" in failed.stderr and "Traceback" not in failed.stderr
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
+def test_a_damaged_run_is_told_in_a_line(
+    cgan: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(cgan, tmp_path / "run")
+    weights = run / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        call(monkeypatch, "generation.sample", "--model-dir", run, "--label", "siren", "--out-dir", tmp_path / "a")
+    checkpoint = run / "checkpoints" / "training_state.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["objective"] = {name.upper(): value for name, value in state["objective"].items()}  # as if renamed since
+    torch.save(state, checkpoint)
+    data = ("--data-dir", sounds, "--out-dir", run, "--fraction", 0.5, "--epochs", 9)
+    with pytest.raises(UserError, match="--overwrite"):
+        call(monkeypatch, "generation.train_cgan", *data)
