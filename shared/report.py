@@ -6,6 +6,7 @@ import dataclasses
 import io
 import itertools
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,22 @@ def render(runs: list[RunView], out_dir: Path) -> str:
         generators=(generators := [run for run in runs if "framework" not in run.metrics]),
         judged=(judged := [run for run in generators if run.evaluation]),
         judged_rows=judged_rows(judged),
+        judged_notes=judged_notes(judged),
         rows=table_of(classifiers),
         flattery=_flattery(leaking),
         comparisons=_comparisons(honest),
         data=max((run.config["data"] for run in runs), key=lambda data: data["clips"]),
         submission=(out_dir / "submission.txt").read_text() if (out_dir / "submission.txt").is_file() else None,
     )
+
+
+def judged_notes(runs: list[RunView]) -> list[tuple[str, str]]:
+    """What evaluation remarked, each once: the generators it is about, the remark."""
+    about: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        for note in run.evaluation["notes"]:
+            about[note].append(run.name)
+    return [(", ".join(names), note) for note, names in about.items()]
 
 
 def judged_rows(runs: list[RunView]) -> list[tuple[str, list[str], str]]:

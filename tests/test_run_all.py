@@ -89,6 +89,7 @@ def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
         assert part in page
     assert "http://" not in page and "https://" not in page  # self-contained
     assert "{&#39;" not in page and "{'accuracy" not in page  # figures, not what they are kept in
+    assert page.count("FEWER CLIPS THAN FEATURES") == 1  # of all three generators at once
     assert len(pd.read_csv(run / "submission.csv")) == 10
     stages = {path: path.stat().st_mtime_ns for path in run.glob("*/metrics.json")}
     assert {path.parent.name for path in stages} == {"keras", "torch", "keras-random", "cgan", "wgan-gp", "cvae"}
