@@ -29,8 +29,7 @@ def fit(clips: Clips, options: CganOptions, run: Run) -> None:
     scaler = Scaler.of(options.scaling, batches)
     make_generator, make_discriminator = NETS[options.net]
     generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output)
-    if options.net == "linear":
-        generator.begin_at(scaler.mean(batches))
+    gan2d.begin_at(generator, scaler.mean(batches))
     objective = GanObjective(
         generator,
         make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm),

@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
-from generation.models import linear_gan
+from generation.models import gan2d, linear_gan
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
 from generation.sampler import Sampler, generate_audio, save_and_play
@@ -153,9 +154,10 @@ def test_sampling(tmp_path: Path, batches: Batches) -> None:
 
 
 @pytest.mark.parametrize("level", [-0.9, 0.4])
-def test_the_linear_generator_begins_at_the_level_of_the_data(level: float) -> None:
+@pytest.mark.parametrize(("net", "shape"), [(gan2d, (64, 48)), (linear_gan, (129, 40))])
+def test_a_generator_begins_at_the_level_of_the_data(net: ModuleType, shape: tuple[int, int], level: float) -> None:
     torch.manual_seed(0)
-    generator = linear_gan.Generator(1, latent=16, shape=(129, 40))
-    generator.begin_at(level)
+    generator = net.Generator(1, latent=16, shape=shape)
+    gan2d.begin_at(generator, level)
     x = generator(torch.randn(8, 16), torch.zeros(8, dtype=torch.long))
     assert x.mean().item() == pytest.approx(level, abs=0.25)

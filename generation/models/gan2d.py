@@ -1,6 +1,7 @@
 """Generator and discriminator of the conditional DCGAN on spectrograms."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -33,6 +34,15 @@ def _initialise(net: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+@torch.no_grad()
+def begin_at(generator: nn.Module, level: float) -> None:
+    """Make ``level``, of a tanh in (-1, 1), the mean of what a GAN's generator makes before training: a spectrogram is
+    mostly quiet, and from the middle of the range the steps of a small rate hardly get there.
+    """
+    *_, last, activation = generator.layers
+    last.bias.fill_(math.atanh(level) if isinstance(activation, nn.Tanh) else level)
 
 
 class Generator(nn.Module):

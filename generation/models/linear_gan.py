@@ -1,7 +1,6 @@
 """The linear-spectrogram GAN: dense layers and a stack of transposed convolutions against a dense discriminator."""
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import torch
@@ -50,13 +49,6 @@ class Generator(nn.Module):
         h = self.dense(torch.cat([z, condition], dim=1)).unflatten(1, self.start)
         bands, frames = self.shape
         return self.layers(h)[..., :bands, :frames]
-
-    @torch.no_grad()
-    def begin_at(self, level: float) -> None:
-        """Make ``level``, in (-1, 1), the mean of what is generated before training: a spectrogram is mostly quiet,
-        and from the middle of the range few steps of a small rate do not get there.
-        """
-        self.layers[-2].bias.fill_(math.atanh(level) if isinstance(self.layers[-1], nn.Tanh) else level)
 
 
 class Discriminator(nn.Module):
