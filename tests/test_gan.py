@@ -153,7 +153,7 @@ def test_sampling(tmp_path: Path, batches: Batches) -> None:
     assert save_and_play(y[0], sr, tmp_path / "s.wav") is not None and (tmp_path / "s.wav").is_file()
 
 
-@pytest.mark.parametrize("level", [-0.9, 0.4])
+@pytest.mark.parametrize("level", [-1.0, -0.9, 0.4])  # the first is silence
 @pytest.mark.parametrize(("net", "shape"), [(gan2d, (64, 48)), (linear_gan, (129, 40))])
 def test_a_generator_begins_at_the_level_of_the_data(net: ModuleType, shape: tuple[int, int], level: float) -> None:
     torch.manual_seed(0)

@@ -38,11 +38,12 @@ def _initialise(net: nn.Module) -> None:
 
 @torch.no_grad()
 def begin_at(generator: nn.Module, level: float) -> None:
-    """Make ``level``, of a tanh in (-1, 1), the mean of what a GAN's generator makes before training: a spectrogram is
-    mostly quiet, and from the middle of the range the steps of a small rate hardly get there.
+    """Make ``level`` the mean of what a GAN's generator makes before training: a spectrogram is mostly quiet, and from
+    the middle of the range the steps of a small rate hardly get there. A tanh begins within 0.999, where it still has
+    a gradient.
     """
     *_, last, activation = generator.layers
-    last.bias.fill_(math.atanh(level) if isinstance(activation, nn.Tanh) else level)
+    last.bias.fill_(math.atanh(max(-0.999, min(level, 0.999))) if isinstance(activation, nn.Tanh) else level)
 
 
 class Generator(nn.Module):
