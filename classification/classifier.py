@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from classification.rundir import read_run
 from classification.timeline import Timeline
+from classification.together import Together
 from shared.audio import audio_from_array, fix_length, load_audio
 from shared.errors import AudioError, UserError
 from shared.features import TRANSFORMS, FeatureSpec
@@ -79,6 +80,7 @@ class Classifier:
         classes: names of the K classes, by ordinal.
         spec: how a window of ``spec.duration`` seconds becomes x.
         most_frequent: the most frequent class of the training clips.
+        together: how ``predict.py`` judges clips of one recording as one; None judges each by itself, as all here do.
         framework: which one computes.
         load_features: loads the model without its last layer: x -> features (B, D).
     """
@@ -90,11 +92,12 @@ class Classifier:
         spec: FeatureSpec,
         *,
         most_frequent: str | None = None,
+        together: Together | None = None,
         framework: str = "",
         load_features: Callable[[], Forward] | None = None,
     ) -> None:
         self.forward, self.classes, self.spec = forward, list(classes), spec
-        self.most_frequent, self.framework = most_frequent, framework
+        self.most_frequent, self.together, self.framework = most_frequent, together, framework
         self._load_features = load_features
 
     @classmethod
@@ -131,6 +134,7 @@ class Classifier:
             labels["classes"],
             spec,
             most_frequent=labels["most_frequent"],
+            together=Together.load(run),
             framework=framework,
             load_features=functools.partial(module.load_features, run, device=device),
         )

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from classification.models.architecture import Architecture, BandStatistics
 from classification.rundir import architecture_of, read_run
+from classification.together import Together
 from shared.errors import UserError, run_entry
 from shared.files import replacing, write_json
 
@@ -117,6 +118,8 @@ def convert(model_dir: Path, out_dir: Path) -> str:
             torch_to_keras(model_dir).save(temporary)
     config["options"]["framework"] = target
     write_json(out_dir / "labels.json", labels)
+    if together := Together.load(model_dir):
+        together.save(out_dir)
     write_json(out_dir / "config.json", config | {"converted_from": str(model_dir)})
     write_json(out_dir / "metrics.json", {"converted_from": str(model_dir)})
     return target

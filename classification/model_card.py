@@ -27,6 +27,7 @@ FEW_RECORDINGS = 30  # a class on average below which a figure says little of ot
 CONFUSIONS = 5
 FIGURES = {  # key in metrics.json -> its name, whether it is a share
     "accuracy": ("accuracy", True),
+    "alone_accuracy": ("accuracy of each clip by itself", True),
     "recording_accuracy": ("accuracy by recording, each counting once", True),
     "balanced_accuracy": ("balanced accuracy (mean recall)", True),
     "macro_f1": ("macro F1", False),
@@ -122,6 +123,11 @@ class Card:
         if o["seeds"] > 1:
             said.append(f"{o['seeds']} trainings a fold, with seeds from {o['seed']}; the folds stay the same.")
         said.append(f"Of a training, {SELECTION[o['schedule']]}.")
+        if self.metrics.get("together"):
+            said.append(
+                "Held-out clips that sound like one recording were judged together, as those of a test set or a folder "
+                "are; of a single sound, expect the accuracy of each clip by itself."
+            )
         if "refit" in self.metrics:
             said.append(
                 "The kept model was trained once more, on every clip; the figures are of models that had not heard the "
@@ -136,7 +142,7 @@ class Card:
         """Rows of name, value, 95 % interval, mean ± deviation over the trainings."""
         rows = []
         for key, (name, share) in FIGURES.items():
-            if self.of(key) is None:
+            if self.of(key) is None or (key == "alone_accuracy" and not self.metrics.get("together")):
                 continue
             interval = (self.of("intervals") or {}).get(key)
             spread = self.metrics.get("spread", {}).get(key)

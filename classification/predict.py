@@ -37,6 +37,8 @@ class PredictOptions:
     """Folder for a timeline (CSV, PNG) of every sound; None: beside --output, of those over 1.5 times a window long."""
     hop: float | None = None
     """Seconds between the windows heard of a longer recording; None is half a window."""
+    together: bool = True
+    """Judge sounds that seem to be of one recording as one, where the run's training clips showed this to be right."""
     sample_submission: Path | None = None
     """CSV that names the IDs of the folder and their order; --output is then exactly a submission."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -65,6 +67,7 @@ def main() -> None:
             n_jobs=options.n_jobs,
             top_k=options.top_k,
             hop=options.hop,
+            together=classifier.together if options.together else None,
             timelines=options.timeline or beside,
             every=options.timeline is not None,
         )
@@ -111,6 +114,7 @@ def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache)
         cache,
         classes=classifier.classes,
         fallback=classifier.most_frequent,
+        together=classifier.together if options.together else None,
         n_jobs=options.n_jobs,
     )
     write_submission(options.output, table, failed, fallback=classifier.most_frequent)

@@ -43,6 +43,8 @@ class TrainOptions(CommonOptions):
     """Share of the training clips' recordings that selects the checkpoint; 0 takes the last epoch's."""
     test_share: float = 0.2
     """Share used for neither training nor selection, whose figures are reported; 0 trains on them too."""
+    together: bool = False
+    """Judge clips that sound like one recording as one, where training clips that sound alike are of one class."""
     refit: bool = False
     """After the figures are taken, train once more on every clip; that model is kept and predicts."""
     submission_name: str = "submission.csv"
@@ -161,6 +163,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mixstyle": 0.3,
         "balance": "recordings",
         "val_share": 0.0,
+        "together": True,
         "refit": True,
     },
 }

@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.metrics import classification_report
 
 from classification.inputs import Inputs
+from classification.together import Together
 from shared.batches import Batches
 from shared.files import write_text
 from shared.metrics import classification_metrics
@@ -23,18 +24,24 @@ def probabilities(predict: Predict, batches: Batches) -> np.ndarray:
     return np.concatenate([predict(x) for x, _ in batches()])
 
 
-def score(inputs: Inputs, predict: Predict, run: Run, training: dict[str, float]) -> dict[str, Any]:
+def score(
+    inputs: Inputs, predict: Predict, run: Run, training: dict[str, float], *, together: Together | None = None
+) -> dict[str, Any]:
     """Judge the best model on the validation and test splits and write every result file but metrics.json.
+
+    With ``together`` the figures are of clips judged with those that sound like them, as a submission's clips are;
+    "alone_accuracy" is of each by itself.
 
     Returns:
         The content of metrics.json; "reported_on" names the split whose figures count, None where nothing was held out.
     """
     judged = [split for split in ("val", "test") if split in inputs.splits]
-    metrics = identity(inputs, reported_on=judged[-1] if judged else None)
+    metrics = identity(inputs, reported_on=judged[-1] if judged else None) | {"together": together is not None}
     tables = []
     for split in judged:
-        p = probabilities(predict, inputs.splits[split])
-        tables.append(predictions_table(inputs, split, p))
+        alone = probabilities(predict, inputs.splits[split])
+        p = together.judge(alone, inputs.splits[split].features) if together else alone
+        tables.append(predictions_table(inputs, split, p, alone))
         metrics |= judge(tables[-1], metrics, run, split=split)
     if tables:
         write_predictions(run, pd.concat(tables))
@@ -63,6 +70,7 @@ def judge(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: str)
     p = table[[f"p_{label}" for label in classes]].to_numpy()
     y = table.label.map({label: k for k, label in enumerate(classes)}).to_numpy()
     figures = classification_metrics(y, p, classes, table.group.astype(str).to_list())
+    figures["alone_accuracy"] = float((table.alone == table.label).mean())
     if split == metrics["reported_on"]:
         _report(metrics, run, y, p, note=_note(metrics))
         plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], classes)
@@ -91,11 +99,12 @@ def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, *, 
     print(f"\n{text}", flush=True)
 
 
-def predictions_table(inputs: Inputs, split: str, p: np.ndarray) -> pd.DataFrame:
-    """The clips of a split with their predicted class and probabilities."""
+def predictions_table(inputs: Inputs, split: str, p: np.ndarray, alone: np.ndarray) -> pd.DataFrame:
+    """The clips of a split with their predicted class and probabilities, and what each was taken for by itself."""
     columns = ["path", "label", "group", "split"]
     table = inputs.manifest.loc[inputs.manifest.split == split, columns].copy()
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]
+    table["alone"] = [inputs.classes[k] for k in alone.argmax(axis=1)]
     for k, label in enumerate(inputs.classes):
         table[f"p_{label}"] = p[:, k]
     return table

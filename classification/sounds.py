@@ -10,6 +10,7 @@ from typing import Any
 
 from classification.classifier import SLACK, Classifier, Prediction
 from classification.timeline import Timeline, csv_text
+from classification.together import Together
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.cache import FeatureCache
 from shared.errors import AudioError, UserError
@@ -136,6 +137,7 @@ def predict_sounds(
     hop: float | None,
     timelines: Path | None,
     every: bool,
+    together: Together | None = None,
 ) -> Outcome:
     """Predict the sounds; those longer than the model's duration window by window.
 
@@ -145,6 +147,7 @@ def predict_sounds(
         hop: seconds between the windows of a longer one; None is half a window.
         timelines: folder for the CSV and PNG of recordings longer than LONG times the model's duration, or of
             ``every`` sound; None writes none.
+        together: judge short sounds with those that sound like them.
 
     Raises:
         UserError: an impossible hop, or not one of the sounds can be used.
@@ -178,6 +181,13 @@ def predict_sounds(
         clips = cache.build([sounds[i].path for i in short], n_jobs=n_jobs)
         skipped |= {i: clips.rejects[sounds[i].path] for i in short if sounds[i].path in clips.rejects}
         p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
+        if together:
+            alone, p = p, together.judge(p, clips.features)
+            changed = (alone.argmax(axis=1) != p.argmax(axis=1)).sum()
+            print(
+                f"{changed} of {len(p)} named after what sounds like them (--no-together)",
+                flush=True,
+            )
         for row, kept in enumerate(clips.kept):
             results[short[kept]] = Result(sounds[short[kept]], Prediction(classifier.classes, p[row], top_k))
     if not results:

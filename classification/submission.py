@@ -13,6 +13,7 @@ import pandas as pd
 import tyro
 
 from classification.scoring import Predict
+from classification.together import Together
 from shared.audio import AUDIO_SUFFIXES
 from shared.cache import FeatureCache
 from shared.errors import UserError, run_entry
@@ -73,9 +74,11 @@ def predict_ids(
     *,
     classes: Sequence[str],
     fallback: str,
+    together: Together | None = None,
     n_jobs: int | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row an ID, in order; an ID without a usable file is predicted as ``fallback``.
+    """One row an ID, in order; an ID without a usable file is predicted as ``fallback``. With ``together``, clips that
+    sound like one recording are judged as one.
 
     Returns:
         The submission table, and id -> reason for the ones that fell back.
@@ -86,10 +89,12 @@ def predict_ids(
     clips = cache.build([found[clip_id] for clip_id in usable], n_jobs=n_jobs)
     failed |= {clip_id: clips.rejects[found[clip_id]] for clip_id in usable if found[clip_id] in clips.rejects}
     labels = dict.fromkeys(wanted.ids, fallback)
-    for start in range(0, len(clips.kept), 32):
-        rows = np.arange(start, min(start + 32, len(clips.kept)))
-        for row, ordinal in zip(rows, predict(clips.features[rows]).argmax(axis=1), strict=True):
-            labels[usable[clips.kept[row]]] = classes[ordinal]
+    if clips.kept:
+        chunks = np.array_split(np.arange(len(clips.kept)), -(-len(clips.kept) // 32))
+        p = np.concatenate([predict(clips.features[rows]) for rows in chunks])
+        if together:
+            p = together.judge(p, clips.features)
+        labels |= {usable[i]: classes[k] for i, k in zip(clips.kept, p.argmax(axis=1), strict=True)}
     column_id, column_class = wanted.columns
     table = pd.DataFrame({column_id: wanted.ids, column_class: [labels[clip_id] for clip_id in wanted.ids]})
     return table, failed

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from classification import together
 from classification.parts import Part
 from classification.scoring import judge, write_predictions
 from shared.files import read_json
 from shared.runs import Run
 
-SHOWN = ("accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error")
-MODEL_FILES = ("best_model.keras", "best_model.h5", "best_model.safetensors", "labels.json")
+IN_TABLE = ("accuracy", "alone_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
+SHOWN = (*IN_TABLE, "log_loss", "calibration_error")
+MODEL_FILES = ("best_model.keras", "best_model.h5", "best_model.safetensors", "labels.json", together.FILE)
 
 
 def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:
     metrics = {name: judged[0][name] for name in same}
     table = pooled_predictions(by_role["judged"], run, split)
     write_predictions(run, table)
-    metrics |= judge(table, metrics, run, split=split)
+    metrics |= judge(table, metrics, run, split=split) | {"together": any(m["together"] for m in judged)}
     metrics |= {"spread": spread(judged, split), "seeds": _by_seed(table), "trainings": len(judged)}
     metrics |= _cost(judged, list(done.values()))
     if by_role["honest"]:
@@ -93,10 +95,12 @@ def table_of(parts: Sequence[Part], done: dict[str, dict[str, Any]], split: str)
         m = done[part.name]
         if part.role == "refit":
             continue
-        row = {"training": part.name} | {name.replace("_", " "): 100 * m[f"{split}/{name}"] for name in SHOWN[:4]}
+        row = {"training": part.name} | {name.replace("_", " "): 100 * m[f"{split}/{name}"] for name in IN_TABLE}
         recalls = {k: 100 * v["recall"] if v["clips"] else np.nan for k, v in m[f"{split}/per_class"].items()}
         rows.append(row | recalls | {"seconds": m["time/train_seconds"], "role": part.role})
     frame = pd.DataFrame(rows)
+    if not any(m["together"] for m in done.values()):
+        frame = frame.drop(columns="alone accuracy")
     judged = frame[frame.role == "judged"].drop(columns=["training", "role"])
     frame = frame.drop(columns="role")
     if len(judged) > 1:
@@ -121,9 +125,10 @@ def conclusion(run: Run, metrics: dict[str, Any]) -> str:
     if reported is None:
         return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
     low, high = metrics[f"{reported}/intervals"]["accuracy"]
+    alone = f", {metrics[f'{reported}/alone_accuracy']:.3f} of each clip by itself" if metrics["together"] else ""
     text = (
         f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f} (95 % interval over recordings {low:.3f} to "
-        f"{high:.3f}), macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
+        f"{high:.3f}){alone}, macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
         f"{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; {cost}"
     )
     if "flattery" in metrics:

@@ -14,6 +14,7 @@ from classification.recipes import RECIPES, TrainOptions
 from classification.scoring import Predict, score
 from classification.submission import predict_ids, wanted_ids, write_submission
 from classification.summary import conclusion, keep, summarise
+from classification.together import TRUST, Together
 from shared.cache import FeatureCache
 from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import run_entry
@@ -71,8 +72,26 @@ def fit_and_score(framework: ModuleType, inputs: Inputs, run: Run, startup: floa
     """Fit one part and judge its best model: the content of its metrics.json."""
     most_frequent = inputs.manifest[inputs.manifest.split == "train"].label.mode()[0]
     write_json(run.dir / "labels.json", {"classes": inputs.classes, "most_frequent": most_frequent})
+    together = learn_together(inputs, run) if inputs.options.together else None
     training = framework.fit(inputs, run) | {"time/startup_seconds": startup}
-    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training)
+    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together=together)
+
+
+def learn_together(inputs: Inputs, run: Run) -> Together | None:
+    """How clips of one recording are known, where the training clips show that those are of one class."""
+    train = inputs.splits["train"]
+    together = Together.learn(train.features, train.labels)
+    if together is None:
+        return None
+    trusted = together.trust >= TRUST
+    verdict = "such clips are judged together" if trusted else "each clip is judged by itself"
+    print(
+        f"{together.trust:.1%} of the pairs of training clips that sound alike are of one class: {verdict}", flush=True
+    )
+    if not trusted:
+        return None
+    together.save(run.dir)
+    return together
 
 
 def load_framework(name: str, *, backend: str = "tensorflow") -> ModuleType:
@@ -97,6 +116,7 @@ def submit(clips: Clips, predict: Predict, run: Run, options: TrainOptions) -> N
         FeatureCache(clips.features.spec, options.cache_dir),
         classes=labels["classes"],
         fallback=labels["most_frequent"],
+        together=Together.load(run.dir),
         n_jobs=options.n_jobs,
     )
     write_submission(run.dir / options.submission_name, table, failed, fallback=labels["most_frequent"])

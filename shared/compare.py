@@ -21,17 +21,24 @@ class CompareOptions:
 
     runs: tuple[Path, Path]
     """Two run folders of classification/train.py that judged the same clips."""
+    alone: bool = False
+    """Compare what each clip was taken for by itself, where a recipe judged those that sound alike together."""
 
 
-def judged(run: Path) -> pd.DataFrame:
+def judged(run: Path, *, alone: bool = False) -> pd.DataFrame:
     """The predictions a run's figures are made of: path, label, group, predicted; several seeds repeat a clip.
+
+    With ``alone``, predicted is what each clip was taken for by itself.
 
     Raises:
         UserError: no finished run with figures.
     """
     if not (run / "metrics.json").is_file() or not (run / "predictions.csv").is_file():
         raise UserError(f"--runs {run}: no finished classification run with figures")
-    table = pd.read_csv(run / "predictions.csv", dtype={"label": str, "group": str, "predicted": str})
+    names = ("label", "group", "predicted", "alone")
+    table = pd.read_csv(run / "predictions.csv", dtype=dict.fromkeys(names, str))
+    if alone:
+        table = table.assign(predicted=table.alone)
     return table[table.split == read_json(run / "metrics.json")["reported_on"]]
 
 
@@ -42,13 +49,13 @@ def tables_of(table: pd.DataFrame, classes: list[str]) -> np.ndarray:
     return bootstrap.confusions(y, predicted, table.group, len(classes)) * table.path.nunique() / len(table)
 
 
-def compare(run_a: Path, run_b: Path) -> dict[str, dict]:
+def compare(run_a: Path, run_b: Path, *, alone: bool = False) -> dict[str, dict]:
     """``bootstrap.paired_difference`` of two runs: a minus b.
 
     Raises:
         UserError: they judged other clips.
     """
-    a, b = judged(run_a), judged(run_b)
+    a, b = judged(run_a, alone=alone), judged(run_b, alone=alone)
     if set(zip(a.path, a.label, a.group, strict=True)) != set(zip(b.path, b.label, b.group, strict=True)):
         raise UserError(
             f"--runs {run_a} {run_b}: they judged other clips; train both with the same data, --seed, --folds and split"
@@ -70,7 +77,7 @@ def sentence(run_a: Path, run_b: Path, difference: dict[str, dict]) -> str:
 
 def main() -> None:
     options = tyro.cli(CompareOptions)
-    difference = compare(*options.runs)
+    difference = compare(*options.runs, alone=options.alone)
     rows = {
         name: {"difference": f"{100 * d['difference']:+.1f}", "p": f"{d['p_value']:.3f}"}
         | {"interval": " to ".join(f"{100 * v:+.1f}" for v in d["interval"])}

@@ -48,7 +48,7 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
             ax.plot(epochs, [line[key] for line in history], ".-", label=key, markersize=4)
         ax.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if quantity == "learning_rate":
+        if quantity == "learning_rate" and any(line[key] > 0 for line in history for key in keys):
             ax.set_yscale("log")
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8)

@@ -25,6 +25,7 @@ ROWS = [
     ("accuracy", "{split}/accuracy", "{:.1%}", ""),
     ("95 % interval", "interval", "{}", "bootstrap over recordings"),
     ("over trainings", "over_trainings", "{}", "mean and standard deviation of the folds and seeds"),
+    ("of each clip by itself", "{split}/alone_accuracy", "{:.1%}", "without the clips that sound like its recording"),
     ("accuracy by recording", "{split}/recording_accuracy", "{:.1%}", "every recording counts once"),
     ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
     ("macro F1", "{split}/macro_f1", "{:.3f}", ""),

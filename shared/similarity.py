@@ -12,27 +12,27 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import fft, linalg
+from scipy import fft
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
-from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
+from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.datasets import load_dataset
+from shared.embedding import AnyFeatures, chunks, embed
 from shared.errors import UserError, run_entry
-from shared.features import PRESETS, power_to_db
+from shared.features import PRESETS
 
 # both chosen on --recordings even of real data, and measured on --recordings odd
 THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4
@@ -41,55 +41,8 @@ MAX_BANDS, MAX_FRAMES = 32, 128  # of what is correlated; what is finer is avera
 MIN_OVERLAP = 0.4  # share of a clip two must have in common; consecutive slices of UrbanSound8K have 0.5
 MIN_ENERGY = 0.2  # share of a clip's energy that the common part counts as holding at least: one click proves nothing
 LEAST_TRUST = 0.56  # factor on the similarity of the shortest clips, so that copies still pass the threshold
-MAX_DIMENSIONS, CLIPS_PER_DIMENSION = 24, 8  # of the embedding
-PIECES = 4  # of a clip, to see how far one recording varies
-CHUNK, BLOCK = 256, 128  # clips read, and clips compared, at a time
-AnyFeatures = Features | np.ndarray
-
-
-def _chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some clips (B, M, T) in dB, and which of their frames sound (B, T): padding lies wholly at the clip's minimum."""
-    for start in range(0, len(features), CHUNK):
-        x = features[np.arange(start, min(start + CHUNK, len(features)))]
-        if x.ndim != 3:
-            raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
-        if isinstance(features, Features) and features.spec.scaling == "log1p":
-            x = np.stack([power_to_db(np.expm1(clip)) for clip in x])
-        yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None]
-
-
-def embed(features: AnyFeatures) -> np.ndarray:
-    """What recording each clip (N, M, T) sounds like: (N, D) unit rows, whose dot products are similarities.
-
-    The mean log spectrum is what cepstral mean subtraction removes, since it tells of the channel more than of the
-    sound; here that is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker
-    Verification", 2011) a linear discriminant analysis weighs it and the cosine compares it. That needs no known
-    recordings: the pieces of one clip surely are one recording.
-    """
-    n = len(features)
-    if n < 3:
-        return np.eye(n)
-    profiles = np.concatenate([_profiles(x, sounds) for x, sounds in _chunks(features)])  # (N, PIECES, M)
-    means = profiles.mean(axis=1)
-    within, _ = ledoit_wolf((profiles - means[:, None]).reshape(-1, means.shape[1]), assume_centered=True)
-    within += max(1e-6 * np.trace(within), 1e-9) * np.eye(len(within))  # invertible even if every clip is silent
-    d = min(MAX_DIMENSIONS, max(4, n // CLIPS_PER_DIMENSION), n - 1, len(within))
-    ratios, axes = linalg.eigh(
-        np.cov(means.T).reshape(within.shape), within, subset_by_index=(len(within) - d, len(within) - 1)
-    )
-    # tempers the few axes that would decide alone; exponent 0 would leave them, 0.5 make all axes equal
-    rows = (means - means.mean(axis=0)) @ axes / np.maximum(ratios, 1e-9) ** 0.25
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-
-def _profiles(x: np.ndarray, sounds: np.ndarray) -> np.ndarray:
-    """Mean spectra (B, PIECES, M), less their level, of the pieces of what sounds in each clip."""
-    profiles = np.zeros((len(x), PIECES, x.shape[1]))
-    for profile, clip, frames in zip(profiles, x, sounds, strict=True):
-        if frames.sum() >= PIECES:
-            pieces = np.array_split(clip[:, frames], PIECES, axis=1)
-            profile[:] = [piece.mean(axis=1) - piece.mean() for piece in pieces]
-    return profiles
+DIMENSIONS = 24  # of the embedding: with more, recordings are torn apart more often, and leak
+BLOCK = 128  # clips compared at a time
 
 
 def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> pd.DataFrame:
@@ -106,7 +59,7 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
     """
     found = [np.empty((3, 0))]
     if len(features):
-        parts = zip(*(_details(x, sounds) for x, sounds in _chunks(features)), strict=True)
+        parts = zip(*(_details(x, sounds) for x, sounds in chunks(features)), strict=True)
         spectra, first, second = (np.concatenate(part, axis=1) for part in parts)
     blocks = [slice(start, start + BLOCK) for start in range(0, len(features), BLOCK)]
 
@@ -168,7 +121,7 @@ def similarity_groups(
     if len(labels) != n:
         raise ValueError(f"{len(labels)} labels for {n} clips")
     pairs = near_duplicates(features) if pairs is None else pairs
-    rows, clusters = embed(features), np.arange(n)
+    rows, clusters = embed(features, dimensions=DIMENSIONS), np.arange(n)
     average = AgglomerativeClustering(None, metric="precomputed", linkage="average", distance_threshold=distance)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -37,6 +37,7 @@ def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "te
     figures = classification_metrics(y, p / p.sum(axis=1, keepdims=True), CLASSES, [str(i // 4) for i in range(90)])
     metrics = {"framework": "torch", "recipe": recipe, "split": chosen.split, "classes": CLASSES}
     metrics |= {"reported_on": reported_on, "split_leaks": chosen.split == "random", "model/parameters": 423_429}
+    figures["alone_accuracy"] = 0.12345
     metrics |= {f"{reported_on}/{name}": value for name, value in figures.items()} if reported_on else {}
     metrics |= {"train/epochs": 8, "time/epoch_seconds": 7.25, "time/train_seconds": 58.0, "memory/peak_mib": 801.0}
     write_json(folder / "config.json", config)
@@ -137,6 +138,14 @@ def test_synthetic_data_and_what_it_hides_are_told(tmp_path: Path) -> None:
     card = write_card(run).read_text()
     assert "**The data is synthetic.**" in card and "The names tell no recordings" in card
     assert "bootstrap over clips" in card and "of 40 recordings" not in card
+
+
+def test_what_clips_are_by_themselves_is_told_where_they_were_judged_together(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    assert "12.3 %" not in write_card(run).read_text()
+    card = write_card(amend(run, together=True)).read_text()
+    assert ["accuracy of each clip by itself", "12.3 %"] in [row[:2] for row in table(card, "figure")]
+    assert "were judged together" in card
 
 
 def test_several_trainings_show_their_spread(tmp_path: Path) -> None:

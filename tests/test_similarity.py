@@ -10,12 +10,14 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import shared.embedding
 import shared.similarity
 from shared.cache import FeatureCache
 from shared.datasets import load_dataset
 from shared.demo_data import SOURCES, SYNTH_SR
+from shared.embedding import embed
 from shared.features import PRESETS, log_mel
-from shared.similarity import agreement, embed, leak_check, leak_warning, near_duplicates, similarity_groups
+from shared.similarity import agreement, leak_check, leak_warning, near_duplicates, similarity_groups
 
 SPEC = PRESETS["classifier"]
 N = SPEC.n_samples
@@ -67,14 +69,14 @@ def test_changed_copies_are_found_and_nothing_else(
 
 def test_level_and_blocks_change_nothing(strangers: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.concatenate([strangers, np.roll(strangers, 40, axis=2)])
-    pairs, rows = near_duplicates(x), embed(x)
+    pairs, rows = near_duplicates(x), embed(x, dimensions=24)
     assert len(pairs) >= len(strangers)
     monkeypatch.setattr(shared.similarity, "BLOCK", 7)
-    monkeypatch.setattr(shared.similarity, "CHUNK", 5)
+    monkeypatch.setattr(shared.embedding, "CHUNK", 5)
     louder = x + np.linspace(-30, 30, len(x), dtype=np.float32)[:, None, None]
     same = near_duplicates(louder).sort_values(["i", "j"], ignore_index=True)  # those as alike may change places
     pd.testing.assert_frame_equal(same, pairs.sort_values(["i", "j"], ignore_index=True), atol=1e-3)
-    np.testing.assert_allclose(embed(louder), rows, atol=1e-2)
+    np.testing.assert_allclose(embed(louder, dimensions=24), rows, atol=1e-2)
 
 
 def test_padding_and_silence_are_no_likeness() -> None:
@@ -90,7 +92,7 @@ def test_the_cache_is_read_like_an_array(sounds: Path, cache_dir: Path) -> None:
     dataset = load_dataset(sounds)
     features = FeatureCache(SPEC, cache_dir).build(list(dataset.manifest.path), n_jobs=1).features
     array = features[range(len(features))]
-    np.testing.assert_array_equal(embed(features), embed(array))
+    np.testing.assert_array_equal(embed(features, dimensions=24), embed(array, dimensions=24))
     pd.testing.assert_frame_equal(near_duplicates(features), near_duplicates(array))
     labels = dataset.manifest.label
     np.testing.assert_array_equal(similarity_groups(features, labels), similarity_groups(array, labels))
@@ -100,7 +102,7 @@ def test_decibels_and_log1p_describe_clips_alike(sounds: Path, cache_dir: Path) 
     paths = sorted(sounds.glob("train/train/*/*"))[::4]
     specs = (dataclasses.replace(PRESETS["cgan"], scaling=scaling) for scaling in ("db", "log1p"))
     db, log1p = (FeatureCache(spec, cache_dir).build(paths, n_jobs=1).features for spec in specs)
-    np.testing.assert_allclose(embed(log1p), embed(db), atol=0.01)
+    np.testing.assert_allclose(embed(log1p, dimensions=24), embed(db, dimensions=24), atol=0.01)
 
 
 def test_clips_of_one_colour_are_one_group_within_their_class() -> None:
@@ -126,7 +128,7 @@ def test_near_duplicates_share_a_group_whatever_their_labels(strangers: np.ndarr
 def test_any_spectrograms_give_groups(n: int, bands: int, frames: int, silent: int) -> None:
     x = np.random.default_rng(n).standard_normal((n, bands, frames))
     x[:silent] = -100
-    rows, groups = embed(x), similarity_groups(x, ["a"] * n)
+    rows, groups = embed(x, dimensions=24), similarity_groups(x, ["a"] * n)
     assert np.isfinite(rows).all() and len(rows) == len(groups) == n
     assert (np.linalg.norm(rows, axis=1) < 1.001).all()
 
