@@ -16,7 +16,7 @@ from classification.together import TRUST, Together
 from shared.cache import FeatureCache
 from shared.compare import compare
 from shared.features import PRESETS
-from shared.files import write_json
+from shared.files import read_json, write_json
 
 SPEC = PRESETS["strong"]
 RECORDINGS, CLIPS = 180, 4
@@ -139,3 +139,53 @@ def test_runs_are_compared_as_judged_or_clip_by_clip(tmp_path: Path) -> None:
         )
     assert compare(tmp_path / "a", tmp_path / "b")["accuracy"]["difference"] == pytest.approx(0.5)
     assert compare(tmp_path / "a", tmp_path / "b", alone=True)["accuracy"]["difference"] == 0.0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> tuple[Path, Path]:
+    """A run of the default recipe on two classes that a recording's colour tells, and its data."""
+    data, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for split, labels in (("train", ["low", "high"]), ("test", [""])):
+        for label in labels:
+            (data / split / split / label).mkdir(parents=True)
+            for recording in range(8):
+                tilt = {"low": 0.8, "high": -0.8}.get(label, 0.8 - 1.6 * (recording % 2))
+                b = np.convolve([1, tilt], [1, *rng.uniform(-0.3, 0.3, 6)])
+                for k in range(4):
+                    y = lfilter(b, 1, rng.standard_normal(SPEC.sr))
+                    name = f"{recording + 10 * len(label)}-0-0-{k}.wav" if label else f"clip_{recording}{k}.wav"
+                    sf.write(data / split / split / label / name, 0.2 * y / y.std(), SPEC.sr, subtype="FLOAT")
+    run = tmp_path_factory.mktemp("runs") / "torch"
+    options = ["--framework", "torch", "--folds", 2, "--epochs", 2, "--members", 1, "--widths", 4, 8]
+    run_script("classification/train.py", "--data-dir", data, "--out-dir", run, *options)
+    return run, data
+
+
+@pytest.mark.slow
+def test_a_run_says_how_its_clips_were_judged(trained, run_script, tmp_path: Path) -> None:
+    run, data = trained
+    for folder in (run, run / "fold-0", run / "refit"):
+        assert Together.load(folder).trust > TRUST
+    metrics, table = read_json(run / "metrics.json"), pd.read_csv(run / "predictions.csv")
+    assert metrics["together"] and metrics["test/accuracy"] == pytest.approx((table.label == table.predicted).mean())
+    assert metrics["test/alone_accuracy"] == pytest.approx((table.label == table.alone).mean())
+    card = (run / "MODEL_CARD.md").read_text()
+    assert "judged together" in card and "accuracy of each clip by itself" in card
+    said = run_script("classification/predict.py", "--model-dir", run, "--input", data / "test/test").stdout
+    assert "named after what sounds like them" in said
+    table = pd.read_csv(run / "submission.csv").assign(recording=lambda t: t.ID.str[5])
+    assert (table.groupby("recording").Class.nunique() == 1).all()
+    run_script("classification/convert.py", "--model-dir", run, "--out-dir", tmp_path / "keras")
+    assert Together.load(tmp_path / "keras").trust == Together.load(run).trust
+
+
+@pytest.mark.slow
+def test_clips_are_judged_alone_on_demand(trained, run_script, tmp_path: Path) -> None:
+    run, data = trained
+    options = ["--model-dir", run, "--input", data / "test/test", "--no-together"]
+    assert "sounds like them" not in run_script("classification/predict.py", *options).stdout
+    options = ["--framework", "torch", "--epochs", 1, "--members", 1, "--widths", 4, "--no-together", "--no-refit"]
+    run_script("classification/train.py", "--data-dir", data, "--out-dir", tmp_path / "run", *options)
+    assert Together.load(tmp_path / "run") is None
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    assert not metrics["together"] and metrics["test/accuracy"] == metrics["test/alone_accuracy"]
