@@ -37,7 +37,7 @@ def judged(run: Path, *, alone: bool = False) -> pd.DataFrame:
         raise UserError(f"--runs {run}: no finished classification run with figures")
     names = ("label", "group", "predicted", "alone")
     table = pd.read_csv(run / "predictions.csv", dtype=dict.fromkeys(names, str))
-    if alone:
+    if alone and "alone" in table:
         table = table.assign(predicted=table.alone)
     return table[table.split == read_json(run / "metrics.json")["reported_on"]]
 
