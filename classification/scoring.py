@@ -86,7 +86,8 @@ def _note(metrics: dict[str, Any]) -> str:
         return "LEAKING SPLIT (--split random): clips of one recording stand on both sides, which flatters the model"
     if metrics["reported_on"] == "val":
         return "on the validation split, which selected the checkpoint: an optimistic figure (--test-share 0)"
-    return "on recordings used for neither training nor selection"
+    together = ", clips that sound like one recording judged together" if metrics["together"] else ""
+    return f"on recordings used for neither training nor selection{together}"
 
 
 def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, *, note: str) -> None:

@@ -33,7 +33,8 @@ def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:
     metrics = {name: judged[0][name] for name in same}
     table = pooled_predictions(by_role["judged"], run, split)
     write_predictions(run, table)
-    metrics |= judge(table, metrics, run, split=split) | {"together": any(m["together"] for m in judged)}
+    metrics["together"] = any(m["together"] for m in judged)
+    metrics |= judge(table, metrics, run, split=split)
     metrics |= {"spread": spread(judged, split), "seeds": _by_seed(table), "trainings": len(judged)}
     metrics |= _cost(judged, list(done.values()))
     if by_role["honest"]:
