@@ -5,14 +5,14 @@ crossing is a safetensors file, which numpy reads and writes.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tyro
 from safetensors.numpy import load_file, save_file
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics
+from classification.models.crossing import crossing, to_keras, to_torch
 from classification.rundir import architecture_of, read_run
 from classification.together import Together
 from shared.errors import UserError, run_entry
@@ -20,47 +20,6 @@ from shared.files import replacing, write_json
 
 STATISTICS = ("mean", "variance")
 KERAS_FILE, TORCH_FILE = "best_model.keras", "best_model.safetensors"
-
-
-def crossing(arch: Architecture) -> Iterator[tuple[str, list[str]]]:
-    """Keras layer -> the torch twin's tensors, in the order of the layer's weights."""
-    for r in range(arch.members):
-        keras, torch = f"member_{r}_" if arch.members > 1 else "", f"members.{r}"
-        for i in range(len(arch.widths)):
-            conv, norm = f"{torch}.blocks.{4 * i}", f"{torch}.blocks.{4 * i + 2}"
-            yield f"{keras}conv_{i}", [f"{conv}.weight", f"{conv}.bias"]
-            yield f"{keras}norm_{i}", [f"{norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
-        for i in range(len(arch.dense)):
-            yield f"{keras}dense_{i}", [f"{torch}.head.{3 * i}.{name}" for name in ("weight", "bias")]
-        last = f"{torch}.head.{3 * len(arch.dense)}"
-        yield f"{keras}logits", [f"{last}.weight", f"{last}.bias"]
-
-
-def to_torch(array: np.ndarray, name: str, arch: Architecture) -> np.ndarray:
-    """A Keras weight as torch lays it out."""
-    if array.ndim == 4:  # (height, width, in, out) -> (out, in, height, width)
-        return array.transpose(3, 2, 0, 1)
-    if array.ndim != 2:
-        return array
-    if _takes_flattened_map(name, arch):  # rows are (M', T', C) in Keras, (C, M', T') in torch
-        array = array.reshape(*arch.flat_shape, arch.widths[-1], -1).transpose(2, 0, 1, 3).reshape(array.shape)
-    return array.T
-
-
-def to_keras(array: np.ndarray, name: str, arch: Architecture) -> np.ndarray:
-    """``to_torch`` backwards."""
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    if array.ndim != 2:
-        return array
-    array = array.T
-    if _takes_flattened_map(name, arch):
-        array = array.reshape(arch.widths[-1], *arch.flat_shape, -1).transpose(1, 2, 0, 3).reshape(array.shape)
-    return array
-
-
-def _takes_flattened_map(name: str, arch: Architecture) -> bool:
-    return arch.pooling == "flatten" and name.endswith("head.0.weight")
 
 
 def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ with quiet_stderr():  # TensorFlow's start-up notes heed no log level
 
         GPUS = torch.cuda.is_available()
 
+from classification.models.crossing import crossing, initial_weight, to_keras, to_torch
 from classification.models.keras_cnn import build
 from shared.errors import UserError
 from shared.files import replacing
@@ -35,6 +36,7 @@ from shared.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from classification.inputs import Inputs
+    from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
     from shared.batches import Batches
     from shared.runs import Run
@@ -62,6 +64,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
     statistics = inputs.statistics()
     trainee, model = (build(inputs.architecture, statistics, training=training) for training in (True, False))
+    begin(trainee, inputs.architecture, seed=options.seed)
     train = BatchSequence(inputs.splits["train"])
     val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
     trainee.compile(
@@ -101,6 +104,15 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     with replacing(run.dir / "best_model.h5") as temporary:
         best.save(temporary)
     return {"model/parameters": model.count_params()}
+
+
+def begin(model: keras.Model, arch: Architecture, *, seed: int) -> None:
+    """Give the model the weights that its twin begins with."""
+    rng = np.random.default_rng(seed)
+    for layer, names in crossing(arch):
+        weights = zip(names, model.get_layer(layer).get_weights(), strict=True)
+        drawn = [(name, initial_weight(name, to_torch(w, name, arch).shape, rng)) for name, w in weights]
+        model.get_layer(layer).set_weights([to_keras(weight, name, arch) for name, weight in drawn])
 
 
 def _learning_rate(options: TrainOptions, steps_per_epoch: int) -> float | keras.optimizers.schedules.CosineDecay:

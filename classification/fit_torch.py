@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from classification.models.crossing import crossing, initial_weight
 from classification.models.torch_cnn import CNN
 from classification.rundir import architecture_of
 from shared.files import replacing
@@ -21,6 +22,7 @@ from shared.loop import make_accelerator, pick_device
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from classification.inputs import Inputs
+    from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
     from shared.batches import Batches
     from shared.runs import Run
@@ -161,7 +163,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
     accelerator = make_accelerator(options.device, options.precision)
-    net = CNN(inputs.architecture, inputs.statistics())
+    net = begin(CNN(inputs.architecture, inputs.statistics()), inputs.architecture, seed=options.seed)
     objective = ClassifierObjective(
         net,
         inputs.splits.get("val"),
@@ -174,6 +176,15 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     # As Keras counts: batch-norm statistics too, but neither torch's step counters nor the bands' mean and variance.
     parameters = sum(v.numel() for name, v in net.members.state_dict().items() if "num_batches" not in name)
     return {"model/parameters": parameters}
+
+
+def begin(net: CNN, arch: Architecture, *, seed: int) -> CNN:
+    """Give the network the weights that its twin begins with."""
+    rng, tensors = np.random.default_rng(seed), net.state_dict()
+    for _, names in crossing(arch):
+        for name in names:
+            tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, rng)))
+    return net
 
 
 def load_net(run_dir: Path) -> CNN:

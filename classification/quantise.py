@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.convert import crossing
 from classification.exporters import origin
 from classification.models.architecture import Architecture
+from classification.models.crossing import crossing
 from classification.rundir import read_run
 from shared.cache import FeatureCache
 from shared.datasets import load_dataset

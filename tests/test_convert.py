@@ -1,5 +1,6 @@
-"""Weights cross between the twins and back, and the twins then agree on every clip."""
+"""Weights cross between the twins and back, and the twins then agree on every clip; and they learn alike."""
 
+import json
 import os
 from pathlib import Path
 
@@ -56,3 +57,18 @@ def test_twins_agree(
         there, back = (load_file(tmp_path / name / "best_model.safetensors") for name in "ac")
         assert there.keys() == back.keys()
         assert all((there[name] == back[name]).all() for name in there if "num_batches" not in name)
+
+
+@pytest.mark.parametrize("recipe", ["plain", "flatten", "strong"])
+def test_twins_train_alike(recipe: str, sounds: Path, tmp_path: Path, run_script) -> None:
+    """The same start, batches and steps: without dropout only rounding stands between their losses, which grows."""
+    options = ["--data-dir", sounds, "--recipe", recipe, "--epochs", 2, "--batch-size", 8, "--dropout", 0]
+    options += ["--learning-rate", 1e-5, "--val-share", 0.2, "--no-refit"]
+    options += ["--members", 2] if recipe == "strong" else []
+    losses = []
+    for framework in ("keras", "torch"):
+        run_script("classification/train.py", *options, "--framework", framework, "--out-dir", tmp_path / framework)
+        lines = (tmp_path / framework / "history.jsonl").read_text().splitlines()
+        losses.append([[json.loads(line)[f"{split}/loss"] for split in ("train", "val")] for line in lines])
+    assert np.shape(losses) == (2, 2, 2)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

@@ -11,8 +11,7 @@ from classification.models.architecture import Architecture, BandStatistics
 class CNN(nn.Module):
     """(B, M, T) log-mels in dB -> every member's logits (B, R, K); ``log_probabilities`` are their mean's, (B, K).
 
-    Keras's numbers where the libraries' defaults differ: Glorot-uniform weights, zero biases, batch norm with
-    epsilon 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
+    Batch norm has Keras's epsilon, 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
     """
 
     def __init__(self, arch: Architecture, statistics: BandStatistics | None = None) -> None:
@@ -69,10 +68,6 @@ class Member(nn.Module):
             head += [nn.Linear(n_in, units), nn.ReLU(), nn.Dropout(arch.dropout)]
             n_in = units
         self.head = nn.Sequential(*head, nn.Linear(n_in, arch.n_classes))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))
