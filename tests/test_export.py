@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from classification import exporters
 from classification.export import FORMATS, describe, export, librosa_call
-from classification.fit_torch import load
+from classification.fit_torch import begin, load
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
@@ -61,7 +61,8 @@ def untrained(folder: Path, recipe: str) -> Path:
     np.save(folder / "x.npy", x := x.astype(np.float32))
     torch.manual_seed(0)
     statistics = BandStatistics.of([x], centre=chosen["centre"]) if chosen["standardise"] else None
-    net = CNN(Architecture.of(chosen, spec, len(CLASSES)), statistics)
+    arch = Architecture.of(chosen, spec, len(CLASSES))
+    net = begin(CNN(arch, statistics), arch, seed=0)
     norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
