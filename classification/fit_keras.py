@@ -23,6 +23,7 @@ with quiet_stderr():  # TensorFlow's start-up notes heed no log level
         import tensorflow as tf
 
         GPUS = bool(tf.config.list_physical_devices("GPU"))
+        tf.get_logger().setLevel(logging.ERROR)  # it warns of every fold's model that it is not the last one
     else:
         import torch
 
