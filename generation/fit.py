@@ -19,6 +19,8 @@ from shared.plots import plot_features, plot_history
 from shared.runs import Run, peak_memory_mib
 from shared.timing import training_cost
 
+NARROW = 32  # frames: fewer become one where the networks, which halve them four times, are narrowest
+
 
 def make_batches(clips: Clips, options: GeneratorOptions) -> Batches:
     """All clips in a new order each epoch, with the ordinals of their classes."""
@@ -26,11 +28,13 @@ def make_batches(clips: Clips, options: GeneratorOptions) -> Batches:
     return Batches(clips.features, labels, batch_size=options.batch_size, seed=options.seed, shuffle=True)
 
 
-def choose_precision(precision: str) -> str:
-    """ "auto" as what pays here."""
+def choose_precision(precision: str, frames: int) -> str:
+    """ "auto" as what pays here for maps of so many frames; with AMX, oneDNN's bfloat16 convolutions read memory that
+    nothing was written to where stride leaves one frame of many bands, so short sounds are computed in float32.
+    """
     if precision != "auto":
         return precision
-    return "bfloat16" if bfloat16_pays() else "float32"
+    return "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"
 
 
 def open_vocoder(options: GeneratorOptions, spec: FeatureSpec, device: torch.device) -> Vocoder:

@@ -22,7 +22,7 @@ def fit(clips: Clips, options: CganOptions, run: Run) -> None:
     """Train, or go on training, to ``options.epochs``."""
     torch.manual_seed(options.seed)
     spec, n_classes = clips.features.spec, len(clips.classes)
-    precision = choose_precision(options.precision)
+    precision = choose_precision(options.precision, spec.shape[-1])
     accelerator = make_accelerator(options.device, precision)
     vocoder = open_vocoder(options, spec, accelerator.device)
     batches = make_batches(clips, options)

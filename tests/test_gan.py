@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from generation.fit import choose_precision
 from generation.models import gan2d, linear_gan
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
@@ -105,6 +106,12 @@ def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
     for net, old in ((gan.generator, before), (gan.discriminator, judge)):
         assert all(not torch.equal(value, old[name]) for name, value in net.named_parameters())
         assert all(value.requires_grad for value in net.parameters())
+
+
+def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pays, frames, chosen in ((True, 12, "float32"), (True, 512, "bfloat16"), (False, 512, "float32")):
+        monkeypatch.setattr("generation.fit.bfloat16_pays", lambda pays=pays: pays)
+        assert choose_precision("auto", frames) == chosen and choose_precision("bfloat16", frames) == "bfloat16"
 
 
 def test_the_discriminator_learns(batches: Batches) -> None:
