@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from classification.convert import convert
 from classification.recipes import RECIPES
+from classification.train import load_framework
 from shared.features import extract, preset
 
 pytestmark = pytest.mark.slow
-PREDICT = """
-import sys, numpy as np
-from pathlib import Path
-from classification.train import load_framework
-framework, run, clips, out = sys.argv[1:]
-np.save(out, load_framework(framework).load(Path(run), device="cpu")(np.load(clips)))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +38,17 @@ def test_twins_agree(
     members = ("--members", 2) if recipe == "strong" else ()
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
     run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)
-    run_script("classification/convert.py", "--model-dir", tmp_path / "a", "--out-dir", tmp_path / "b")
+    assert convert(tmp_path / "a", tmp_path / "b") == twin
     spec = preset(RECIPES[recipe].get("features", "classifier"))
-    np.save(tmp_path / "x.npy", np.stack([extract(path, spec) for path in clips]))
-    p = {}
-    for name, where in (("a", framework), ("b", twin)):
-        run_script("-c", PREDICT, where, tmp_path / name, tmp_path / "x.npy", tmp_path / f"{name}.npy")
-        p[name] = np.load(tmp_path / f"{name}.npy")
+    x = np.stack([extract(path, spec) for path in clips])
+    p = {
+        name: load_framework(where).load(tmp_path / name, device="cpu")(x)
+        for name, where in (("a", framework), ("b", twin))
+    }
     assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # it tells clips apart
     assert np.abs(logits(p["a"]) - logits(p["b"])).max() < 1e-4
     if framework == "torch":  # and back: not a number is lost
-        run_script("classification/convert.py", "--model-dir", tmp_path / "b", "--out-dir", tmp_path / "c")
+        convert(tmp_path / "b", tmp_path / "c")
         there, back = (load_file(tmp_path / name / "best_model.safetensors") for name in "ac")
         assert there.keys() == back.keys()
         assert all((there[name] == back[name]).all() for name in there if "num_batches" not in name)
