@@ -27,8 +27,8 @@ def main() -> None:
     options = parse(TrainOptions, RECIPES)
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
-    options = dataclasses.replace(options, epochs=choose_epochs(options, spec))
     clips = group_clips(load_clips(options, dataset, spec), options)
+    options = dataclasses.replace(options, epochs=choose_epochs(options, spec, clips=len(clips.manifest)))
     parts = plan(options)
     inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
     run = open_part(options, clips, fold=None)

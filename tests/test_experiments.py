@@ -130,8 +130,10 @@ def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> Non
     assert copies.group.nunique() == 1
 
 
-def test_short_clips_are_passed_over_more_often() -> None:
+def test_short_and_few_clips_are_passed_over_more_often() -> None:
     strong = options("strong")
-    lengths = {duration: choose_epochs(strong, FeatureSpec(duration=duration)) for duration in (0.75, 2.0, 4.0)}
-    assert lengths == {0.75: 21, 2.0: 8, 4.0: 8}
-    assert choose_epochs(dataclasses.replace(strong, epochs=3), FeatureSpec(duration=0.75)) == 3
+    short = {s: choose_epochs(strong, FeatureSpec(duration=s), clips=5000) for s in (0.75, 2.0, 4.0)}
+    assert short == {0.75: 21, 2.0: 8, 4.0: 8}
+    few = {clips: choose_epochs(strong, FeatureSpec(), clips=clips) for clips in (10, 320, 973)}
+    assert few == {10: 40, 320: 25, 973: 8}
+    assert choose_epochs(dataclasses.replace(strong, epochs=3), FeatureSpec(duration=0.75), clips=10) == 3
