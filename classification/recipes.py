@@ -17,8 +17,7 @@ class TrainOptions(CommonOptions):
     """Train a classifier on labelled sounds and judge it on recordings it has never heard."""
 
     epochs: int | None = 40
-    """Passes over the training clips; None is 8, as many more for clips shorter than --crop as they are shorter, and
-    for fewer than 1000 clips as they are fewer (at most 5 times)."""
+    """Passes over the training clips; None is 8, and more where clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"

@@ -104,8 +104,10 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
             wanted = file.frames if duration is None else min(file.frames, round(duration * file.samplerate))
             y = file.read(wanted, dtype="float32", always_2d=True)
             file_sr = file.samplerate
-    except (sf.LibsndfileError, OSError) as error:
-        raise AudioError(f"cannot be decoded as audio: {str(error).splitlines()[0]}") from error
+    except sf.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded as audio: {error.error_string}") from error
+    except OSError as error:
+        raise AudioError(f"cannot be decoded as audio: {error.strerror or error}") from error
     if len(y) == 0:
         raise AudioError("holds no samples")
     if len(y) < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
