@@ -34,7 +34,7 @@ if [ -n "$data_dir" ]; then
 else
     data_dir="$root/data/demo"
     echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
-    python -m shared.demo_data --data-dir "$data_dir"
+    python -m shared.data.demo_data --data-dir "$data_dir"
 fi
 out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
 mkdir -p "$out_dir" || exit 2

@@ -11,10 +11,10 @@ from shared.audio import seconds
 from shared.augment import Augment
 from shared.batches import Batches
 from shared.cli import Clips
-from shared.datasets import Dataset
+from shared.data.datasets import Dataset
+from shared.data.splits import assign_splits, check_trainable
 from shared.features import FeatureSpec, preset
 from shared.similarity import similarity_groups
-from shared.splits import assign_splits, check_trainable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ from classification.models.architecture import Architecture
 from classification.models.crossing import crossing
 from classification.rundir import read_run
 from shared.cache import FeatureCache
-from shared.datasets import load_dataset
+from shared.data.datasets import load_dataset
+from shared.data.splits import take_fraction
 from shared.errors import UserError
 from shared.features import FeatureSpec
 from shared.files import read_json
-from shared.splits import take_fraction
 
 CLIPS = 200  # enough for the ranges: the converter keeps only their ends
 PROBED = 32  # clips whose maps are held in memory at once: 0.2 GiB in the plain recipe

@@ -7,9 +7,9 @@ import tyro
 
 from classification.models.architecture import Pooling
 from shared.cli import CommonOptions
+from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 from shared.features import preset
-from shared.splits import GroupBy, SplitKind
 
 
 @dataclasses.dataclass(kw_only=True)

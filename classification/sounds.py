@@ -98,7 +98,7 @@ def list_sounds(source: Path) -> list[Sound]:
         UserError: nothing there, or nothing in it.
     """
     if source.is_dir():
-        from shared.datasets import audio_files  # imported here: pandas and scikit-learn come with it, two seconds
+        from shared.data.datasets import audio_files  # imported here: pandas and scikit-learn come with it, two seconds
 
         sounds = [Sound(path.name, path) for path in audio_files(source)]
         if not sounds:

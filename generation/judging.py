@@ -14,11 +14,11 @@ from classification.classifier import Classifier
 from shared import distances
 from shared.audio import decode, fix_length, resample, sampling_rate, seconds
 from shared.cache import FeatureCache
-from shared.datasets import Dataset, audio_files, load_dataset, segments
+from shared.data.datasets import Dataset, audio_files, load_dataset, segments
+from shared.data.splits import assign_splits
 from shared.errors import UserError
 from shared.features import TRANSFORMS
 from shared.files import read_json
-from shared.splits import assign_splits
 
 LOWER, HIGHER, LIKE_FLOOR = "lower", "higher", "as the floor"
 METRICS = {  # name -> what the table calls it, and where it should go

@@ -174,7 +174,7 @@ class CacheOptions:
 def main() -> None:
     import tyro
 
-    from shared.datasets import load_dataset
+    from shared.data.datasets import load_dataset
 
     options = tyro.cli(CacheOptions)
     cache = FeatureCache(preset(options.preset), options.cache_dir)

@@ -12,13 +12,13 @@ import pandas as pd
 import tyro
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
-from shared.datasets import Dataset, load_dataset, segments
-from shared.demo_data import make_demo_data
+from shared.data.datasets import Dataset, load_dataset, segments
+from shared.data.demo_data import make_demo_data
+from shared.data.splits import take_fraction
 from shared.errors import UserError
 from shared.features import FeatureSpec
 from shared.files import PROJECT_ROOT
 from shared.runs import Run, describe, fingerprint
-from shared.splits import take_fraction
 
 DEMO_DIR = PROJECT_ROOT / "data" / "demo"
 Device = Literal["auto", "cpu", "cuda", "mps"]

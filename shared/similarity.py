@@ -29,7 +29,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
-from shared.datasets import load_dataset
+from shared.data.datasets import load_dataset
 from shared.embedding import AnyFeatures, chunks, embed
 from shared.errors import UserError, run_entry
 from shared.features import PRESETS

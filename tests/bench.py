@@ -22,8 +22,8 @@ from generation.objectives.gan import GanObjective
 from generation.scaling import Scaler
 from shared.audio import load_audio
 from shared.cli import DEMO_DIR
-from shared.datasets import load_dataset
-from shared.demo_data import make_demo_data
+from shared.data.datasets import load_dataset
+from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features import PRESETS, extract
 from shared.loop import bfloat16_pays, make_accelerator

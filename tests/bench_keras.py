@@ -17,8 +17,8 @@ from shared.augment import Augment
 from shared.batches import Batches
 from shared.cache import FeatureCache
 from shared.cli import DEMO_DIR
-from shared.datasets import load_dataset
-from shared.demo_data import make_demo_data
+from shared.data.datasets import load_dataset
+from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features import PRESETS
 

@@ -27,7 +27,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic sounds in the Kaggle layout: 5 classes x 4 recordings x 2 slices, 10 clips to predict."""
-    from shared.demo_data import make_demo_data
+    from shared.data.demo_data import make_demo_data
 
     folder = tmp_path_factory.mktemp("sounds") / "data"
     return make_demo_data(folder, seed=1, recordings=4, slices=2, test_recordings=1, test_slices=2)

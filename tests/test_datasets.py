@@ -9,9 +9,9 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.datasets import load_dataset, segments
+from shared.data.datasets import load_dataset, segments
+from shared.data.splits import assign_splits, check_trainable, resolve_split, take_fraction
 from shared.errors import UserError
-from shared.splits import assign_splits, check_trainable, resolve_split, take_fraction
 
 
 def touch(*paths: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from shared.demo_data import CLASS_IDS, make_demo_data, plan
+from shared.data.demo_data import CLASS_IDS, make_demo_data, plan
 from shared.errors import UserError
 
 TINY = {"recordings": 1, "slices": 2, "test_recordings": 1, "test_slices": 1}
@@ -61,7 +61,7 @@ def test_test_recordings_are_not_in_train() -> None:
 
 
 def test_keeps_its_own_and_refuses_a_foreign_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.demo_data.write_demo_data", lambda folder, clips: folder.mkdir(parents=True))
+    monkeypatch.setattr("shared.data.demo_data.write_demo_data", lambda folder, clips: folder.mkdir(parents=True))
     leftover = tmp_path / "data.partial"
     leftover.mkdir()
     (leftover / "half").touch()
@@ -77,7 +77,7 @@ def test_keeps_its_own_and_refuses_a_foreign_folder(tmp_path: Path, monkeypatch:
 
 
 def test_nothing_appears_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.demo_data.sf.write", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("shared.data.demo_data.sf.write", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_demo_data(tmp_path / "data", **TINY)
     assert not (tmp_path / "data").exists()

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 from classification.classifier import Classifier
 from generation import evaluate, judging
 from shared.audio import load_audio, write_wav
-from shared.datasets import load_dataset
-from shared.demo_data import make_demo_data
+from shared.data.datasets import load_dataset
+from shared.data.demo_data import make_demo_data
 from shared.errors import UserError
 from shared.features import PRESETS, extract
 

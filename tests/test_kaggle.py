@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from local_server import Answer, Server, left, serving, zipped
 
-from shared import datasets, download
-from shared.download import Download
+from shared.data import datasets, download
+from shared.data.download import Download
+from shared.data.kaggle import Submit, check_submission, submit
 from shared.errors import UserError, run_entry
-from shared.kaggle import Submit, check_submission, submit
 
 API = "/api/v1/competitions.CompetitionApiService/"
 

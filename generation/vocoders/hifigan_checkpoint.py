@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from generation.models.hifigan import HifiGan
-from shared.archives import fetch
+from shared.data.archives import fetch
 from shared.errors import UserError
 from shared.files import read_json
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from shared.archives import DAMAGED, TIMEOUT, reason
+from shared.data.archives import DAMAGED, TIMEOUT, reason
 from shared.errors import UserError
 
 KAGGLE = "https://www.kaggle.com"

@@ -11,10 +11,10 @@ from typing import Literal
 import tyro
 from filelock import FileLock, Timeout
 
-from shared.archives import fetch, unpack, verify
-from shared.datasets import Dataset, load_dataset
+from shared.data.archives import fetch, unpack, verify
+from shared.data.datasets import Dataset, load_dataset
+from shared.data.kaggle import COMPETITION, KAGGLE, Submit, competition_page, fetch_from_kaggle, submit
 from shared.errors import UserError
-from shared.kaggle import COMPETITION, KAGGLE, Submit, competition_page, fetch_from_kaggle, submit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _find_data(unpacked: Path, source: Source) -> Path:
 
 
 def main() -> None:
-    command = tyro.cli(Download | Submit, prog="python -m shared.datasets", description=__doc__)
+    command = tyro.cli(Download | Submit, prog="python -m shared.data.datasets", description=__doc__)
     if isinstance(command, Download):
         download(command)
     else:

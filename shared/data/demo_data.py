@@ -243,8 +243,9 @@ def write_demo_data(folder: Path, clips: list[tuple[str, Recording, int]]) -> No
     test = [f"{Path(name).name},dog_bark\n" for name, *_ in clips if name.startswith("test/")]
     (folder / "sample_submission.csv").write_text("".join(["ID,Class\n", *test]))
     (folder / "README.txt").write_text(
-        f"{len(clips) - len(test)} training and {len(test)} test clips, all synthetic: made by shared/demo_data.py "
-        f"with seed {clips[0][1].entropy[0]}, nothing was recorded, scores say nothing about the competition.\n"
+        f"{len(clips) - len(test)} training and {len(test)} test clips, all synthetic: made by "
+        f"shared/data/demo_data.py with seed {clips[0][1].entropy[0]}, nothing was recorded, "
+        "scores say nothing about the competition.\n"
     )
 
 

@@ -162,8 +162,8 @@ def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:
 
 
 def main() -> None:
-    """``python -m shared.datasets download | submit``: gets the data, sends a submission."""
-    from shared.download import main as get_or_send  # which needs this module
+    """``python -m shared.data.datasets download | submit``: gets the data, sends a submission."""
+    from shared.data.download import main as get_or_send  # which needs this module
 
     get_or_send()
 
