@@ -29,7 +29,7 @@ from classification.timeline import Timeline
 from classification.together import Together
 from shared.audio import audio_from_array, fix_length, load_audio
 from shared.errors import AudioError, UserError
-from shared.features import TRANSFORMS, FeatureSpec
+from shared.features.transforms import TRANSFORMS, FeatureSpec
 
 BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
 TOP_K = 3

@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that 
     from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
-    from shared.batches import Batches
+    from shared.features.batches import Batches
     from shared.runs import Run
 
 MODEL_FILE = "best_model.keras"
@@ -165,7 +165,7 @@ def use_device(device: str) -> None:
 
 
 class BatchSequence(keras.utils.PyDataset):
-    """shared.batches as Keras reads it: x (B, M, T, 1), y (B,). ``epoch`` is set by RunLog before each epoch."""
+    """shared.features.batches for Keras: x (B, M, T, 1), y (B,). RunLog sets ``epoch`` before each epoch."""
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that 
     from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
-    from shared.batches import Batches
+    from shared.features.batches import Batches
     from shared.runs import Run
 
 MODEL_FILE = "best_model.safetensors"

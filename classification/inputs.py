@@ -8,12 +8,12 @@ import pandas as pd
 from classification.models.architecture import Architecture, BandStatistics
 from classification.recipes import TrainOptions
 from shared.audio import seconds
-from shared.augment import Augment
-from shared.batches import Batches
 from shared.cli import Clips
 from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable
-from shared.features import FeatureSpec, preset
+from shared.features.augment import Augment
+from shared.features.batches import Batches
+from shared.features.transforms import FeatureSpec, preset
 from shared.similarity import similarity_groups
 
 

@@ -12,8 +12,8 @@ import tyro
 from classification.classifier import TOP_K, Classifier, quick_imports
 from classification.rundir import read_run
 from classification.sounds import Sound, list_sounds, predict_sounds
-from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.errors import UserError, run_entry
+from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.files import write_text
 
 

@@ -11,11 +11,11 @@ from classification.exporters import origin
 from classification.models.architecture import Architecture
 from classification.models.crossing import crossing
 from classification.rundir import read_run
-from shared.cache import FeatureCache
 from shared.data.datasets import load_dataset
 from shared.data.splits import take_fraction
 from shared.errors import UserError
-from shared.features import FeatureSpec
+from shared.features.cache import FeatureCache
+from shared.features.transforms import FeatureSpec
 from shared.files import read_json
 
 CLIPS = 200  # enough for the ranges: the converter keeps only their ends

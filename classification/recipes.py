@@ -9,7 +9,7 @@ from classification.models.architecture import Pooling
 from shared.cli import CommonOptions
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
-from shared.features import preset
+from shared.features.transforms import preset
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -25,7 +25,7 @@ class TrainOptions(CommonOptions):
     backend: Literal["tensorflow", "torch"] = "tensorflow"
     """What Keras computes with."""
     features: str = "classifier"
-    """Spectrograms (a preset of shared/features.py): classifier, strong or torchaudio."""
+    """Spectrograms (a preset of shared/features/transforms.py): classifier, strong or torchaudio."""
 
     duration: float | None = None
     """Seconds taken of each clip; None is 4, or less where the clips are shorter (their 95th percentile)."""

@@ -9,7 +9,7 @@ from sklearn.metrics import classification_report
 
 from classification.inputs import Inputs
 from classification.together import Together
-from shared.batches import Batches
+from shared.features.batches import Batches
 from shared.files import write_text
 from shared.metrics import classification_metrics
 from shared.plots import plot_confusion, plot_history

@@ -12,8 +12,8 @@ from classification.classifier import SLACK, Classifier, Prediction
 from classification.timeline import Timeline, csv_text
 from classification.together import Together
 from shared.audio import AUDIO_SUFFIXES, seconds
-from shared.cache import FeatureCache
 from shared.errors import AudioError, UserError
+from shared.features.cache import FeatureCache
 
 LONG = 1.5  # times the model's duration from which a recording has a timeline without being asked
 

@@ -15,8 +15,8 @@ import tyro
 from classification.scoring import Predict
 from classification.together import Together
 from shared.audio import AUDIO_SUFFIXES
-from shared.cache import FeatureCache
 from shared.errors import UserError, run_entry
+from shared.features.cache import FeatureCache
 from shared.files import read_json, write_text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.features import FeatureSpec, mel_filterbank, mel_spectrogram
+from shared.features.transforms import FeatureSpec, mel_filterbank, mel_spectrogram
 from shared.files import write_text
 
 _COLUMNS = 1600  # of the figure's spectrogram: about what its width can show

@@ -15,10 +15,10 @@ import tyro
 from classification.classifier import Classifier
 from classification.rundir import read_run
 from generation import judging
-from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.cli import Device
 from shared.data.datasets import Dataset, load_dataset
 from shared.errors import UserError, run_entry
+from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.files import write_json
 
 

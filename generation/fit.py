@@ -10,9 +10,9 @@ from generation.recipes import GeneratorOptions
 from generation.sampler import Sampler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
-from shared.batches import Batches
 from shared.cli import Clips
-from shared.features import FeatureSpec
+from shared.features.batches import Batches
+from shared.features.transforms import FeatureSpec
 from shared.loop import Objective, bfloat16_pays
 from shared.loop import fit as run_loop
 from shared.plots import plot_features, plot_history

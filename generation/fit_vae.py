@@ -13,9 +13,9 @@ from generation.recipes import VaeOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
 from shared.audio import write_wav
-from shared.batches import Batches
 from shared.cli import Clips
-from shared.features import FeatureSpec
+from shared.features.batches import Batches
+from shared.features.transforms import FeatureSpec
 from shared.loop import make_accelerator
 from shared.plots import plot_mosaic
 from shared.runs import Run

@@ -10,9 +10,9 @@ from generation.objectives.wgan_gp import WganGpObjective
 from generation.recipes import EXPERIMENTS, WganOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
-from shared.batches import Batches
 from shared.cli import Clips
-from shared.features import FeatureSpec
+from shared.features.batches import Batches
+from shared.features.transforms import FeatureSpec
 from shared.loop import make_accelerator
 from shared.runs import Run
 

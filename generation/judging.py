@@ -13,11 +13,11 @@ import pandas as pd
 from classification.classifier import Classifier
 from shared import distances
 from shared.audio import decode, fix_length, resample, sampling_rate, seconds
-from shared.cache import FeatureCache
 from shared.data.datasets import Dataset, audio_files, load_dataset, segments
 from shared.data.splits import assign_splits
 from shared.errors import UserError
-from shared.features import TRANSFORMS
+from shared.features.cache import FeatureCache
+from shared.features.transforms import TRANSFORMS
 from shared.files import read_json
 
 LOWER, HIGHER, LIKE_FLOOR = "lower", "higher", "as the floor"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.batches import Batches
+from shared.features.batches import Batches
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 import pandas as pd
 import tyro
 
-from shared.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
 from shared.data.datasets import Dataset, load_dataset, segments
 from shared.data.demo_data import make_demo_data
 from shared.data.splits import take_fraction
 from shared.errors import UserError
-from shared.features import FeatureSpec
+from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
+from shared.features.transforms import FeatureSpec
 from shared.files import PROJECT_ROOT
 from shared.runs import Run, describe, fingerprint
 

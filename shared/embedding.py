@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from scipy import linalg
 
-from shared.cache import Features
-from shared.features import power_to_db
+from shared.features.cache import Features
+from shared.features.transforms import power_to_db
 
 CLIPS_PER_DIMENSION = 8  # at least
 PIECES = 4  # of a clip, to see how far one recording varies

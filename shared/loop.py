@@ -19,7 +19,7 @@ from shared.files import replacing
 from shared.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from shared.batches import Batches
+    from shared.features.batches import Batches
     from shared.runs import Run
 
 CHECKPOINT = "training_state.pt"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and pi
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from shared.features import TOP_DB, FeatureSpec, power_to_db, stft
+from shared.features.transforms import TOP_DB, FeatureSpec, power_to_db, stft
 from shared.files import replacing
 
 

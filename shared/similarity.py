@@ -28,11 +28,11 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
-from shared.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.data.datasets import load_dataset
 from shared.embedding import AnyFeatures, chunks, embed
 from shared.errors import UserError, run_entry
-from shared.features import PRESETS
+from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
+from shared.features.transforms import PRESETS
 
 # both chosen on --recordings even of real data, and measured on --recordings odd
 THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4

@@ -25,7 +25,7 @@ from shared.cli import DEMO_DIR
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
-from shared.features import PRESETS, extract
+from shared.features.transforms import PRESETS, extract
 from shared.loop import bfloat16_pays, make_accelerator
 
 

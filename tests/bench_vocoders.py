@@ -11,7 +11,7 @@ from torch import Tensor
 from generation.models.hifigan import HifiGan
 from generation.vocoders import Vocoder, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL
-from shared.features import PRESETS, mel_filterbank, stft
+from shared.features.transforms import PRESETS, mel_filterbank, stft
 from shared.torchaudio_compat import GriffinLim, InverseMelScale
 
 SPEC = PRESETS["cgan"]

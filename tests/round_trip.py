@@ -17,7 +17,7 @@ from shared.cli import DEMO_DIR
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
-from shared.features import PRESETS, TRANSFORMS, FeatureSpec, stft
+from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, stft
 
 
 @dataclasses.dataclass(kw_only=True)

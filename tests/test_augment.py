@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.augment import Augment
+from shared.features.augment import Augment
 
 
 def batch(n: int = 6, bands: int = 8, frames: int = 20) -> tuple[np.ndarray, np.ndarray]:

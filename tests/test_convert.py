@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from classification.convert import convert
 from classification.recipes import RECIPES
 from classification.train import load_framework
-from shared.features import extract, preset
+from shared.features.transforms import extract, preset
 
 pytestmark = pytest.mark.slow
 

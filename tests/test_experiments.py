@@ -13,7 +13,7 @@ import soundfile as sf
 from classification.inputs import choose_epochs
 from classification.parts import plan
 from classification.recipes import RECIPES, TrainOptions
-from shared.features import FeatureSpec
+from shared.features.transforms import FeatureSpec
 
 TRAIN = "classification/train.py"
 

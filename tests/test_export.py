@@ -25,7 +25,7 @@ from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from shared.errors import UserError
-from shared.features import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
+from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
 from shared.files import read_json, write_json
 from shared.runs import plain
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import UserError
-from shared.features import PRESETS, FeatureSpec, extract, log_mel, preset
+from shared.features.transforms import PRESETS, FeatureSpec, extract, log_mel, preset
 
 
 def librosas(path: Path, spec: FeatureSpec) -> np.ndarray:

@@ -15,10 +15,10 @@ from generation.objectives.gan import GanObjective
 from generation.sampler import Sampler, generate_audio, save_and_play
 from generation.scaling import Scaler
 from generation.vocoders import make_vocoder
-from shared.batches import Batches
-from shared.cache import FeatureCache
 from shared.errors import UserError
-from shared.features import PRESETS
+from shared.features.batches import Batches
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS
 from shared.loop import fit, make_accelerator
 from shared.runs import Run, describe
 

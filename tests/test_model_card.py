@@ -12,7 +12,7 @@ from classification.model_card import write_card
 from classification.recipes import RECIPES, TrainOptions
 from classification.summary import spread
 from shared.errors import UserError
-from shared.features import PRESETS
+from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
 from shared.metrics import classification_metrics
 from shared.runs import describe

@@ -12,10 +12,10 @@ from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from generation.recipes import CGAN_RECIPES, CganOptions
-from shared.augment import Augment
-from shared.batches import Batches
-from shared.cache import FeatureCache
-from shared.features import PRESETS
+from shared.features.augment import Augment
+from shared.features.batches import Batches
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS
 from shared.loop import fit, make_accelerator
 from shared.runs import Run, describe
 

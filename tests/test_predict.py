@@ -15,9 +15,9 @@ from classification.classifier import Classifier, Prediction
 from classification.sounds import list_sounds, predict_sounds
 from classification.timeline import overview
 from shared.audio import load_audio
-from shared.cache import FeatureCache
 from shared.errors import AudioError, UserError
-from shared.features import PRESETS, extract
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS, extract
 
 PREDICT = "classification/predict.py"
 SPEC = PRESETS["classifier"]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import shared.embedding
 import shared.similarity
-from shared.cache import FeatureCache
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import SOURCES, SYNTH_SR
 from shared.embedding import embed
-from shared.features import PRESETS, log_mel
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS, log_mel
 from shared.similarity import agreement, leak_check, leak_warning, near_duplicates, similarity_groups
 
 SPEC = PRESETS["classifier"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from classification.submission import Wanted, find_file, predict_ids, wanted_ids, write_submission
-from shared.cache import FeatureCache
 from shared.errors import UserError
-from shared.features import PRESETS
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS
 
 CLASSES = ["loud_low", "loud_high"]
 

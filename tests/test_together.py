@@ -13,9 +13,9 @@ from classification.classifier import Classifier
 from classification.sounds import list_sounds, predict_sounds
 from classification.submission import Wanted, predict_ids
 from classification.together import TRUST, Together
-from shared.cache import FeatureCache
 from shared.compare import compare
-from shared.features import PRESETS
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
 
 SPEC = PRESETS["strong"]

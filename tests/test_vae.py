@@ -14,9 +14,9 @@ from generation.objectives.vae import VaeObjective, kl_divergence
 from generation.recipes import VAE_MODELS, VaeOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
-from shared.batches import Batches
 from shared.errors import UserError
-from shared.features import FeatureSpec
+from shared.features.batches import Batches
+from shared.features.transforms import FeatureSpec
 from shared.loop import fit, make_accelerator
 from shared.runs import Run, describe
 

@@ -13,7 +13,7 @@ from generation.vocoders.griffin_lim import GriffinLimVocoder, Stft, griffin_lim
 from generation.vocoders.inverse_mel import InverseMel
 from shared.audio import load_audio
 from shared.errors import UserError
-from shared.features import PRESETS, TRANSFORMS, FeatureSpec, extract, log_mel, mel_filterbank, stft
+from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, log_mel, mel_filterbank, stft
 from shared.torchaudio_compat import GriffinLim, InverseMelScale
 
 SPEC = PRESETS["cgan"]

@@ -18,10 +18,10 @@ from generation.objectives.wgan_gp import WganGpObjective, gradient_penalty
 from generation.recipes import EXPERIMENTS, WganOptions
 from generation.sampler import Sampler
 from generation.vocoders import make_vocoder
-from shared.batches import Batches
-from shared.cache import FeatureCache
 from shared.errors import UserError
-from shared.features import PRESETS, FeatureSpec
+from shared.features.batches import Batches
+from shared.features.cache import FeatureCache
+from shared.features.transforms import PRESETS, FeatureSpec
 from shared.loop import fit, make_accelerator
 from shared.runs import Run, describe
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shared.features import FeatureSpec
+from shared.features.transforms import FeatureSpec
 
 Pooling = Literal["mean", "mean+max", "flatten"]
 

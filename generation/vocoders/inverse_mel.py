@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shared.features import FeatureSpec, mel_filterbank
+from shared.features.transforms import FeatureSpec, mel_filterbank
 
 TINY = 1e-10  # keeps silence from dividing by itself
 

@@ -4,7 +4,7 @@ A clip is known by the hash of its bytes, so moved, renamed and added files cost
 holds one FeatureSpec (its fields and the versions of the libraries that compute it); each shard ``<id>.npy`` is
 (clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole or not at all.
 
-    python -m shared.cache --data-dir DIR --preset classifier
+    python -m shared.features.cache --data-dir DIR --preset classifier
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError, run_entry
-from shared.features import FeatureSpec, extract, preset
+from shared.features.transforms import FeatureSpec, extract, preset
 from shared.files import PROJECT_ROOT, content_hash, read_json, replacing, text_hash, write_json
 
 DEFAULT_CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", PROJECT_ROOT / "cache"))
@@ -164,7 +164,7 @@ class CacheOptions:
     data_dir: Path
     """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
     preset: str = "classifier"
-    """Which FeatureSpec of shared/features.py: classifier, strong, cgan, digits, ..."""
+    """Which FeatureSpec of shared/features/transforms.py: classifier, strong, cgan, digits, ..."""
     cache_dir: Path = DEFAULT_CACHE_DIR
     """Where the shards go."""
     n_jobs: int | None = None
@@ -187,6 +187,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from shared.cache import main as importable_main  # workers unpickle from shared.cache, not __main__
+    from shared.features.cache import (
+        main as importable_main,  # workers unpickle from shared.features.cache, not __main__
+    )
 
     run_entry(importable_main)
