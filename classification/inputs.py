@@ -14,7 +14,7 @@ from shared.data.splits import assign_splits, check_trainable
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec, preset
-from shared.similarity import similarity_groups
+from shared.recordings.similarity import similarity_groups
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """One verdict for clips that sound like one recording: a competition's test set has several clips of each.
 
-What place and microphone a clip is of can be heard (``shared.embedding``) without knowing any label. Where such clips
-are of one class, as in UrbanSound8K, what all of them are taken for is worth more than what one is; where they are not
-(one speaker says all ten digits), nothing is to be gained. The training clips tell which it is, and how to hear it.
+What place and microphone a clip is of can be heard (``shared.recordings.embedding``) without knowing any label. Where
+such clips are of one class, as in UrbanSound8K, what all of them are taken for is worth more than what one is; where
+they are not (one speaker says all ten digits), nothing is to be gained. The training clips tell which it is, and how to
+hear it.
 """
 
 import dataclasses
@@ -12,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from shared.embedding import AnyFeatures, Embedding
 from shared.files import replacing
+from shared.recordings.embedding import AnyFeatures, Embedding
 
 FILE = "together.npz"  # in the run folders whose clips are judged together
 LIKENESS = 0.6  # least cosine of clips of one recording

@@ -19,8 +19,8 @@ from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import run_entry
 from shared.features.cache import FeatureCache
 from shared.files import read_json, write_json
+from shared.recordings.similarity import leak_check, leak_warning
 from shared.runs import Run
-from shared.similarity import leak_check, leak_warning
 
 
 def main() -> None:

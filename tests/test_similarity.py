@@ -10,14 +10,14 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import shared.embedding
-import shared.similarity
+import shared.recordings.embedding
+import shared.recordings.similarity
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import SOURCES, SYNTH_SR
-from shared.embedding import embed
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS, log_mel
-from shared.similarity import agreement, leak_check, leak_warning, near_duplicates, similarity_groups
+from shared.recordings.embedding import embed
+from shared.recordings.similarity import agreement, leak_check, leak_warning, near_duplicates, similarity_groups
 
 SPEC = PRESETS["classifier"]
 N = SPEC.n_samples
@@ -71,8 +71,8 @@ def test_level_and_blocks_change_nothing(strangers: np.ndarray, monkeypatch: pyt
     x = np.concatenate([strangers, np.roll(strangers, 40, axis=2)])
     pairs, rows = near_duplicates(x), embed(x, dimensions=24)
     assert len(pairs) >= len(strangers)
-    monkeypatch.setattr(shared.similarity, "BLOCK", 7)
-    monkeypatch.setattr(shared.embedding, "CHUNK", 5)
+    monkeypatch.setattr(shared.recordings.similarity, "BLOCK", 7)
+    monkeypatch.setattr(shared.recordings.embedding, "CHUNK", 5)
     louder = x + np.linspace(-30, 30, len(x), dtype=np.float32)[:, None, None]
     same = near_duplicates(louder).sort_values(["i", "j"], ignore_index=True)  # those as alike may change places
     pd.testing.assert_frame_equal(same, pairs.sort_values(["i", "j"], ignore_index=True), atol=1e-3)
@@ -188,5 +188,5 @@ def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Pa
 
 @pytest.mark.slow
 def test_entry(sounds: Path, run_script) -> None:
-    printed = run_script("-m", "shared.similarity", "--data-dir", sounds).stdout
+    printed = run_script("-m", "shared.recordings.similarity", "--data-dir", sounds).stdout
     assert "near-duplicate pairs among 40 clips" in printed and "20 recordings known by name" in printed

@@ -4,7 +4,7 @@ Clips that share audio are found by correlating the detail of their spectrograms
 place and a microphone, by their mean spectra. Neither depends on a clip's level, nor on where it was cut. Arrays are to
 be in dB, relative or absolute; what the cache holds as ln(1 + mel) is brought there.
 
-    python -m shared.similarity --data-dir DIR
+    python -m shared.recordings.similarity --data-dir DIR
 """
 
 import dataclasses
@@ -29,10 +29,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from shared.data.datasets import load_dataset
-from shared.embedding import AnyFeatures, chunks, embed
 from shared.errors import UserError, run_entry
 from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.features.transforms import PRESETS
+from shared.recordings.embedding import AnyFeatures, chunks, embed
 
 # both chosen on --recordings even of real data, and measured on --recordings odd
 THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4
