@@ -9,9 +9,9 @@ from sklearn.metrics import classification_report
 
 from classification.inputs import Inputs
 from classification.together import Together
+from shared.evaluation.metrics import classification_metrics
 from shared.features.batches import Batches
 from shared.files import write_text
-from shared.metrics import classification_metrics
 from shared.plots import plot_confusion, plot_history
 from shared.runs import Run, peak_memory_mib
 from shared.timing import training_cost

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from classification.classifier import Classifier
-from shared import distances
 from shared.audio import decode, fix_length, resample, sampling_rate, seconds
 from shared.data.datasets import Dataset, audio_files, load_dataset, segments
 from shared.data.splits import assign_splits
 from shared.errors import UserError
+from shared.evaluation import distances
 from shared.features.cache import FeatureCache
 from shared.features.transforms import TRANSFORMS
 from shared.files import read_json

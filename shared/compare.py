@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from shared import bootstrap
 from shared.errors import UserError, run_entry
+from shared.evaluation import bootstrap
 from shared.files import read_json
 
 

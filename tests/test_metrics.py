@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shared import bootstrap
-from shared.metrics import calibration_error, classification_metrics
+from shared.evaluation import bootstrap
+from shared.evaluation.metrics import calibration_error, classification_metrics
 
 CLASSES = ["a", "b", "c"]
 

@@ -12,9 +12,9 @@ from classification.model_card import write_card
 from classification.recipes import RECIPES, TrainOptions
 from classification.summary import spread
 from shared.errors import UserError
+from shared.evaluation.metrics import classification_metrics
 from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
-from shared.metrics import classification_metrics
 from shared.runs import describe
 
 CLASSES = ["a|b", "dog_bark", "siren"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from shared import bootstrap
+from shared.evaluation import bootstrap
 
 
 def calibration_error(y: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
