@@ -33,14 +33,14 @@ from classification.models.crossing import crossing, initial_weight, to_keras, t
 from classification.models.keras_cnn import build
 from shared.errors import UserError
 from shared.files import replacing
-from shared.timing import EpochTimer
+from shared.runs.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
     from shared.features.batches import Batches
-    from shared.runs import Run
+    from shared.runs.run import Run
 
 MODEL_FILE = "best_model.keras"
 _LOGGED = {

@@ -17,15 +17,15 @@ from classification.models.crossing import crossing, initial_weight
 from classification.models.torch_cnn import CNN
 from classification.rundir import architecture_of
 from shared.files import replacing
-from shared.loop import fit as run_loop
-from shared.loop import make_accelerator, pick_device
+from shared.runs.loop import fit as run_loop
+from shared.runs.loop import make_accelerator, pick_device
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
     from shared.features.batches import Batches
-    from shared.runs import Run
+    from shared.runs.run import Run
 
 MODEL_FILE = "best_model.safetensors"
 

@@ -8,13 +8,13 @@ import pandas as pd
 from classification.models.architecture import Architecture, BandStatistics
 from classification.recipes import TrainOptions
 from shared.audio import seconds
-from shared.cli import Clips
 from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec, preset
 from shared.recordings.similarity import similarity_groups
+from shared.runs.options import Clips
 
 
 @dataclasses.dataclass(frozen=True)

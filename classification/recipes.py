@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from classification.models.architecture import Pooling
-from shared.cli import CommonOptions
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 from shared.features.transforms import preset
+from shared.runs.options import CommonOptions
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -13,8 +13,8 @@ from shared.evaluation.metrics import classification_metrics
 from shared.features.batches import Batches
 from shared.files import write_text
 from shared.plots import plot_confusion, plot_history
-from shared.runs import Run, peak_memory_mib
-from shared.timing import training_cost
+from shared.runs.run import Run, peak_memory_mib
+from shared.runs.timing import training_cost
 
 Predict = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 

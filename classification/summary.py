@@ -12,7 +12,7 @@ from classification import together
 from classification.parts import Part
 from classification.scoring import judge, write_predictions
 from shared.files import read_json
-from shared.runs import Run
+from shared.runs.run import Run
 
 IN_TABLE = ("accuracy", "alone_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
 SHOWN = (*IN_TABLE, "log_loss", "calibration_error")

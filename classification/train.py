@@ -15,12 +15,12 @@ from classification.scoring import Predict, score
 from classification.submission import predict_ids, wanted_ids, write_submission
 from classification.summary import conclusion, keep, summarise
 from classification.together import TRUST, Together
-from shared.cli import Clips, find_data, load_clips, once, open_run, parse
 from shared.errors import run_entry
 from shared.features.cache import FeatureCache
 from shared.files import read_json, write_json
 from shared.recordings.similarity import leak_check, leak_warning
-from shared.runs import Run
+from shared.runs.options import Clips, find_data, load_clips, once, open_run, parse
+from shared.runs.run import Run
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import dataclasses
 import importlib
 
 from generation.recipes import GeneratorOptions
-from shared.cli import Clips, find_data, load_clips, once, open_run
 from shared.errors import UserError
-from shared.runs import Run
+from shared.runs.options import Clips, find_data, load_clips, once, open_run
+from shared.runs.run import Run
 
 
 def open_clips(options: GeneratorOptions, *, default_dir: str) -> tuple[Clips, Run]:

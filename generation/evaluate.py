@@ -15,11 +15,11 @@ import tyro
 from classification.classifier import Classifier
 from classification.rundir import read_run
 from generation import judging
-from shared.cli import Device
 from shared.data.datasets import Dataset, load_dataset
 from shared.errors import UserError, run_entry
 from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.files import write_json
+from shared.runs.options import Device
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -10,14 +10,14 @@ from generation.recipes import GeneratorOptions
 from generation.sampler import Sampler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
-from shared.cli import Clips
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.loop import Objective, bfloat16_pays
-from shared.loop import fit as run_loop
 from shared.plots import plot_features, plot_history
-from shared.runs import Run, peak_memory_mib
-from shared.timing import training_cost
+from shared.runs.loop import Objective, bfloat16_pays
+from shared.runs.loop import fit as run_loop
+from shared.runs.options import Clips
+from shared.runs.run import Run, peak_memory_mib
+from shared.runs.timing import training_cost
 
 NARROW = 32  # frames: fewer become one where the networks, which halve them four times, are narrowest
 

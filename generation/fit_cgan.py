@@ -8,9 +8,9 @@ from generation.objectives.gan import GanObjective
 from generation.recipes import CganOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
-from shared.cli import Clips
-from shared.loop import make_accelerator
-from shared.runs import Run
+from shared.runs.loop import make_accelerator
+from shared.runs.options import Clips
+from shared.runs.run import Run
 
 NETS = {
     "dcgan": (gan2d.Generator, gan2d.Discriminator),

@@ -13,12 +13,12 @@ from generation.recipes import VaeOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
 from shared.audio import write_wav
-from shared.cli import Clips
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.loop import make_accelerator
 from shared.plots import plot_mosaic
-from shared.runs import Run
+from shared.runs.loop import make_accelerator
+from shared.runs.options import Clips
+from shared.runs.run import Run
 
 PAIRS = 2  # of clips that are reconstructed and interpolated between
 STEPS = 5  # sounds from one clip of a pair to the other, both included

@@ -10,11 +10,11 @@ from generation.objectives.wgan_gp import WganGpObjective
 from generation.recipes import EXPERIMENTS, WganOptions
 from generation.sampler import Sampler
 from generation.scaling import Scaler
-from shared.cli import Clips
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.loop import make_accelerator
-from shared.runs import Run
+from shared.runs.loop import make_accelerator
+from shared.runs.options import Clips
+from shared.runs.run import Run
 
 NETS = {  # generator, critic and the width of the critic's first layer
     "dense": (wgan_gp.DenseGenerator, wgan_gp.DenseCritic, 512),

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.cli import CommonOptions, Precision
 from shared.errors import UserError
 from shared.features.transforms import FeatureSpec, preset
+from shared.runs.options import CommonOptions, Precision
 
 
 @dataclasses.dataclass(kw_only=True)

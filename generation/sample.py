@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from shared.cli import Device
 from shared.errors import UserError, run_entry
+from shared.runs.options import Device
 
 SHOWN = 20  # sounds of a class in its picture, at most: more are too small to see, and take longer to draw than to make
 

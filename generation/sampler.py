@@ -17,7 +17,7 @@ from shared.audio import write_wav
 from shared.errors import UserError
 from shared.features.transforms import FeatureSpec
 from shared.files import read_json, replacing, write_json
-from shared.loop import pick_device
+from shared.runs.loop import pick_device
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
 GENERATORS: dict[str, type[nn.Module]] = {

@@ -2,8 +2,8 @@
 
 from generation.data import train
 from generation.recipes import WGAN_RECIPES, WganOptions
-from shared.cli import parse
 from shared.errors import run_entry
+from shared.runs.options import parse
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ import soundfile as sf
 import tyro
 
 from shared.audio import decode
-from shared.compare import compare, sentence
 from shared.errors import UserError, run_entry
 from shared.files import read_json, write_text
+from shared.runs.compare import compare, sentence
 
 # What the table of classifiers shows: label, key in metrics.json ({split} is the reported one), format, remark.
 ROWS = [

@@ -21,12 +21,12 @@ from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
 from generation.scaling import Scaler
 from shared.audio import load_audio
-from shared.cli import DEMO_DIR
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features.transforms import PRESETS, extract
-from shared.loop import bfloat16_pays, make_accelerator
+from shared.runs.loop import bfloat16_pays, make_accelerator
+from shared.runs.options import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

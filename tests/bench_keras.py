@@ -13,7 +13,6 @@ from rivals import compare
 from classification.fit_keras import BatchSequence, keras, member_cross_entropy
 from classification.models.architecture import Architecture
 from classification.models.keras_cnn import build
-from shared.cli import DEMO_DIR
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
@@ -21,6 +20,7 @@ from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS
+from shared.runs.options import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -13,11 +13,11 @@ import tyro
 
 from generation.vocoders import AUTO, make_vocoder
 from shared.audio import load_audio
-from shared.cli import DEMO_DIR
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, stft
+from shared.runs.options import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -82,11 +82,11 @@ def test_a_killed_cross_validation_goes_on_where_it_stopped(folded: Path, sounds
 
 @pytest.mark.slow
 def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_script) -> None:
-    same = run_script("-m", "shared.compare", "--runs", folded, folded).stdout
+    same = run_script("-m", "shared.runs.compare", "--runs", folded, folded).stdout
     assert "+0.0 points" in same and "may be chance" in same
     other = tmp_path / "other"
     run_script(TRAIN, "--framework", "torch", "--epochs", 1, "--data-dir", sounds, "--out-dir", other, "--no-refit")
-    failed = run_script("-m", "shared.compare", "--runs", folded, other, code=2).stderr
+    failed = run_script("-m", "shared.runs.compare", "--runs", folded, other, code=2).stderr
     assert failed.startswith("error: --runs") and "judged other clips" in failed
     shutil.copytree(folded, tmp_path / "again")
     page = run_script("-m", "shared.report", "--out-dir", tmp_path).stdout

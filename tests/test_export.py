@@ -27,7 +27,7 @@ from classification.recipes import RECIPES, TrainOptions
 from shared.errors import UserError
 from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
 from shared.files import read_json, write_json
-from shared.runs import plain
+from shared.runs.run import plain
 
 CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # so many of each
 # A torch run's TFLite is tested with every recipe; the two frameworks' 8 bits come of the same weights.

@@ -19,8 +19,8 @@ from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS
-from shared.loop import fit, make_accelerator
-from shared.runs import Run, describe
+from shared.runs.loop import fit, make_accelerator
+from shared.runs.run import Run, describe
 
 SPEC = dataclasses.replace(PRESETS["cgan"], n_mels=32, duration=1.0, frames=96)  # the networks are as deep as ever
 CONFIG = describe({"epochs": 3}, {"root": "d", "clips": 8, "fingerprint": "f"})

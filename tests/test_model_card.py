@@ -15,7 +15,7 @@ from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
 from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
-from shared.runs import describe
+from shared.runs.run import describe
 
 CLASSES = ["a|b", "dog_bark", "siren"]
 

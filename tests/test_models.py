@@ -16,8 +16,8 @@ from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS
-from shared.loop import fit, make_accelerator
-from shared.runs import Run, describe
+from shared.runs.loop import fit, make_accelerator
+from shared.runs.run import Run, describe
 
 
 @pytest.mark.parametrize("n_classes", [2, 50])

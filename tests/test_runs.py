@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import UserError
 from shared.files import read_json, replacing
-from shared.runs import Run, describe, fingerprint
+from shared.runs.run import Run, describe, fingerprint
 
 
 def config(**options: object) -> dict:

@@ -13,10 +13,10 @@ from classification.classifier import Classifier
 from classification.sounds import list_sounds, predict_sounds
 from classification.submission import Wanted, predict_ids
 from classification.together import TRUST, Together
-from shared.compare import compare
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
+from shared.runs.compare import compare
 
 SPEC = PRESETS["strong"]
 RECORDINGS, CLIPS = 180, 4

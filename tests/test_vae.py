@@ -17,8 +17,8 @@ from generation.scaling import Scaler
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.loop import fit, make_accelerator
-from shared.runs import Run, describe
+from shared.runs.loop import fit, make_accelerator
+from shared.runs.run import Run, describe
 
 WAVES = FeatureSpec(kind="waveform", sr=1000, duration=1.5)
 IMAGES = FeatureSpec(

@@ -22,8 +22,8 @@ from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS, FeatureSpec
-from shared.loop import fit, make_accelerator
-from shared.runs import Run, describe
+from shared.runs.loop import fit, make_accelerator
+from shared.runs.run import Run, describe
 
 SMALL = {"bins": 16, "frames": 16, "duration": 0.12}
 SPECS = {name: dataclasses.replace(PRESETS[name], **SMALL) for name in ("amplitude", "digits")}

@@ -1,4 +1,4 @@
-"""Is one run better than another, or is it chance? python -m shared.compare --runs RUN_A RUN_B
+"""Is one run better than another, or is it chance? python -m shared.runs.compare --runs RUN_A RUN_B
 
 Both must have judged the same clips: the difference is bootstrapped over the recordings, drawn for both together.
 """

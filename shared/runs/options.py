@@ -18,7 +18,7 @@ from shared.errors import UserError
 from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache, Features
 from shared.features.transforms import FeatureSpec
 from shared.files import PROJECT_ROOT
-from shared.runs import Run, describe, fingerprint
+from shared.runs.run import Run, describe, fingerprint
 
 DEMO_DIR = PROJECT_ROOT / "data" / "demo"
 Device = Literal["auto", "cpu", "cuda", "mps"]

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from shared.errors import UserError
 from shared.files import replacing
-from shared.timing import EpochTimer
+from shared.runs.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from shared.features.batches import Batches
-    from shared.runs import Run
+    from shared.runs.run import Run
 
 CHECKPOINT = "training_state.pt"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
