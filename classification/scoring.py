@@ -12,7 +12,7 @@ from classification.together import Together
 from shared.evaluation.metrics import classification_metrics
 from shared.features.batches import Batches
 from shared.files import write_text
-from shared.plots import plot_confusion, plot_history
+from shared.report.plots import plot_confusion, plot_history
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.timing import training_cost
 

@@ -69,7 +69,7 @@ class Timeline:
 
     def save(self, csv_path: Path | str, png_path: Path | str, *, title: str) -> None:
         """Write ``rows`` as CSV and the figure: the recording's log-mel above the probabilities over time."""
-        from shared.plots import plot_timeline  # imported here: half a second that only the figure needs
+        from shared.report.plots import plot_timeline  # imported here: half a second that only the figure needs
 
         write_text(Path(csv_path), csv_text(list(self.rows())))
         plot_timeline(

@@ -12,7 +12,7 @@ from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.plots import plot_features, plot_history
+from shared.report.plots import plot_features, plot_history
 from shared.runs.loop import Objective, bfloat16_pays
 from shared.runs.loop import fit as run_loop
 from shared.runs.options import Clips

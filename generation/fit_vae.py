@@ -15,7 +15,7 @@ from generation.scaling import Scaler
 from shared.audio import write_wav
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
-from shared.plots import plot_mosaic
+from shared.report.plots import plot_mosaic
 from shared.runs.loop import make_accelerator
 from shared.runs.options import Clips
 from shared.runs.run import Run

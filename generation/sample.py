@@ -41,7 +41,7 @@ def main() -> None:
         raise UserError(f"--count {options.count}: must be 1 or more")
     from generation.sampler import Sampler
     from shared.audio import write_wav
-    from shared.plots import plot_features
+    from shared.report.plots import plot_features
 
     sampler = Sampler.load(
         options.model_dir,

@@ -162,7 +162,7 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
     assert "LEAK" in said and metrics["split_leaks"] and not honest["split_leaks"]
     assert metrics["flattery"] == pytest.approx(metrics["test/accuracy"] - honest["test/accuracy"])
     assert f"flatters by {100 * metrics['flattery']:.1f} points" in said
-    run_script("-m", "shared.report", "--out-dir", tmp_path / "runs")
+    run_script("-m", "shared.report.page", "--out-dir", tmp_path / "runs")
     assert "LEAKING random split" in (tmp_path / "runs" / "report.html").read_text()
 
 

@@ -89,7 +89,7 @@ def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_scrip
     failed = run_script("-m", "shared.runs.compare", "--runs", folded, other, code=2).stderr
     assert failed.startswith("error: --runs") and "judged other clips" in failed
     shutil.copytree(folded, tmp_path / "again")
-    page = run_script("-m", "shared.report", "--out-dir", tmp_path).stdout
+    page = run_script("-m", "shared.report.page", "--out-dir", tmp_path).stdout
     assert "95 % interval" in page and "(of 4)" in page and "no finished" not in page
 
 

@@ -1,4 +1,4 @@
-"""One self-contained report.html from the run folders below a folder: python -m shared.report --out-dir runs/NAME"""
+"""One self-contained report.html of the runs below a folder: python -m shared.report.page --out-dir runs/NAME"""
 
 import base64
 import contextlib
@@ -151,7 +151,7 @@ def render(runs: list[RunView], out_dir: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         runs=runs,
         classifiers=classifiers,
         generators=(generators := [run for run in runs if "framework" not in run.metrics]),
