@@ -76,6 +76,6 @@ generator() {
 generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
 generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
 generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"
-stage "Submission" python -m classification.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
+stage "Submission" python -m classification.inference.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report" python -m shared.report.page --out-dir "$out_dir"
 echo && echo "done: $out_dir/report.html"

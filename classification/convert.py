@@ -11,10 +11,10 @@ import numpy as np
 import tyro
 from safetensors.numpy import load_file, save_file
 
+from classification.inference.together import Together
 from classification.models.architecture import BandStatistics
 from classification.models.crossing import crossing, to_keras, to_torch
 from classification.rundir import architecture_of, read_run
-from classification.together import Together
 from shared.errors import UserError, run_entry
 from shared.files import replacing, write_json
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import tyro
 
-from classification.classifier import TOP_K, Classifier, quick_imports
+from classification.inference.classifier import TOP_K, Classifier, quick_imports
+from classification.inference.sounds import Sound, list_sounds, predict_sounds
 from classification.rundir import read_run
-from classification.sounds import Sound, list_sounds, predict_sounds
 from shared.errors import UserError, run_entry
 from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
 from shared.files import write_text
@@ -105,7 +105,11 @@ def prepare(options: PredictOptions) -> list[Sound]:
 
 def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache) -> None:
     """The rows and columns of --sample-submission, in its order; every clip is cut or padded as in training."""
-    from classification.submission import predict_ids, wanted_ids, write_submission  # pandas, scikit-learn: 2 s
+    from classification.inference.submission import (  # pandas, scikit-learn: 2 s
+        predict_ids,
+        wanted_ids,
+        write_submission,
+    )
 
     table, failed = predict_ids(
         wanted_ids([], options.sample_submission),

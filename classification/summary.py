@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification import together
+from classification.inference import together
 from classification.parts import Part
 from classification.scoring import judge, write_predictions
 from shared.files import read_json

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from classification.inference.submission import predict_ids, wanted_ids, write_submission
+from classification.inference.together import TRUST, Together
 from classification.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
 from classification.model_card import write_card
 from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
 from classification.scoring import Predict, score
-from classification.submission import predict_ids, wanted_ids, write_submission
 from classification.summary import conclusion, keep, summarise
-from classification.together import TRUST, Together
 from shared.errors import run_entry
 from shared.features.cache import FeatureCache
 from shared.files import read_json, write_json

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from classification.classifier import Classifier
+from classification.inference.classifier import Classifier
 from classification.rundir import read_run
 from generation import judging
 from shared.data.datasets import Dataset, load_dataset

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.classifier import Classifier
+from classification.inference.classifier import Classifier
 from shared.audio import decode, fix_length, resample, sampling_rate, seconds
 from shared.data.datasets import Dataset, audio_files, load_dataset, segments
 from shared.data.splits import assign_splits

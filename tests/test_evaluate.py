@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 from safetensors.numpy import load_file
 
-from classification.classifier import Classifier
+from classification.inference.classifier import Classifier
 from generation import evaluate, judging
 from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset

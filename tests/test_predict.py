@@ -11,9 +11,9 @@ import soundfile as sf
 from matplotlib.image import imread
 
 from classification import predict
-from classification.classifier import Classifier, Prediction
-from classification.sounds import list_sounds, predict_sounds
-from classification.timeline import overview
+from classification.inference.classifier import Classifier, Prediction
+from classification.inference.sounds import list_sounds, predict_sounds
+from classification.inference.timeline import overview
 from shared.audio import load_audio
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classification.submission import Wanted, find_file, predict_ids, wanted_ids, write_submission
+from classification.inference.submission import Wanted, find_file, predict_ids, wanted_ids, write_submission
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS

@@ -8,11 +8,11 @@ import pytest
 import soundfile as sf
 from scipy.signal import lfilter
 
-import classification.together
-from classification.classifier import Classifier
-from classification.sounds import list_sounds, predict_sounds
-from classification.submission import Wanted, predict_ids
-from classification.together import TRUST, Together
+import classification.inference.together
+from classification.inference.classifier import Classifier
+from classification.inference.sounds import list_sounds, predict_sounds
+from classification.inference.submission import Wanted, predict_ids
+from classification.inference.together import TRUST, Together
 from shared.features.cache import FeatureCache
 from shared.features.transforms import PRESETS
 from shared.files import read_json, write_json
@@ -59,11 +59,11 @@ def test_clips_of_a_recording_help_each_other(learned, tmp_path: Path, monkeypat
     assert right(q, y) > right(p, y) + 0.1
     together.save(tmp_path)
     np.testing.assert_array_equal(Together.load(tmp_path).judge(p, x), q)
-    monkeypatch.setattr(classification.together, "CHUNK", 7)
+    monkeypatch.setattr(classification.inference.together, "CHUNK", 7)
     np.testing.assert_allclose(together.judge(p, x), q, atol=1e-6)
     order = np.argsort(recordings, kind="stable")  # as names put them: in parts, recordings stay whole
     p, x, y = p[order], x[order], y[order]
-    monkeypatch.setattr(classification.together, "MOST_CLIPS", len(p) // 2)
+    monkeypatch.setattr(classification.inference.together, "MOST_CLIPS", len(p) // 2)
     in_parts = together.judge(p, x)
     np.testing.assert_allclose(in_parts[: len(p) // 2], together.judge(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
     assert right(in_parts, y) > right(p, y) + 0.1

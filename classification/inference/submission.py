@@ -1,6 +1,6 @@
 """submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns.
 
-python -m classification.submission --runs RUN RUN --output CSV copies that of the run with the best figure.
+python -m classification.inference.submission --runs RUN RUN --output CSV copies that of the run with the best figure.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from classification.inference.together import Together
 from classification.scoring import Predict
-from classification.together import Together
 from shared.audio import AUDIO_SUFFIXES
 from shared.errors import UserError, run_entry
 from shared.features.cache import FeatureCache

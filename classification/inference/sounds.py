@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from classification.classifier import SLACK, Classifier, Prediction
-from classification.timeline import Timeline, csv_text
-from classification.together import Together
+from classification.inference.classifier import SLACK, Classifier, Prediction
+from classification.inference.timeline import Timeline, csv_text
+from classification.inference.together import Together
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache

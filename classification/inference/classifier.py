@@ -24,9 +24,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from classification.inference.timeline import Timeline
+from classification.inference.together import Together
 from classification.rundir import read_run
-from classification.timeline import Timeline
-from classification.together import Together
 from shared.audio import audio_from_array, fix_length, load_audio
 from shared.errors import AudioError, UserError
 from shared.features.transforms import TRANSFORMS, FeatureSpec
