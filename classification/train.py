@@ -9,12 +9,12 @@ from typing import Any
 
 from classification.inference.submission import predict_ids, wanted_ids, write_submission
 from classification.inference.together import TRUST, Together
-from classification.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
 from classification.model_card import write_card
-from classification.parts import Part, plan
 from classification.recipes import RECIPES, TrainOptions
-from classification.scoring import Predict, score
-from classification.summary import conclusion, keep, summarise
+from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
+from classification.training.plan import Part, plan
+from classification.training.scoring import Predict, score
+from classification.training.summary import conclusion, keep, summarise
 from shared.errors import run_entry
 from shared.features.cache import FeatureCache
 from shared.files import read_json, write_json
@@ -98,10 +98,10 @@ def load_framework(name: str, *, backend: str = "tensorflow") -> ModuleType:
     """fit_keras (on a backend) or fit_torch; only the one that is asked for is imported."""
     if name == "keras":
         os.environ["KERAS_BACKEND"] = backend
-        from classification import fit_keras
+        from classification.training import fit_keras
 
         return fit_keras
-    from classification import fit_torch
+    from classification.training import fit_torch
 
     return fit_torch
 

@@ -10,9 +10,9 @@ import numpy as np
 import tyro
 from rivals import compare
 
-from classification.fit_keras import BatchSequence, keras, member_cross_entropy
 from classification.models.architecture import Architecture
 from classification.models.keras_cnn import build
+from classification.training.fit_keras import BatchSequence, keras, member_cross_entropy
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from classification.inputs import choose_epochs
-from classification.parts import plan
 from classification.recipes import RECIPES, TrainOptions
+from classification.training.inputs import choose_epochs
+from classification.training.plan import plan
 from shared.features.transforms import FeatureSpec
 
 TRAIN = "classification/train.py"

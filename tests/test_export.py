@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from classification import exporters
 from classification.export import FORMATS, describe, export, librosa_call
-from classification.fit_torch import begin, load
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
+from classification.training.fit_torch import begin, load
 from shared.errors import UserError
 from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
 from shared.files import read_json, write_json

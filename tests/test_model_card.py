@@ -10,7 +10,7 @@ import yaml
 
 from classification.model_card import write_card
 from classification.recipes import RECIPES, TrainOptions
-from classification.summary import spread
+from classification.training.summary import spread
 from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
 from shared.features.transforms import PRESETS

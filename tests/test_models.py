@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from classification.fit_torch import ClassifierObjective
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
+from classification.training.fit_torch import ClassifierObjective
 from generation.recipes import CGAN_RECIPES, CganOptions
 from shared.features.augment import Augment
 from shared.features.batches import Batches

@@ -13,7 +13,7 @@ import pandas as pd
 import tyro
 
 from classification.inference.together import Together
-from classification.scoring import Predict
+from classification.training.scoring import Predict
 from shared.audio import AUDIO_SUFFIXES
 from shared.errors import UserError, run_entry
 from shared.features.cache import FeatureCache

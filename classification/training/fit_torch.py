@@ -21,9 +21,9 @@ from shared.runs.loop import fit as run_loop
 from shared.runs.loop import make_accelerator, pick_device
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
+    from classification.training.inputs import Inputs
     from shared.features.batches import Batches
     from shared.runs.run import Run
 

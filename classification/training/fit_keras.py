@@ -36,9 +36,9 @@ from shared.files import replacing
 from shared.runs.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.inputs import Inputs
     from classification.models.architecture import Architecture
     from classification.recipes import TrainOptions
+    from classification.training.inputs import Inputs
     from shared.features.batches import Batches
     from shared.runs.run import Run
 

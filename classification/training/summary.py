@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from classification.inference import together
-from classification.parts import Part
-from classification.scoring import judge, write_predictions
+from classification.training.plan import Part
+from classification.training.scoring import judge, write_predictions
 from shared.files import read_json
 from shared.runs.run import Run
 

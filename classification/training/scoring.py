@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.metrics import classification_report
 
 from classification.inference.together import Together
-from classification.inputs import Inputs
+from classification.training.inputs import Inputs
 from shared.evaluation.metrics import classification_metrics
 from shared.features.batches import Batches
 from shared.files import write_text
