@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from classification.export.model_card import write_card
 from classification.inference.submission import predict_ids, wanted_ids, write_submission
 from classification.inference.together import TRUST, Together
-from classification.model_card import write_card
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
 from classification.training.plan import Part, plan
@@ -62,7 +62,7 @@ def train(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs]
     run.finish(metrics | {"skipped": len(clips.rejects)})
     write_card(run.dir)
     if options.export:
-        from classification.export import export  # the other framework's converter comes with it
+        from classification.export.export import export  # the other framework's converter comes with it
 
         export(run.dir, options.export)
     print(conclusion(run, metrics))

@@ -18,8 +18,8 @@ from onnxruntime import InferenceSession
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from classification import exporters
-from classification.export import FORMATS, describe, export, librosa_call
+from classification.export import exporters
+from classification.export.export import FORMATS, describe, export, librosa_call
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
@@ -37,7 +37,9 @@ KERAS_SIDE = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from classification import convert, exporters, quantise
+from classification import convert
+from classification.export import exporters
+from classification.export import quantise
 from classification.rundir import architecture_of
 quantise.CEILING = 100.0
 for run in map(Path, sys.argv[1:]):
@@ -203,7 +205,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, P
     run_script("classification/convert.py", "--model-dir", runs["torch"], "--out-dir", runs["keras"])
     commands = [("--model-dir", runs[framework], "--formats", *names) for framework, names in EXPORTED.items()]
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda command: run_script("-m", "classification.export", *command), commands)
+        done = pool.map(lambda command: run_script("-m", "classification.export.export", *command), commands)
     for said, names in zip(done, EXPORTED.values(), strict=True):
         assert len(said.stdout.splitlines()) == len(names) + 1 and said.stderr == ""
     return runs
@@ -231,7 +233,7 @@ def test_exported_files_answer_as_the_run(framework: str, name: str, trained: di
 
 @pytest.mark.slow
 def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], tmp_path: Path) -> None:
-    from classification.quantise import calibration_clips
+    from classification.export.quantise import calibration_clips
 
     judged = len(pd.read_csv(trained["torch"] / "predictions.csv"))
     for run in trained.values():  # the Keras run asks the one it was made from
@@ -247,7 +249,7 @@ def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], t
 
 @pytest.mark.slow
 def test_the_command_needs_no_framework_to_refuse(tmp_path: Path, run_script) -> None:
-    hidden = ("tests/without.py", "torch,tensorflow,keras,onnx,onnxscript,pandas", "classification/export.py")
+    hidden = ("tests/without.py", "torch,tensorflow,keras,onnx,onnxscript,pandas", "classification/export/export.py")
     assert "--formats" in run_script(*hidden, "--help").stdout
     (line,) = run_script(*hidden, "--model-dir", tmp_path, code=2).stderr.splitlines()
     assert line.startswith(f"error: --model-dir {tmp_path}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from classification.model_card import write_card
+from classification.export.model_card import write_card
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.summary import spread
 from shared.errors import UserError

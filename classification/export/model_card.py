@@ -1,4 +1,4 @@
-"""MODEL_CARD.md of a finished run: python -m classification.model_card --model-dir RUN
+"""MODEL_CARD.md of a finished run: python -m classification.export.model_card --model-dir RUN
 
 The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting", under the front matter of the Hugging
 Face hub. Every figure comes from the run's config.json and metrics.json (and export.json, where it was exported).
@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import tyro
 
-from classification.exporters import DESCRIPTION_FILE, origin
+from classification.export.exporters import DESCRIPTION_FILE, origin
 from classification.models.architecture import Architecture
 from classification.rundir import read_run
 from shared.errors import UserError, run_entry

@@ -1,4 +1,4 @@
-"""A finished run for other runtimes: python -m classification.export --model-dir RUN --formats onnx tflite
+"""A finished run for other runtimes: python -m classification.export.export --model-dir RUN --formats onnx tflite
 
 Every format takes x (B, M, T), the log-mels a run is trained on, and gives probabilities (B, K); export.json beside
 them says how a sound becomes x and what the classes are, so that a consumer needs nothing of this project.
@@ -18,8 +18,8 @@ from typing import Any, Literal
 import tyro
 
 from classification.convert import KERAS_FILE, TORCH_FILE
-from classification.exporters import DESCRIPTION_FILE, INPUT, OPSET, OUTPUT
-from classification.model_card import CARD_FILE, write_card
+from classification.export.exporters import DESCRIPTION_FILE, INPUT, OPSET, OUTPUT
+from classification.export.model_card import CARD_FILE, write_card
 from classification.rundir import architecture_of, read_run
 from shared.errors import UserError, run_entry
 from shared.features.transforms import TOP_DB, FeatureSpec
@@ -112,8 +112,8 @@ def _check(formats: Sequence[str], trained_by: str) -> None:
 
 
 def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
-    """Run steps of classification/exporters.py, which write into ``scratch``."""
-    command = [sys.executable, "-m", "classification.exporters", str(scratch), str(run_dir), *names]
+    """Run steps of classification/export/exporters.py, which write into ``scratch``."""
+    command = [sys.executable, "-m", "classification.export.exporters", str(scratch), str(run_dir), *names]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode == 0:

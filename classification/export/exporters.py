@@ -1,8 +1,8 @@
 """One finished run in each format, written by a process of its own: only one framework is loaded into it.
 
-python -m classification.exporters SCRATCH RUN STEP... is what classification/export.py starts. SCRATCH is the torch
-twin's run folder, so every format is made from one set of float32 weights whatever framework and precision trained
-them; what a step writes goes there.
+python -m classification.export.exporters SCRATCH RUN STEP... is what classification/export/export.py starts. SCRATCH is
+the torch twin's run folder, so every format is made from one set of float32 weights whatever framework and precision
+trained them; what a step writes goes there.
 """
 
 import json
@@ -77,7 +77,7 @@ def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
     """The same with weights and maps in 8 bits; float32 goes in and comes out, so that a consumer has no scales to
     keep. What the maps' ranges are is measured on training clips.
     """
-    from classification.quantise import balance, calibration_clips
+    from classification.export.quantise import balance, calibration_clips
 
     clips = calibration_clips(run_dir)
     model = torch_to_keras(scratch)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.exporters import origin
+from classification.export.exporters import origin
 from classification.models.architecture import Architecture
 from classification.models.crossing import crossing
 from classification.rundir import read_run
