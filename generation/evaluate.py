@@ -14,7 +14,7 @@ import tyro
 
 from classification.inference.classifier import Classifier
 from classification.rundir import read_run
-from generation import judging
+from generation import evaluation as judging
 from shared.data.datasets import Dataset, load_dataset
 from shared.errors import UserError, run_entry
 from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache

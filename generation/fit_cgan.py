@@ -2,12 +2,12 @@
 
 import torch
 
-from generation.fit import choose_precision, make_batches, open_vocoder, train
 from generation.models import gan2d, linear_gan
 from generation.objectives.gan import GanObjective
 from generation.recipes import CganOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.scaling import Scaler
+from generation.training import choose_precision, make_batches, open_vocoder, train
 from shared.runs.loop import make_accelerator
 from shared.runs.options import Clips
 from shared.runs.run import Run

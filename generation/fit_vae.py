@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from generation.fit import choose_precision, make_batches, open_vocoder, train
 from generation.models import cond_vae, wave_vae
 from generation.objectives.vae import VaeObjective
 from generation.recipes import VaeOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.scaling import Scaler
+from generation.training import choose_precision, make_batches, open_vocoder, train
 from shared.audio import write_wav
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec

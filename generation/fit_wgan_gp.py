@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from generation.fit import make_batches, open_vocoder, train
 from generation.models import wgan_gp
 from generation.objectives.wgan_gp import WganGpObjective
 from generation.recipes import EXPERIMENTS, WganOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.scaling import Scaler
+from generation.training import make_batches, open_vocoder, train
 from shared.features.batches import Batches
 from shared.features.transforms import FeatureSpec
 from shared.runs.loop import make_accelerator

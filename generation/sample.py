@@ -39,7 +39,7 @@ def main() -> None:
     options = tyro.cli(SampleOptions)
     if options.count < 1:
         raise UserError(f"--count {options.count}: must be 1 or more")
-    from generation.sampler import Sampler
+    from generation.sampling import Sampler
     from shared.audio import write_wav
     from shared.report.plots import plot_features
 

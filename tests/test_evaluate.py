@@ -13,7 +13,8 @@ import soundfile as sf
 from safetensors.numpy import load_file
 
 from classification.inference.classifier import Classifier
-from generation import evaluate, judging
+from generation import evaluate
+from generation import evaluation as judging
 from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data

@@ -102,7 +102,7 @@ def test_an_unknown_preset_is_named() -> None:
 def test_torchaudio_convention_is_torchaudios(tmp_path: Path) -> None:
     import torch
 
-    from shared.torchaudio_compat import MelSpectrogram
+    from generation.vocoders.torchaudio_compat import MelSpectrogram
 
     spec = PRESETS["torchaudio"]
     y = 0.3 * np.random.default_rng(0).standard_normal(spec.n_samples).astype(np.float32)

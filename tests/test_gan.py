@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from generation.fit import choose_precision
 from generation.models import gan2d, linear_gan
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
-from generation.sampler import Sampler, generate_audio, save_and_play
+from generation.sampling import Sampler, generate_audio, save_and_play
 from generation.scaling import Scaler
+from generation.training import choose_precision
 from generation.vocoders import make_vocoder
 from shared.errors import UserError
 from shared.features.batches import Batches
@@ -110,7 +110,7 @@ def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
 
 def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     for pays, frames, chosen in ((True, 12, "float32"), (True, 512, "bfloat16"), (False, 512, "float32")):
-        monkeypatch.setattr("generation.fit.bfloat16_pays", lambda pays=pays: pays)
+        monkeypatch.setattr("generation.training.bfloat16_pays", lambda pays=pays: pays)
         assert choose_precision("auto", frames) == chosen and choose_precision("bfloat16", frames) == "bfloat16"
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from generation.models.gan2d import Generator
 from generation.models.hifigan import HifiGan
-from generation.sampler import Sampler, generate_audio
+from generation.sampling import Sampler, generate_audio
 from generation.scaling import Scaler
 from generation.vocoders import hifigan_checkpoint, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator

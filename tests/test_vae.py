@@ -12,7 +12,7 @@ from generation.fit_vae import choose_pairs, make_nets
 from generation.models import cond_vae, wave_vae
 from generation.objectives.vae import VaeObjective, kl_divergence
 from generation.recipes import VAE_MODELS, VaeOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.scaling import Scaler
 from shared.errors import UserError
 from shared.features.batches import Batches
@@ -164,7 +164,7 @@ def test_a_killed_run_resumes_to_the_same_losses(model: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("model", SPECS)
 def test_a_reloaded_decoder_makes_the_same(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generation.sampler.make_vocoder", lambda name, spec, **how: Vocoder(spec))
+    monkeypatch.setattr("generation.sampling.make_vocoder", lambda name, spec, **how: Vocoder(spec))
     vae, batches = make_objective(model), make_batches(model)
     vae.step(*map(torch.from_numpy, batches.get(0, 0)))  # so that batch norm has seen something
     sampler = Sampler(vae.decoder, vae.scaler, Vocoder(SPECS[model]), ["a", "b"])

@@ -11,10 +11,10 @@ import torch
 from generation.vocoders import make_vocoder
 from generation.vocoders.griffin_lim import GriffinLimVocoder, Stft, griffin_lim
 from generation.vocoders.inverse_mel import InverseMel
+from generation.vocoders.torchaudio_compat import GriffinLim, InverseMelScale
 from shared.audio import load_audio
 from shared.errors import UserError
 from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, log_mel, mel_filterbank, stft
-from shared.torchaudio_compat import GriffinLim, InverseMelScale
 
 SPEC = PRESETS["cgan"]
 SIZES = {"n_fft": SPEC.n_fft, "hop_length": SPEC.hop_length}

@@ -16,7 +16,7 @@ from generation.models.conditioning import Condition, linear
 from generation.models.wgan_gp import ConvGenerator, DenseCritic, DenseGenerator
 from generation.objectives.wgan_gp import WganGpObjective, gradient_penalty
 from generation.recipes import EXPERIMENTS, WganOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.vocoders import make_vocoder
 from shared.errors import UserError
 from shared.features.batches import Batches

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from generation.objectives.trained import Trained
 from generation.scaling import Scaler
-from shared.torchaudio_compat import FrequencyMasking, TimeMasking
+from generation.vocoders.torchaudio_compat import FrequencyMasking, TimeMasking
 
 
 class GanObjective(Trained):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from generation.recipes import GeneratorOptions
-from generation.sampler import Sampler
+from generation.sampling import Sampler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.features.batches import Batches
