@@ -13,8 +13,8 @@ from classification.inference.classifier import TOP_K, Classifier, quick_imports
 from classification.inference.sounds import Sound, list_sounds, predict_sounds
 from classification.rundir import read_run
 from shared.errors import UserError, run_entry
-from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
-from shared.files import write_text
+from shared.features.cache import FeatureCache
+from shared.files import CACHE_DIR, write_text
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class PredictOptions:
     """CSV that names the IDs of the folder and their order; --output is then exactly a submission."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    cache_dir: Path = DEFAULT_CACHE_DIR
+    cache_dir: Path = CACHE_DIR
     """Where the computed spectrograms of a folder or CSV are kept."""
     n_jobs: int | None = None
     """Processes that compute those; None is one a core."""

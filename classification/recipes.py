@@ -8,7 +8,7 @@ import tyro
 from classification.models.architecture import Pooling
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
-from shared.features.transforms import preset
+from shared.features.spec import preset
 from shared.runs.options import CommonOptions
 
 
@@ -25,7 +25,7 @@ class TrainOptions(CommonOptions):
     backend: Literal["tensorflow", "torch"] = "tensorflow"
     """What Keras computes with."""
     features: str = "classifier"
-    """Spectrograms (a preset of shared/features/transforms.py): classifier, strong or torchaudio."""
+    """Spectrograms (a preset of shared/features/spec.py): classifier, strong or torchaudio."""
 
     duration: float | None = None
     """Seconds taken of each clip; None is 4, or less where the clips are shorter (their 95th percentile)."""

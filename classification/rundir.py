@@ -5,7 +5,7 @@ from typing import Any
 
 from classification.models.architecture import Architecture
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
 

@@ -19,8 +19,9 @@ from shared.errors import run_entry
 from shared.features.cache import FeatureCache
 from shared.files import read_json, write_json
 from shared.recordings.similarity import leak_check, leak_warning
-from shared.runs.options import Clips, find_data, load_clips, once, open_run, parse
+from shared.runs.options import parse
 from shared.runs.run import Run
+from shared.runs.start import Clips, find_data, load_clips, once, open_run
 
 
 def main() -> None:

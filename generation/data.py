@@ -5,8 +5,8 @@ import importlib
 
 from generation.recipes import GeneratorOptions
 from shared.errors import UserError
-from shared.runs.options import Clips, find_data, load_clips, once, open_run
 from shared.runs.run import Run
+from shared.runs.start import Clips, find_data, load_clips, once, open_run
 
 
 def open_clips(options: GeneratorOptions, *, default_dir: str) -> tuple[Clips, Run]:

@@ -17,8 +17,8 @@ from classification.rundir import read_run
 from generation import evaluation as judging
 from shared.data.datasets import Dataset, load_dataset
 from shared.errors import UserError, run_entry
-from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
-from shared.files import write_json
+from shared.features.cache import FeatureCache
+from shared.files import CACHE_DIR, write_json
 from shared.runs.options import Device
 
 
@@ -40,7 +40,7 @@ class EvaluateOptions:
     """Of the halves, the drawings and the noise."""
     device: Device = "auto"
     """Where to compute."""
-    cache_dir: Path = DEFAULT_CACHE_DIR
+    cache_dir: Path = CACHE_DIR
     """Where the computed spectrograms are kept."""
     n_jobs: int | None = None
     """Processes that compute those; None is one a core."""

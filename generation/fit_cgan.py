@@ -9,8 +9,8 @@ from generation.sampling import Sampler
 from generation.scaling import Scaler
 from generation.training import choose_precision, make_batches, open_vocoder, train
 from shared.runs.loop import make_accelerator
-from shared.runs.options import Clips
 from shared.runs.run import Run
+from shared.runs.start import Clips
 
 NETS = {
     "dcgan": (gan2d.Generator, gan2d.Discriminator),

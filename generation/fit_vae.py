@@ -14,11 +14,11 @@ from generation.scaling import Scaler
 from generation.training import choose_precision, make_batches, open_vocoder, train
 from shared.audio import write_wav
 from shared.features.batches import Batches
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.report.plots import plot_mosaic
 from shared.runs.loop import make_accelerator
-from shared.runs.options import Clips
 from shared.runs.run import Run
+from shared.runs.start import Clips
 
 PAIRS = 2  # of clips that are reconstructed and interpolated between
 STEPS = 5  # sounds from one clip of a pair to the other, both included

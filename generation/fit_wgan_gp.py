@@ -11,10 +11,10 @@ from generation.sampling import Sampler
 from generation.scaling import Scaler
 from generation.training import make_batches, open_vocoder, train
 from shared.features.batches import Batches
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.runs.loop import make_accelerator
-from shared.runs.options import Clips
 from shared.runs.run import Run
+from shared.runs.start import Clips
 
 NETS = {  # generator, critic and the width of the critic's first layer
     "dense": (wgan_gp.DenseGenerator, wgan_gp.DenseCritic, 512),

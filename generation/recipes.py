@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec, preset
+from shared.features.spec import FeatureSpec, preset
 from shared.runs.options import CommonOptions, Precision
 
 
@@ -18,7 +18,7 @@ class GeneratorOptions(CommonOptions):
     batch_size: int = 16
     """Clips a step."""
     features: str = "cgan"
-    """What is generated: a preset of shared/features/transforms.py (cgan, linear, amplitude, digits, waveform)."""
+    """What is generated: a preset of shared/features/spec.py (cgan, linear, amplitude, digits, waveform)."""
     sr: int | None = None
     """Sampling rate in Hz the clips are resampled to; None is the features' own."""
     segment_seconds: float | None = None

@@ -15,7 +15,7 @@ from generation.scaling import Scaler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.files import read_json, replacing, write_json
 from shared.runs.loop import pick_device
 

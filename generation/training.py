@@ -11,12 +11,12 @@ from generation.sampling import Sampler
 from generation.vocoders import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.features.batches import Batches
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.report.plots import plot_features, plot_history
 from shared.runs.loop import Objective, bfloat16_pays
 from shared.runs.loop import fit as run_loop
-from shared.runs.options import Clips
 from shared.runs.run import Run, peak_memory_mib
+from shared.runs.start import Clips
 from shared.runs.timing import training_cost
 
 NARROW = 32  # frames: fewer become one where the networks, which halve them four times, are narrowest

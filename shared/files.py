@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and content hashes."""
+"""Files that appear whole or not at all, content hashes, and where the cache and the demo data lie."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+IN_CHECKOUT = (PROJECT_ROOT / "pyproject.toml").is_file()  # not in an installed wheel
+_HOME = PROJECT_ROOT if IN_CHECKOUT else platformdirs.user_cache_path("frequency-quest")
+CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", _HOME / "cache"))  # of the computed spectrograms
+DEMO_DIR = _HOME / "data" / "demo"  # of the embedded synthetic sounds
 
 
 @contextlib.contextmanager

@@ -24,9 +24,10 @@ from shared.audio import load_audio
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
-from shared.features.transforms import PRESETS, extract
+from shared.features.spec import PRESETS
+from shared.features.transforms import extract
+from shared.files import DEMO_DIR
 from shared.runs.loop import bfloat16_pays, make_accelerator
-from shared.runs.options import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -19,8 +19,8 @@ from shared.errors import run_entry
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS
-from shared.runs.options import DEMO_DIR
+from shared.features.spec import PRESETS
+from shared.files import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -12,7 +12,8 @@ from generation.models.hifigan import HifiGan
 from generation.vocoders import Vocoder, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL
 from generation.vocoders.torchaudio_compat import GriffinLim, InverseMelScale
-from shared.features.transforms import PRESETS, mel_filterbank, stft
+from shared.features.spec import PRESETS
+from shared.features.transforms import mel_filterbank, stft
 
 SPEC = PRESETS["cgan"]
 V1 = {  # config_v1.json of jik876/hifi-gan, NVIDIA's published model too

@@ -16,8 +16,9 @@ from shared.audio import load_audio
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
-from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, stft
-from shared.runs.options import DEMO_DIR
+from shared.features.spec import PRESETS, FeatureSpec
+from shared.features.transforms import TRANSFORMS, stft
+from shared.files import DEMO_DIR
 
 
 @dataclasses.dataclass(kw_only=True)

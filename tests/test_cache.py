@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS, extract
+from shared.features.spec import PRESETS
+from shared.features.transforms import extract
 
 SPEC = PRESETS["classifier"]
 

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 from classification.convert import convert
 from classification.recipes import RECIPES
 from classification.train import load_framework
-from shared.features.transforms import extract, preset
+from shared.features.spec import preset
+from shared.features.transforms import extract
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,8 @@ from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import UserError
-from shared.features.transforms import PRESETS, extract
+from shared.features.spec import PRESETS
+from shared.features.transforms import extract
 
 EVALUATE, TRAIN, CONVERT = "generation/evaluate.py", "classification/train.py", "classification/convert.py"
 TINY = ("--recipe", "plain", "--widths", 8, 16, "--dense", 16, "--epochs", 20, "--learning-rate", 0.01)

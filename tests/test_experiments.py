@@ -13,7 +13,7 @@ import soundfile as sf
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.inputs import choose_epochs
 from classification.training.plan import plan
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 
 TRAIN = "classification/train.py"
 

@@ -25,7 +25,8 @@ from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.fit_torch import begin, load
 from shared.errors import UserError
-from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, preset
+from shared.features.spec import PRESETS, FeatureSpec, preset
+from shared.features.transforms import TRANSFORMS, extract
 from shared.files import read_json, write_json
 from shared.runs.run import plain
 

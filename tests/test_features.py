@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import UserError
-from shared.features.transforms import PRESETS, FeatureSpec, extract, log_mel, preset
+from shared.features.spec import PRESETS, FeatureSpec, preset
+from shared.features.transforms import extract, log_mel
 
 
 def librosas(path: Path, spec: FeatureSpec) -> np.ndarray:

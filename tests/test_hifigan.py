@@ -23,7 +23,8 @@ from generation.vocoders import hifigan_checkpoint, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator
 from shared.audio import load_audio
 from shared.errors import UserError
-from shared.features.transforms import PRESETS, extract, mel_filterbank
+from shared.features.spec import PRESETS
+from shared.features.transforms import extract, mel_filterbank
 
 SPEC = PRESETS["cgan"]
 TINY = {

@@ -13,7 +13,7 @@ from classification.recipes import RECIPES, TrainOptions
 from classification.training.summary import spread
 from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
-from shared.features.transforms import PRESETS
+from shared.features.spec import PRESETS
 from shared.files import read_json, write_json
 from shared.runs.run import describe
 

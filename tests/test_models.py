@@ -15,7 +15,7 @@ from generation.recipes import CGAN_RECIPES, CganOptions
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS
+from shared.features.spec import PRESETS
 from shared.runs.loop import fit, make_accelerator
 from shared.runs.run import Run, describe
 

@@ -17,7 +17,8 @@ from classification.inference.timeline import overview
 from shared.audio import load_audio
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS, extract
+from shared.features.spec import PRESETS
+from shared.features.transforms import extract
 
 PREDICT = "classification/predict.py"
 SPEC = PRESETS["classifier"]

@@ -15,7 +15,8 @@ import shared.recordings.similarity
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import SOURCES, SYNTH_SR
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS, log_mel
+from shared.features.spec import PRESETS
+from shared.features.transforms import log_mel
 from shared.recordings.embedding import embed
 from shared.recordings.similarity import agreement, leak_check, leak_warning, near_duplicates, similarity_groups
 

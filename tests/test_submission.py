@@ -9,7 +9,7 @@ import pytest
 from classification.inference.submission import Wanted, find_file, predict_ids, wanted_ids, write_submission
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS
+from shared.features.spec import PRESETS
 
 CLASSES = ["loud_low", "loud_high"]
 

@@ -14,7 +14,7 @@ from classification.inference.sounds import list_sounds, predict_sounds
 from classification.inference.submission import Wanted, predict_ids
 from classification.inference.together import TRUST, Together
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS
+from shared.features.spec import PRESETS
 from shared.files import read_json, write_json
 from shared.runs.compare import compare
 

@@ -16,7 +16,7 @@ from generation.sampling import Sampler
 from generation.scaling import Scaler
 from shared.errors import UserError
 from shared.features.batches import Batches
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.runs.loop import fit, make_accelerator
 from shared.runs.run import Run, describe
 

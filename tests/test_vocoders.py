@@ -14,7 +14,8 @@ from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.torchaudio_compat import GriffinLim, InverseMelScale
 from shared.audio import load_audio
 from shared.errors import UserError
-from shared.features.transforms import PRESETS, TRANSFORMS, FeatureSpec, extract, log_mel, mel_filterbank, stft
+from shared.features.spec import PRESETS, FeatureSpec
+from shared.features.transforms import TRANSFORMS, extract, log_mel, mel_filterbank, stft
 
 SPEC = PRESETS["cgan"]
 SIZES = {"n_fft": SPEC.n_fft, "hop_length": SPEC.hop_length}

@@ -21,7 +21,7 @@ from generation.vocoders import make_vocoder
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
-from shared.features.transforms import PRESETS, FeatureSpec
+from shared.features.spec import PRESETS, FeatureSpec
 from shared.runs.loop import fit, make_accelerator
 from shared.runs.run import Run, describe
 

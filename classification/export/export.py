@@ -22,7 +22,7 @@ from classification.export.exporters import DESCRIPTION_FILE, INPUT, OPSET, OUTP
 from classification.export.model_card import CARD_FILE, write_card
 from classification.rundir import architecture_of, read_run
 from shared.errors import UserError, run_entry
-from shared.features.transforms import TOP_DB, FeatureSpec
+from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
 FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]

@@ -18,7 +18,7 @@ from classification.export.exporters import DESCRIPTION_FILE, origin
 from classification.models.architecture import Architecture
 from classification.rundir import read_run
 from shared.errors import UserError, run_entry
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
 
 CARD_FILE = "MODEL_CARD.md"

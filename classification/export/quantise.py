@@ -15,7 +15,7 @@ from shared.data.datasets import load_dataset
 from shared.data.splits import take_fraction
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
 CLIPS = 200  # enough for the ranges: the converter keeps only their ends

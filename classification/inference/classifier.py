@@ -29,7 +29,8 @@ from classification.inference.together import Together
 from classification.rundir import read_run
 from shared.audio import audio_from_array, fix_length, load_audio
 from shared.errors import AudioError, UserError
-from shared.features.transforms import TRANSFORMS, FeatureSpec
+from shared.features.spec import FeatureSpec
+from shared.features.transforms import TRANSFORMS
 
 BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
 TOP_K = 3

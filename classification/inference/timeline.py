@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from shared.features.transforms import FeatureSpec, mel_filterbank, mel_spectrogram
+from shared.features.spec import FeatureSpec
+from shared.features.transforms import mel_filterbank, mel_spectrogram
 from shared.files import write_text
 
 _COLUMNS = 1600  # of the figure's spectrogram: about what its width can show

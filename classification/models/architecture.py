@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 
 Pooling = Literal["mean", "mean+max", "flatten"]
 

@@ -12,9 +12,9 @@ from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable
 from shared.features.augment import Augment
 from shared.features.batches import Batches
-from shared.features.transforms import FeatureSpec, preset
+from shared.features.spec import FeatureSpec, preset
 from shared.recordings.similarity import similarity_groups
-from shared.runs.options import Clips
+from shared.runs.start import Clips
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from generation.vocoders.inverse_stft import InverseStft
 from generation.vocoders.mfcc import MfccVocoder
 from generation.vocoders.waveform import Waveform
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 
 
 class Vocoder(Protocol):

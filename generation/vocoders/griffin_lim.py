@@ -9,7 +9,7 @@ from torch import Tensor
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades, level, linear_magnitude
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 
 CLIPS = 4  # reconstructed together on a CPU: more fall out of its cache
 TINY = 1e-10  # smallest magnitude that is told from silence

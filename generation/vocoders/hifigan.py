@@ -9,7 +9,8 @@ from generation.vocoders.hifigan_checkpoint import MEL, load_generator
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec, mel_filterbank
+from shared.features.spec import FeatureSpec
+from shared.features.transforms import mel_filterbank
 
 HEARD = FeatureSpec(
     sr=MEL["sampling_rate"],

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shared.features.transforms import FeatureSpec, mel_filterbank
+from shared.features.spec import FeatureSpec
+from shared.features.transforms import mel_filterbank
 
 TINY = 1e-10  # keeps silence from dividing by itself
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from shared.errors import UserError
-from shared.features.transforms import TOP_DB, FeatureSpec
+from shared.features.spec import TOP_DB, FeatureSpec
 
 FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
 PEAK = 0.5  # of a sound whose level the representation has lost

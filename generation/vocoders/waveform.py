@@ -5,7 +5,7 @@ from torch import Tensor
 
 from generation.vocoders.inverse_stft import check_shape
 from shared.errors import UserError
-from shared.features.transforms import FeatureSpec
+from shared.features.spec import FeatureSpec
 
 
 class Waveform:

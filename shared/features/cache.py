@@ -21,10 +21,10 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError, run_entry
-from shared.features.transforms import FeatureSpec, extract, preset
-from shared.files import PROJECT_ROOT, content_hash, read_json, replacing, text_hash, write_json
+from shared.features.spec import FeatureSpec, preset
+from shared.features.transforms import extract
+from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
-DEFAULT_CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", PROJECT_ROOT / "cache"))
 CLIPS_PER_SHARD = 64  # 6 to 17 MiB: the most a worker holds, and the most a Ctrl-C costs it
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
@@ -67,7 +67,7 @@ class CachedClips:
 class FeatureCache:
     """The shards of one FeatureSpec below ``root``."""
 
-    def __init__(self, spec: FeatureSpec, root: Path = DEFAULT_CACHE_DIR) -> None:
+    def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR) -> None:
         self.spec = spec
         self.key = dataclasses.asdict(spec) | {name: version(name) for name in _LIBRARIES}
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
@@ -164,8 +164,8 @@ class CacheOptions:
     data_dir: Path
     """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
     preset: str = "classifier"
-    """Which FeatureSpec of shared/features/transforms.py: classifier, strong, cgan, digits, ..."""
-    cache_dir: Path = DEFAULT_CACHE_DIR
+    """Which FeatureSpec of shared/features/spec.py: classifier, strong, cgan, digits, ..."""
+    cache_dir: Path = CACHE_DIR
     """Where the shards go."""
     n_jobs: int | None = None
     """Worker processes; None is one a core."""

@@ -1,10 +1,9 @@
-"""FeatureSpec: how a sound becomes a spectrogram, in librosa's names and conventions, and its inverse scalings.
+"""A sound as a spectrogram: the transforms a FeatureSpec names.
 
-The transforms are librosa's definitions computed with scipy's real FFT and a sparse mel filterbank: the values
-agree within 0.01 dB (tests/test_features.py) at less than half of librosa's time.
+They are librosa's definitions computed with scipy's real FFT and a sparse mel filterbank: the values agree within
+0.01 dB (tests/test_features.py) at less than half of librosa's time.
 """
 
-import dataclasses
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -14,91 +13,7 @@ import scipy.fft
 import scipy.sparse
 
 from shared.audio import fix_length, load_audio
-from shared.errors import UserError
-
-TOP_DB = 80.0  # dynamic range kept by power_to_db, in dB
-AMIN = 1e-10  # smallest power told from silence, librosa's default
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """A recipe from a clip to an array; every field is part of the cache's key.
-
-    Attributes:
-        kind: "log_mel" (n_mels, frames); "mfcc" (n_mfcc, frames); "stft" magnitudes (bins, frames);
-            "amplitude_phase" (2, bins, frames), the phase in half turns, [-1, 1]; "waveform" (samples,).
-        sr: sampling rate in Hz the clip is resampled to.
-        duration: seconds; a longer clip is cut, a shorter one padded with zeros.
-        n_fft: FFT and Hann window length in samples.
-        hop_length: samples between frames.
-        n_mels: mel bands.
-        fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
-        power: exponent of the magnitude, 2 for power, 1 for amplitude.
-        convention: "librosa" pads the ends with zeros and has Slaney's mel scale and norm; "torchaudio" is the
-            defaults of torchaudio.transforms.MelSpectrogram: reflected ends, HTK mel scale, no norm.
-        n_mfcc: cepstral coefficients, of decibels relative to full scale.
-        bins: the lowest STFT bins kept; None keeps all 1 + n_fft // 2.
-        scaling: "db" is 10 log10 of the power relative to the clip's maximum, in [-80, 0]; "unit" the same in [-1, 1];
-            "log1p" is ln(1 + value). Decibels and unit lose the clip's level.
-        frames: frames kept (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
-    """
-
-    kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform"] = "log_mel"
-    sr: int = 22050
-    duration: float = 4.0
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 128
-    fmin: float = 0.0
-    fmax: float | None = None
-    power: float = 2.0
-    convention: Literal["librosa", "torchaudio"] = "librosa"
-    scaling: Literal["db", "unit", "log1p"] = "db"
-    frames: int | None = None
-    n_mfcc: int = 40
-    bins: int | None = None
-
-    @property
-    def n_samples(self) -> int:
-        return round(self.sr * self.duration)
-
-    @property
-    def clip_frames(self) -> int:
-        """Frames that hold the clip itself; what ``frames`` has beyond them is padding."""
-        return 1 + self.n_samples // self.hop_length
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        if self.kind == "waveform":
-            return (self.n_samples,)
-        bins = self.bins or 1 + self.n_fft // 2
-        heights = {"log_mel": (self.n_mels,), "mfcc": (self.n_mfcc,), "stft": (bins,), "amplitude_phase": (2, bins)}
-        return *heights[self.kind], self.frames or self.clip_frames
-
-
-PRESETS: dict[str, FeatureSpec] = {
-    "classifier": FeatureSpec(),
-    "strong": FeatureSpec(n_fft=1024, n_mels=64),
-    "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio"),
-    "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
-    "mfcc": FeatureSpec(kind="mfcc"),
-    "linear": FeatureSpec(kind="stft", sr=3150, duration=14.5, n_fft=2048, hop_length=256, power=1.0, scaling="log1p"),
-    "digits": FeatureSpec(
-        kind="amplitude_phase", sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128
-    ),
-    "amplitude": FeatureSpec(
-        kind="stft", sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128
-    ),
-    "waveform": FeatureSpec(kind="waveform", sr=3150, duration=14.5),
-}
-
-
-def preset(name: str, *, flag: str = "--preset") -> FeatureSpec:
-    """The FeatureSpec of that name; ``flag`` is the option it was asked for by."""
-    if name not in PRESETS:
-        raise UserError(f"{flag} {name}: unknown; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+from shared.features.spec import AMIN, TOP_DB, FeatureSpec
 
 
 @lru_cache(maxsize=8)

@@ -30,8 +30,9 @@ from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from shared.data.datasets import load_dataset
 from shared.errors import UserError, run_entry
-from shared.features.cache import DEFAULT_CACHE_DIR, FeatureCache
-from shared.features.transforms import PRESETS
+from shared.features.cache import FeatureCache
+from shared.features.spec import PRESETS
+from shared.files import CACHE_DIR
 from shared.recordings.embedding import AnyFeatures, chunks, embed
 
 # both chosen on --recordings even of real data, and measured on --recordings odd
@@ -197,7 +198,7 @@ class SimilarityOptions:
     """1 - cosine at which groups stay apart, 0 to 2; more makes fewer and larger groups."""
     recordings: Literal["all", "even", "odd"] = "all"
     """All, or those in even or odd places of each class; the defaults were chosen on the even ones."""
-    cache_dir: Path = DEFAULT_CACHE_DIR
+    cache_dir: Path = CACHE_DIR
     """Where the spectrograms are kept."""
     n_jobs: int | None = None
     """Processes that compute spectrograms; None is one a core."""

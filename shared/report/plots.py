@@ -8,7 +8,8 @@ from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and pi
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from shared.features.transforms import TOP_DB, FeatureSpec, power_to_db, stft
+from shared.features.spec import TOP_DB, FeatureSpec
+from shared.features.transforms import power_to_db, stft
 from shared.files import replacing
 
 

@@ -23,8 +23,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from shared.errors import UserError
-from shared.files import PROJECT_ROOT, read_json, text_hash, write_json, write_text
+from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 
+CONSOLE_COMMAND = "frequency-quest"
 # What may differ between the command that began a run and the one that goes on with it: where and how, not what.
 NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 _VERSIONED = (
@@ -59,7 +60,7 @@ def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
 def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The whole of config.json."""
     return {
-        "command": shlex.join(["python", *_own_command()]),
+        "command": _own_command(),
         "options": plain(options),
         "data": plain(data),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONED},
@@ -68,10 +69,13 @@ def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _own_command() -> list[str]:
+def _own_command() -> str:
+    """The command line that began this process, with the script's path below the checkout."""
+    if sys.argv[0].startswith(CONSOLE_COMMAND):  # "frequency-quest VERB", as shared/commands.py leaves it
+        return f"{sys.argv[0]} {shlex.join(sys.argv[1:])}"
     script = Path(sys.argv[0]).resolve()
     inside = script.is_relative_to(PROJECT_ROOT)
-    return [str(script.relative_to(PROJECT_ROOT)) if inside else script.name, *sys.argv[1:]]
+    return shlex.join(["python", str(script.relative_to(PROJECT_ROOT)) if inside else script.name, *sys.argv[1:]])
 
 
 def _version(name: str) -> str | None:
@@ -82,6 +86,8 @@ def _version(name: str) -> str | None:
 
 
 def _git_revision() -> str | None:
+    if not IN_CHECKOUT:  # an installed package is of no repository, wherever its environment lies
+        return None
     command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,107 @@
+"""The first steps of every training: the usable clips of its data folder, and its run folder."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shared.data.datasets import Dataset, load_dataset, segments
+from shared.data.demo_data import make_demo_data
+from shared.data.splits import take_fraction
+from shared.errors import UserError
+from shared.features.cache import FeatureCache, Features
+from shared.features.spec import FeatureSpec
+from shared.files import DEMO_DIR
+from shared.runs.options import CommonOptions, flat
+from shared.runs.run import Run, describe, fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The usable labelled clips of a data folder: row i of ``manifest`` is clip i of ``features``."""
+
+    dataset: Dataset
+    manifest: pd.DataFrame
+    features: Features
+    rejects: dict[Path, str]
+    data: dict[str, Any]  # what config.json says of them
+
+    @property
+    def classes(self) -> list[str]:
+        """The label encoder: a class's ordinal is its place in this sorted list."""
+        return sorted(self.manifest.label.unique())
+
+
+def find_data(options: CommonOptions) -> Dataset:
+    """The data folder, recognised; without one the demo sounds, made if need be."""
+    if options.data_dir is None:
+        make_demo_data(DEMO_DIR)
+        print(f"no --data-dir given: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
+    return load_dataset(options.data_dir or DEMO_DIR)
+
+
+def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, segmented: bool = False) -> Clips:
+    """Compute the features that are missing, leave out and list what cannot be used.
+
+    ``segmented`` splits every clip into parts of the spec's duration, each of which then is a clip.
+    """
+    manifest = take_fraction(dataset.manifest, fraction=options.fraction, seed=options.seed)
+    if segmented:
+        manifest = segments(manifest, duration=spec.duration)
+    offsets = manifest.offset if segmented else None
+    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), offsets=offsets, n_jobs=options.n_jobs)
+    if not clips.kept:
+        path, reason = next(iter(clips.rejects.items()))
+        raise UserError(
+            f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; the first, {path}: {reason}"
+        )
+    if len(clips.rejects) > options.max_skip * len(manifest):
+        path, reason = next(iter(clips.rejects.items()))
+        raise UserError(
+            f"--max-skip {options.max_skip}: {len(clips.rejects)} of {len(manifest)} files are unusable; the first, "
+            f"{path}: {reason}. Mend them, or allow a larger share"
+        )
+    manifest = manifest.iloc[clips.kept].reset_index(drop=True)
+    data = {
+        "root": dataset.root,
+        "layout": dataset.layout,
+        "synthetic": (dataset.root / "demo_data.json").is_file(),
+        "clips": len(manifest),
+        "classes": manifest.label.value_counts().sort_index().to_dict(),
+        "recordings": int(manifest.group.nunique()) if dataset.groups_known else None,
+        "skipped": len(clips.rejects),
+        "fingerprint": fingerprint(manifest, clips.hashes),
+    }
+    return Clips(dataset, manifest, clips.features, clips.rejects, data)
+
+
+def open_run(
+    options: CommonOptions,
+    clips: Clips,
+    *,
+    default_dir: str,
+    extendable: frozenset[str] = frozenset(),
+    details: Mapping[str, Any] | None = None,
+) -> Run:
+    """The run folder of these options; with --dry-run prints its configuration and ends the program."""
+    config = describe(flat(options), clips.data) | dict(details or {})
+    if options.dry_run:
+        print(json.dumps(config, indent=2))
+        sys.exit(0)
+    out_dir = options.out_dir or Path("runs") / default_dir
+    run = Run(out_dir, config, overwrite=options.overwrite, extendable=extendable)
+    run.write_rejects(clips.rejects)
+    return run
+
+
+def once(run: Run, train: Callable[[], None]) -> None:
+    """Train unless the run folder already holds the finished run."""
+    if run.finished:
+        print(f"{run.dir} is already done; nothing to do (--overwrite begins it anew)")
+    else:
+        train()
+    run.close()
