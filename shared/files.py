@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def safe_name(label: str) -> str:
+    """A label as a file or folder name: the only way from one to the other.
+
+    What is no letter, digit, space, dot, hyphen or underscore becomes an underscore. A name that had to change ends in a
+    hash of the label, so that two labels never share one.
+    """
+    name = re.sub(r"[^\w .-]", "_", label).strip(" .")[:100]
+    return name if name and name == label else f"{name or 'label'}-{text_hash(label)[:8]}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -48,7 +48,7 @@ class Augment:
             x = x + self._frequency_response(x.shape, rng)
         for axis, widest in ((1, self.band_mask), (2, self.time_mask)):
             if widest:
-                x = _mask(x, axis, widest, rng)
+                x = mask_stripe(x, axis, widest, rng)
         soft = np.eye(self.n_classes, dtype=np.float32)[y]
         if self.mixup:
             share = rng.beta(self.mixup, self.mixup, (len(x), 1, 1)).astype(np.float32)
@@ -84,12 +84,17 @@ class Augment:
         return np.stack([np.interp(bands, np.arange(6), gains) for gains in knots]).astype(np.float32)[:, :, None]
 
 
-def _mask(x: np.ndarray, axis: int, widest: int, rng: np.random.Generator) -> np.ndarray:
-    """One stripe of each clip, up to ``widest`` wide along ``axis``, set to the clip's mean."""
+def mask_stripe(
+    x: np.ndarray, axis: int, widest: int, rng: np.random.Generator, *, fill: float | None = None
+) -> np.ndarray:
+    """One stripe of each clip of x (B, M, T), up to ``widest`` wide along ``axis``, set to ``fill``; None is its mean.
+
+    SpecAugment (Park et al. 2019).
+    """
     size = x.shape[axis]
     width = rng.integers(min(widest, size) + 1, size=(len(x), 1))
     start = (rng.random((len(x), 1)) * (size - width + 1)).astype(int)
     places = np.arange(size)
     inside = (places >= start) & (places < start + width)
     inside = inside[:, :, None] if axis == 1 else inside[:, None, :]
-    return np.where(inside, x.mean(axis=(1, 2), keepdims=True), x)
+    return np.where(inside, x.mean(axis=(1, 2), keepdims=True) if fill is None else np.float32(fill), x)

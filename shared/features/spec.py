@@ -58,6 +58,11 @@ class FeatureSpec:
         return 1 + self.n_samples // self.hop_length
 
     @property
+    def silence(self) -> float:
+        """The value of silence in this scaling."""
+        return {"db": -TOP_DB, "unit": -1.0, "log1p": 0.0}[self.scaling]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         if self.kind == "waveform":
             return (self.n_samples,)
