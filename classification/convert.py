@@ -1,56 +1,11 @@
-"""Carry a trained run to the other framework: python classification/convert.py --model-dir RUN --out-dir RUN2
-
-The weights travel as plain arrays under the torch twin's names, so one process needs Keras alone: torch's side of the
-crossing is a safetensors file, which numpy reads and writes.
-"""
+"""Carry a trained run to the other framework: python classification/convert.py --model-dir RUN --out-dir RUN2"""
 
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import tyro
-from safetensors.numpy import load_file, save_file
 
-from classification.inference.together import Together
-from classification.models.architecture import BandStatistics
-from classification.models.crossing import crossing, to_keras, to_torch
-from classification.rundir import architecture_of, read_run
-from shared.errors import UserError, run_entry
-from shared.files import replacing, write_json
-
-STATISTICS = ("mean", "variance")
-KERAS_FILE, TORCH_FILE = "best_model.keras", "best_model.safetensors"
-
-
-def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
-    """The weights of a Keras run under the torch twin's names."""
-    import keras
-
-    arch = architecture_of(run_dir)
-    model = keras.models.load_model(run_dir / KERAS_FILE)
-    tensors = {}
-    for layer, names in crossing(arch):
-        for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
-            tensors[name] = np.ascontiguousarray(to_torch(array, name, arch), dtype=np.float32)
-    if arch.standardise:  # statistics, not weights: Keras keeps them in the layer's configuration
-        layer = model.get_layer("standardise")
-        tensors |= {name: np.reshape(getattr(layer, name), (-1, 1)).astype(np.float32) for name in STATISTICS}
-    for name in [name for name in tensors if name.endswith("running_mean")]:
-        tensors[name.replace("running_mean", "num_batches_tracked")] = np.array(0, dtype=np.int64)
-    return tensors
-
-
-def torch_to_keras(run_dir: Path):
-    """A torch run's best model as a keras.Model: (B, M, T, 1) -> probabilities (B, K)."""
-    from classification.models.keras_cnn import build
-
-    arch = architecture_of(run_dir)
-    tensors = load_file(run_dir / TORCH_FILE)
-    statistics = BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if arch.standardise else None
-    model = build(arch, statistics)
-    for layer, names in crossing(arch):
-        model.get_layer(layer).set_weights([to_keras(tensors[name], name, arch) for name in names])
-    return model
+from shared.errors import run_entry
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -63,29 +18,10 @@ class ConvertOptions:
     """Run folder to make: the same model in the other framework, for predict.py and all that reads a run."""
 
 
-def convert(model_dir: Path, out_dir: Path) -> str:
-    """Write the twin's run folder; the framework it is of."""
-    config, labels = read_run(model_dir)
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise UserError(f"--out-dir {out_dir}: is not empty; choose another folder")
-    target = "torch" if config["options"]["framework"] == "keras" else "keras"
-    if target == "torch":
-        with replacing(out_dir / TORCH_FILE) as temporary:
-            save_file(keras_to_torch(model_dir), temporary)
-    else:
-        with replacing(out_dir / KERAS_FILE) as temporary:
-            torch_to_keras(model_dir).save(temporary)
-    config["options"]["framework"] = target
-    write_json(out_dir / "labels.json", labels)
-    if together := Together.load(model_dir):
-        together.save(out_dir)
-    write_json(out_dir / "config.json", config | {"converted_from": str(model_dir)})
-    write_json(out_dir / "metrics.json", {"converted_from": str(model_dir)})
-    return target
-
-
 def main() -> None:
     options = tyro.cli(ConvertOptions)
+    from classification.export.crossing import convert  # imported here: --help needs none of it
+
     target = convert(options.model_dir, options.out_dir)
     print(f"{options.out_dir}: the model of {options.model_dir} for {target}; its figures are that run's")
 

@@ -1,4 +1,4 @@
-"""What a classification run folder says of itself."""
+"""What a finished classification run holds: the names of its files, and what its config.json and labels.json say."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,14 @@ from classification.models.architecture import Architecture
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
+
+KERAS_MODEL, H5_MODEL, TORCH_MODEL = "best_model.keras", "best_model.h5", "best_model.safetensors"
+LABELS = "labels.json"  # the classes by ordinal, and the most frequent one of the training clips
+PREDICTIONS = "predictions.csv"  # of the held-out clips
+TEST_PROBABILITIES = "test_probabilities.csv"  # of the competition's clips, by ID
+TOGETHER = "together.npz"  # how clips of one recording are known
+EXPORT = "export.json"  # what a consumer must know of the exported files
+CARD = "MODEL_CARD.md"
 
 
 def read_run(model_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -28,3 +36,17 @@ def architecture_of(run_dir: Path) -> Architecture:
     """The network of a run, as its config.json and labels.json describe it."""
     config, labels = read_json(run_dir / "config.json"), read_json(run_dir / "labels.json")
     return Architecture.of(config["options"], FeatureSpec(**config["features"]), len(labels["classes"]))
+
+
+def origin(run_dir: Path) -> Path:
+    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
+
+    Raises:
+        UserError: that run is gone.
+    """
+    seen = Path(run_dir)
+    while source := read_json(seen / "metrics.json").get("converted_from"):
+        seen = Path(source)
+        if not (seen / "metrics.json").is_file():
+            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
+    return seen

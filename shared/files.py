@@ -46,8 +46,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def safe_name(label: str) -> str:
     """A label as a file or folder name: the only way from one to the other.
 
-    What is no letter, digit, space, dot, hyphen or underscore becomes an underscore. A name that had to change ends in a
-    hash of the label, so that two labels never share one.
+    What is no letter, digit, space, dot, hyphen or underscore becomes an underscore. A name that had to change ends in
+    a hash of the label, so that two labels never share one.
     """
     name = re.sub(r"[^\w .-]", "_", label).strip(" .")[:100]
     return name if name and name == label else f"{name or 'label'}-{text_hash(label)[:8]}"

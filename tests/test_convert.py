@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from classification.convert import convert
+from classification.export.crossing import convert
 from classification.recipes import RECIPES
-from classification.train import load_framework
+from classification.training.command import load_framework
 from shared.features.spec import preset
 from shared.features.transforms import extract
 

@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 
 from classification.export import exporters
 from classification.export.export import FORMATS, describe, export, librosa_call
+from classification.inference.torch_model import load
 from classification.models.architecture import Architecture, BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
-from classification.training.fit_torch import begin, load
+from classification.training.fit_torch import begin
 from shared.errors import UserError
 from shared.features.spec import PRESETS, FeatureSpec, preset
 from shared.features.transforms import TRANSFORMS, extract
@@ -38,14 +39,14 @@ KERAS_SIDE = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from classification import convert
+from classification.export import crossing
 from classification.export import exporters
 from classification.export import quantise
 from classification.rundir import architecture_of
 quantise.CEILING = 100.0
 for run in map(Path, sys.argv[1:]):
     exporters.write_tflite(run, run)
-    model, x = convert.torch_to_keras(run), np.load(run / "x.npy")
+    model, x = crossing.torch_to_keras(run), np.load(run / "x.npy")
     quantise.balance(model, architecture_of(run), x)
     np.save(run / "balanced.npy", keras.ops.convert_to_numpy(model(x[..., None], training=False)))
 """

@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import tyro
 
-from classification.convert import KERAS_FILE, TORCH_FILE
-from classification.export.exporters import DESCRIPTION_FILE, INPUT, OPSET, OUTPUT
-from classification.export.model_card import CARD_FILE, write_card
-from classification.rundir import architecture_of, read_run
+from classification.export.exporters import INPUT, OPSET, OUTPUT
+from classification.export.model_card import write_card
+from classification.rundir import CARD, EXPORT, KERAS_MODEL, TORCH_MODEL, architecture_of, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
@@ -71,7 +70,7 @@ def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
     run_dir = Path(run_dir)
     config, labels = read_run(run_dir)
     trained_by = config["options"]["framework"]
-    model = run_dir / {"torch": TORCH_FILE, "keras": KERAS_FILE}[trained_by]
+    model = run_dir / {"torch": TORCH_MODEL, "keras": KERAS_MODEL}[trained_by]
     if not model.is_file():
         raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it anew (--overwrite)")
     _check(formats, trained_by)
@@ -80,12 +79,12 @@ def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
         described = describe(run_dir)
         write_json(scratch / "config.json", config)
         write_json(scratch / "labels.json", labels)
-        write_json(scratch / DESCRIPTION_FILE, described)
+        write_json(scratch / EXPORT, described)
         steps: dict[str | None, list[str]] = {"tensorflow": [], "torch": [], None: []}
         for name in formats:
             steps[FORMATS[name].framework].append(name)
         if trained_by == "torch":
-            shutil.copyfile(model, scratch / TORCH_FILE)
+            shutil.copyfile(model, scratch / TORCH_MODEL)
         else:
             steps["tensorflow"].insert(0, "weights")
         for names in filter(None, steps.values()):
@@ -95,10 +94,10 @@ def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
             files.append(run_dir / FORMATS[name].file)
             with replacing(files[-1]) as temporary:
                 shutil.copyfile(scratch / FORMATS[name].file, temporary)
-    write_json(run_dir / DESCRIPTION_FILE, described | {"files": _listed(run_dir, formats)})
-    if (run_dir / CARD_FILE).is_file():
+    write_json(run_dir / EXPORT, described | {"files": _listed(run_dir, formats)})
+    if (run_dir / CARD).is_file():
         write_card(run_dir)
-    return [*files, run_dir / DESCRIPTION_FILE]
+    return [*files, run_dir / EXPORT]
 
 
 def _check(formats: Sequence[str], trained_by: str) -> None:
@@ -176,7 +175,7 @@ def librosa_call(spec: FeatureSpec) -> str:
 
 def _listed(run_dir: Path, written: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The files of this export and those of earlier ones that still stand."""
-    earlier = read_json(run_dir / DESCRIPTION_FILE)["files"] if (run_dir / DESCRIPTION_FILE).is_file() else {}
+    earlier = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
     return {
         name: {"file": kind.file, "bytes": (run_dir / kind.file).stat().st_size, "note": kind.note}
         for name, kind in FORMATS.items()

@@ -14,24 +14,23 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from classification.convert import TORCH_FILE, keras_to_torch, torch_to_keras
-from classification.rundir import architecture_of
-from shared.errors import UserError, run_entry
+from classification.export.crossing import keras_to_torch, torch_to_keras
+from classification.rundir import EXPORT, TORCH_MODEL, architecture_of
+from shared.errors import run_entry
 from shared.files import read_json
 
 INPUT, OUTPUT = "log_mel", "probabilities"
 OPSET = 18  # the oldest that torch's exporter writes, and so the most runtimes that read it
-DESCRIPTION_FILE = "export.json"
 
 
 def write_weights(scratch: Path, run_dir: Path) -> None:
     """A Keras run's weights, under the torch twin's names."""
-    save_file(keras_to_torch(run_dir), scratch / TORCH_FILE)
+    save_file(keras_to_torch(run_dir), scratch / TORCH_MODEL)
 
 
 def write_safetensors(scratch: Path, run_dir: Path) -> None:
     """The weights again, with what the consumer must know of them in the file's metadata."""
-    save_file(load_file(scratch / TORCH_FILE), scratch / "model.safetensors", metadata=as_text(scratch))
+    save_file(load_file(scratch / TORCH_MODEL), scratch / "model.safetensors", metadata=as_text(scratch))
 
 
 def write_onnx(scratch: Path, run_dir: Path) -> None:
@@ -51,7 +50,7 @@ def write_onnx(scratch: Path, run_dir: Path) -> None:
 
     arch = architecture_of(scratch)
     net = CNN(arch)
-    net.load_state_dict(load_tensors(scratch / TORCH_FILE))
+    net.load_state_dict(load_tensors(scratch / TORCH_MODEL))
     bands, frames = arch.shape
     free = {0: "batch"} if frames else {0: "batch", 2: "frames"}
     program = torch.onnx.export(
@@ -89,7 +88,7 @@ def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = No
     import keras
     import tensorflow as tf
 
-    inputs = keras.Input(read_json(scratch / DESCRIPTION_FILE)["input"]["shape"][1:], name=INPUT)
+    inputs = keras.Input(read_json(scratch / EXPORT)["input"]["shape"][1:], name=INPUT)
     converter = tf.lite.TFLiteConverter.from_keras_model(
         keras.Model(inputs, {OUTPUT: model(keras.ops.expand_dims(inputs, -1))})
     )
@@ -100,23 +99,9 @@ def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = No
     (scratch / name).write_bytes(converter.convert())
 
 
-def origin(run_dir: Path) -> Path:
-    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
-
-    Raises:
-        UserError: that run is gone.
-    """
-    seen = Path(run_dir)
-    while source := read_json(seen / "metrics.json").get("converted_from"):
-        seen = Path(source)
-        if not (seen / "metrics.json").is_file():
-            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
-    return seen
-
-
 def as_text(scratch: Path) -> dict[str, str]:
     """export.json as the metadata of a file: names and texts, what is no text as JSON."""
-    described = read_json(scratch / DESCRIPTION_FILE)
+    described = read_json(scratch / EXPORT)
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()}
 
 

@@ -14,14 +14,12 @@ from typing import Any
 import jinja2
 import tyro
 
-from classification.export.exporters import DESCRIPTION_FILE, origin
 from classification.models.architecture import Architecture
-from classification.rundir import read_run
+from classification.rundir import CARD, EXPORT, origin, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
 
-CARD_FILE = "MODEL_CARD.md"
 LOW_RECALL = 0.6  # a class found less often than this is named among the limits
 FEW_RECORDINGS = 30  # a class on average below which a figure says little of other recordings
 CONFUSIONS = 5
@@ -221,7 +219,7 @@ def read_card(run_dir: Path) -> Card:
     metrics = read_json(judged / "metrics.json")
     if "reported_on" not in metrics:
         raise UserError(f"--model-dir {run_dir}: its metrics.json is of no classifier's training")
-    exported = read_json(run_dir / DESCRIPTION_FILE)["files"] if (run_dir / DESCRIPTION_FILE).is_file() else {}
+    exported = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
     return Card(run_dir.resolve().name, config, metrics, exported, converted=judged != run_dir)
 
 
@@ -244,7 +242,7 @@ def render(card: Card) -> str:
 
 def write_card(run_dir: Path) -> Path:
     """Write MODEL_CARD.md into a finished run's folder; its path. Raises what ``read_card`` does."""
-    path = Path(run_dir) / CARD_FILE
+    path = Path(run_dir) / CARD
     write_text(path, render(read_card(run_dir)))
     return path
 

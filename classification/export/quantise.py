@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.export.exporters import origin
 from classification.models.architecture import Architecture
-from classification.models.crossing import crossing
-from classification.rundir import read_run
+from classification.models.weights import crossing
+from classification.rundir import origin, read_run
 from shared.data.datasets import load_dataset
 from shared.data.splits import take_fraction
 from shared.errors import UserError

@@ -114,7 +114,7 @@ class Classifier:
         if framework == "keras":  # what trained it, unless the environment names another
             os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
-            module = importlib.import_module(f"classification.training.fit_{framework}")
+            module = importlib.import_module(f"classification.inference.{framework}_model")
         except ModuleNotFoundError as error:
             raise UserError(
                 f"--model-dir {run}: trained with {framework}, but {error.name} is not installed; "

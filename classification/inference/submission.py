@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from classification.inference.classifier import Forward
 from classification.inference.together import Together
-from classification.training.scoring import Predict
 from shared.audio import AUDIO_SUFFIXES
 from shared.errors import UserError, run_entry
 from shared.features.cache import FeatureCache
@@ -69,7 +69,7 @@ def find_file(folder: Path, clip_id: str) -> Path | str:
 def predict_ids(
     wanted: Wanted,
     folder: Path,
-    predict: Predict,
+    predict: Forward,
     cache: FeatureCache,
     *,
     classes: Sequence[str],

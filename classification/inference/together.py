@@ -13,10 +13,10 @@ from typing import Self
 
 import numpy as np
 
+from classification.rundir import TOGETHER
 from shared.files import replacing
 from shared.recordings.embedding import AnyFeatures, Embedding
 
-FILE = "together.npz"  # in the run folders whose clips are judged together
 LIKENESS = 0.6  # least cosine of clips of one recording
 DIMENSIONS = 48  # of the embedding: with 24, a stranger in a hundred is alike, and a test set has hundreds
 TRUST = 0.95  # least share of the alike pairs of training clips that are of one class
@@ -62,15 +62,15 @@ class Together:
         return judged
 
     def save(self, run_dir: Path) -> None:
-        with replacing(run_dir / FILE) as temporary, temporary.open("wb") as file:
+        with replacing(run_dir / TOGETHER) as temporary, temporary.open("wb") as file:
             np.savez(file, **dataclasses.asdict(self.embedding), trust=self.trust)
 
     @classmethod
     def load(cls, run_dir: Path) -> Self | None:
         """What a run's clips are judged together by; None where each is judged by itself."""
-        if not (run_dir / FILE).is_file():
+        if not (run_dir / TOGETHER).is_file():
             return None
-        with np.load(run_dir / FILE) as arrays:
+        with np.load(run_dir / TOGETHER) as arrays:
             return cls(Embedding(arrays["centre"], arrays["axes"]), float(arrays["trust"]))
 
 

@@ -1,37 +1,19 @@
-"""The Keras side of classification: fit(inputs, run) trains, load(run_dir) predicts. Imports one backend alone."""
+"""The Keras side of training: fit(inputs, run). Imports one backend alone."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.quiet import quiet_stderr
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with quiet_stderr():  # TensorFlow's start-up notes heed no log level
-    import keras
-
-    ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-    if ON_TENSORFLOW:
-        import tensorflow as tf
-
-        GPUS = bool(tf.config.list_physical_devices("GPU"))
-        tf.get_logger().setLevel(logging.ERROR)  # it warns of every fold's model that it is not the last one
-    else:
-        import torch
-
-        GPUS = torch.cuda.is_available()
-
-from classification.models.crossing import crossing, initial_weight, to_keras, to_torch
+from classification.inference.keras_model import keras, use_device  # it chooses the backend first
 from classification.models.keras_cnn import build
-from shared.errors import UserError
+from classification.models.weights import crossing, initial_weight, to_keras, to_torch
+from classification.rundir import H5_MODEL, KERAS_MODEL
 from shared.files import replacing
 from shared.runs.timing import EpochTimer
 
@@ -42,7 +24,6 @@ if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that 
     from shared.features.batches import Batches
     from shared.runs.run import Run
 
-MODEL_FILE = "best_model.keras"
 _LOGGED = {
     "train/loss": "loss",
     "train/accuracy": "accuracy",
@@ -75,7 +56,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     )
     trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s for strong
     plateau = options.schedule == "plateau"
-    callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / MODEL_FILE, model, monitored=plateau)]
+    callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
         callbacks += [
             keras.callbacks.ReduceLROnPlateau(
@@ -100,9 +81,9 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
             callbacks=[*callbacks, log],
             verbose=2 if not os.isatty(1) else 1,
         )
-    best = keras.models.load_model(run.dir / MODEL_FILE)
+    best = keras.models.load_model(run.dir / KERAS_MODEL)
     logging.getLogger("absl").setLevel(logging.ERROR)  # it calls .h5 legacy, which is why people ask for it
-    with replacing(run.dir / "best_model.h5") as temporary:
+    with replacing(run.dir / H5_MODEL) as temporary:
         best.save(temporary)
     return {"model/parameters": model.count_params()}
 
@@ -137,31 +118,6 @@ def member_accuracy(y: Any, logits: Any) -> Any:
     """Whether every member finds the largest label: (B, R)."""
     right = keras.ops.argmax(logits, axis=2) == keras.ops.argmax(y, axis=1)[:, None]
     return keras.ops.cast(right, "float32")
-
-
-def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
-    use_device(device)
-    model = keras.models.load_model(run_dir / MODEL_FILE, compile=False)  # no optimiser: half the time
-    return lambda x: model.predict_on_batch(x[..., None])
-
-
-def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
-    use_device(device)
-    model = keras.models.load_model(run_dir / MODEL_FILE, compile=False)
-    last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them
-    model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
-    return lambda x: model.predict_on_batch(x[..., None])
-
-
-def use_device(device: str) -> None:
-    if device in ("cuda", "mps") and not GPUS:
-        raise UserError(f"--device {device}: Keras sees no GPU; use --device cpu")
-    if device == "cpu" and GPUS:
-        if not ON_TENSORFLOW:
-            raise UserError("--device cpu: Keras on torch takes the GPU it finds; hide it with CUDA_VISIBLE_DEVICES=")
-        tf.config.set_visible_devices([], "GPU")
 
 
 class BatchSequence(keras.utils.PyDataset):

@@ -1,24 +1,24 @@
-"""The PyTorch side of classification: fit(inputs, run) trains, load(run_dir) predicts. Never imports TensorFlow."""
+"""The PyTorch side of training: fit(inputs, run). Never imports TensorFlow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from classification.models.crossing import crossing, initial_weight
 from classification.models.torch_cnn import CNN
-from classification.rundir import architecture_of
+from classification.models.weights import crossing, initial_weight
+from classification.rundir import TORCH_MODEL
 from shared.files import replacing
 from shared.runs.loop import fit as run_loop
-from shared.runs.loop import make_accelerator, pick_device
+from shared.runs.loop import make_accelerator
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
     from classification.models.architecture import Architecture
@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that 
     from classification.training.inputs import Inputs
     from shared.features.batches import Batches
     from shared.runs.run import Run
-
-MODEL_FILE = "best_model.safetensors"
 
 
 class ClassifierObjective:
@@ -169,7 +167,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         inputs.splits.get("val"),
         options,
         accelerator,
-        run.dir / MODEL_FILE,
+        run.dir / TORCH_MODEL,
         steps=options.epochs * len(train),
     )
     run_loop(objective, train, run, epochs=options.epochs, device=accelerator.device)
@@ -185,34 +183,3 @@ def begin(net: CNN, arch: Architecture, *, seed: int) -> CNN:
         for name in names:
             tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, rng)))
     return net
-
-
-def load_net(run_dir: Path) -> CNN:
-    """The best model of a run, on the CPU, for inference."""
-    net = CNN(architecture_of(run_dir))
-    net.load_state_dict(load_file(run_dir / MODEL_FILE))
-    return net.eval()
-
-
-def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
-    where = pick_device(device)
-    net = load_net(run_dir).to(where, memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def predict(x: np.ndarray) -> np.ndarray:
-        return net.log_probabilities(torch.from_numpy(x).to(where)).exp().cpu().numpy()
-
-    return predict
-
-
-def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
-    where = pick_device(device)
-    net = load_net(run_dir).to(where, memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def features(x: np.ndarray) -> np.ndarray:
-        return net.features(torch.from_numpy(x).to(where)).cpu().numpy()
-
-    return features

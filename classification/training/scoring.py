@@ -1,12 +1,12 @@
-"""Predictions -> metrics.json, predictions.csv, classification_report.txt and plots; knows no framework."""
+"""Forwardions -> metrics.json, predictions.csv, classification_report.txt and plots; knows no framework."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report
 
+from classification.inference.classifier import Forward
 from classification.inference.together import Together
 from classification.training.inputs import Inputs
 from shared.evaluation.metrics import classification_metrics
@@ -16,16 +16,14 @@ from shared.report.plots import plot_confusion, plot_history
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.timing import training_cost
 
-Predict = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 
-
-def probabilities(predict: Predict, batches: Batches) -> np.ndarray:
+def probabilities(predict: Forward, batches: Batches) -> np.ndarray:
     """(N, K) over every clip of a split, a batch at a time."""
     return np.concatenate([predict(x) for x, _ in batches()])
 
 
 def score(
-    inputs: Inputs, predict: Predict, run: Run, training: dict[str, float], *, together: Together | None = None
+    inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], *, together: Together | None = None
 ) -> dict[str, Any]:
     """Judge the best model on the validation and test splits and write every result file but metrics.json.
 

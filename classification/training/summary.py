@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.inference import together
+from classification.rundir import H5_MODEL, KERAS_MODEL, LABELS, TOGETHER, TORCH_MODEL
 from classification.training.plan import Part
 from classification.training.scoring import judge, write_predictions
 from shared.files import read_json
@@ -16,7 +16,7 @@ from shared.runs.run import Run
 
 IN_TABLE = ("accuracy", "alone_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
 SHOWN = (*IN_TABLE, "log_loss", "calibration_error")
-MODEL_FILES = ("best_model.keras", "best_model.h5", "best_model.safetensors", "labels.json", together.FILE)
+MODEL_FILES = (KERAS_MODEL, H5_MODEL, TORCH_MODEL, LABELS, TOGETHER)
 
 
 def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Which clips are trained on, which select, which judge: splits that keep a recording on one side."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from shared.errors import UserError
+
+if TYPE_CHECKING:  # the command lines import this module for its Literals alone
+    import pandas as pd
 
 SplitKind = Literal["auto", "grouped", "official", "random"]
 GroupBy = Literal["name", "similarity"]
@@ -114,7 +117,7 @@ def _fold_numbers(manifest: pd.DataFrame, *, folds: int, how: SplitKind, seed: i
     units = manifest.group.nunique() if how == "grouped" else len(manifest)
     if units < folds:
         raise UserError(f"--folds {folds}: the data has {units} recordings; take at most so many folds")
-    splitter = StratifiedGroupKFold if how == "grouped" else StratifiedKFold
+    splitter = _splitter(how)
     numbers = np.full(len(manifest), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "least populated class": a fold without it is allowed
@@ -127,6 +130,13 @@ def _fold_numbers(manifest: pd.DataFrame, *, folds: int, how: SplitKind, seed: i
     if len(np.unique(numbers)) < folds:
         raise UserError(f"--folds {folds}: too few recordings to fill them; take fewer")
     return numbers
+
+
+def _splitter(how: SplitKind) -> Any:
+    """scikit-learn's splitter by recording, or by clip."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # 1.5 s, and only to split
+
+    return StratifiedGroupKFold if how == "grouped" else StratifiedKFold
 
 
 def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -> pd.Index:
@@ -150,7 +160,7 @@ def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -
 
 def _folds(frame: pd.DataFrame, *, n_splits: int, how: SplitKind, seed: int) -> Iterator[np.ndarray]:
     """The held-out positions of every fold of a few shuffles."""
-    splitter = StratifiedGroupKFold if how == "grouped" else StratifiedKFold
+    splitter = _splitter(how)
     for shuffle in range(4 if how == "grouped" else 1):
         folds = splitter(n_splits, shuffle=True, random_state=1000 * seed + shuffle)
         with warnings.catch_warnings():
@@ -162,7 +172,7 @@ def _folds(frame: pd.DataFrame, *, n_splits: int, how: SplitKind, seed: int) -> 
 
 
 def _check_every_class_everywhere(manifest: pd.DataFrame, *, how: SplitKind) -> None:
-    table = pd.crosstab(manifest.label, manifest.split)
+    table = manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
     splits = len(table.columns)
     for label, row in table.iterrows():
         if (row == 0).any():

@@ -1,0 +1,53 @@
+"""A trained Keras model as a function from spectrograms to probabilities or features. Imports one backend alone."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from classification.inference.quiet import quiet_stderr
+from classification.rundir import KERAS_MODEL
+from shared.errors import UserError
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with quiet_stderr():  # TensorFlow's start-up notes heed no log level
+    import keras
+
+    ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        GPUS = bool(tf.config.list_physical_devices("GPU"))
+        tf.get_logger().setLevel(logging.ERROR)  # it warns of every fold's model that it is not the last one
+    else:
+        import torch
+
+        GPUS = torch.cuda.is_available()
+
+
+def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
+    use_device(device)
+    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)  # no optimiser: half the time
+    return lambda x: model.predict_on_batch(x[..., None])
+
+
+def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
+    use_device(device)
+    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)
+    last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them
+    model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
+    return lambda x: model.predict_on_batch(x[..., None])
+
+
+def use_device(device: str) -> None:
+    if device in ("cuda", "mps") and not GPUS:
+        raise UserError(f"--device {device}: Keras sees no GPU; use --device cpu")
+    if device == "cpu" and GPUS:
+        if not ON_TENSORFLOW:
+            raise UserError("--device cpu: Keras on torch takes the GPU it finds; hide it with CUDA_VISIBLE_DEVICES=")
+        tf.config.set_visible_devices([], "GPU")
