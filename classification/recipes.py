@@ -5,16 +5,39 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from classification.models.architecture import Pooling
+from classification.models.architecture import Architecture
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
+from shared.features.augment import Augment
 from shared.features.spec import preset
 from shared.runs.options import CommonOptions
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """Adam, its learning rate over the epochs, and when training stops."""
+
+    learning_rate: float = 1e-3
+    """Adam's initial step size, or the highest of a schedule."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW); 0 is Adam."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
+    warmup: float = 0.1
+    """Share of the steps a cosine schedule warms up."""
+    plateau_factor: float = 0.5
+    """Learning rate multiplier when val_loss stalls."""
+    plateau_patience: int = 4
+    """Epochs without a better val_loss before that."""
+    min_learning_rate: float = 1e-6
+    """The learning rate falls no lower."""
+    stop_patience: int = 10
+    """Epochs without a better val_loss before training stops."""
+
+
 @dataclasses.dataclass(kw_only=True)
 class TrainOptions(CommonOptions):
-    """Train a classifier on labelled sounds and judge it on recordings it has never heard."""
+    """Train a classifier on labelled sounds and evaluate it on recordings it was not trained on."""
 
     epochs: int | None = 40
     """Passes over the training clips; None is 8, and more where clips are shorter than --crop or fewer than 1000."""
@@ -44,7 +67,7 @@ class TrainOptions(CommonOptions):
     test_share: float = 0.2
     """Share used for neither training nor selection, whose figures are reported; 0 trains on them too."""
     together: bool = False
-    """Judge clips that sound like one recording as one, where training clips that sound alike are of one class."""
+    """Average test clips that sound like one recording, if training clips that sound alike share a class."""
     refit: bool = False
     """After the figures are taken, train once more on every clip; that model is kept and predicts."""
     submission_name: str = "submission.csv"
@@ -52,79 +75,30 @@ class TrainOptions(CommonOptions):
     export: tuple[Literal["onnx", "tflite", "tflite-int8", "safetensors"], ...] = ()
     """Other formats the finished model is written in."""
 
-    widths: tuple[int, ...] = (32, 64, 128)
-    """Channels of the convolutional blocks; each block halves bands and frames."""
-    kernel: int = 3
-    """Bands and frames a convolution sees."""
-    pooling: Pooling = "mean"
-    """How the last map becomes a vector: mean, mean+max (of frames, after the mean of bands) or flatten."""
-    dense: tuple[int, ...] = (128,)
-    """Units of the dense layers before the logits."""
-    dropout: float = 0.3
-    """Share of the dense layers' activations dropped while training."""
-    members: int = 1
-    """Networks trained side by side whose probabilities are averaged."""
-    centre: bool = False
-    """Subtract from what is seen of a clip its mean level: loudness then tells nothing."""
-    standardise: bool = False
-    """Shift and scale every band by its mean and deviation over the training clips."""
-
-    crop: float | None = None
-    """Seconds of a clip seen in a training step; None is all of it."""
-    time_shift: bool = False
-    """Start a clip anywhere, its beginning following its end."""
-    mixstyle: float = 0.0
-    """alpha of the Beta distribution the bands' statistics of two clips are mixed by; 0 mixes none."""
-    gain: float = 0.0
-    """Make clips louder or softer by up to so many dB."""
-    equaliser: float = 0.0
-    """Deviation in dB of a random smooth gain over the bands."""
-    time_mask: int = 0
-    """Widest stripe of frames blanked."""
-    band_mask: int = 0
-    """Widest stripe of bands blanked."""
-    mixup: float = 0.0
-    """alpha of the Beta distribution two clips are mixed by; 0 mixes none."""
-    smoothing: float = 0.0
-    """Share of a label spread over all classes."""
+    architecture: Architecture = dataclasses.field(default_factory=Architecture)
+    augment: Augment = dataclasses.field(default_factory=Augment)
     balance: Literal["none", "class-weights", "classes", "recordings"] = "none"
     """Unequal data: weigh the loss by class, draw classes equally often, or recordings equally often within a class."""
-
-    learning_rate: float = 1e-3
-    """Adam's initial step size, or the highest of a schedule."""
-    weight_decay: float = 0.0
-    """Decoupled (AdamW); 0 is Adam."""
-    schedule: Literal["plateau", "cosine"] = "plateau"
-    """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
-    warmup: float = 0.1
-    """Share of the steps a cosine schedule warms up."""
-    plateau_factor: float = 0.5
-    """Learning rate multiplier when val_loss stalls."""
-    plateau_patience: int = 4
-    """Epochs without a better val_loss before that."""
-    min_learning_rate: float = 1e-6
-    """The learning rate falls no lower."""
-    stop_patience: int = 10
-    """Epochs without a better val_loss before training stops."""
+    optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 
     def check(self) -> None:
         super().check()
         if len(preset(self.features, flag="--features").shape) != 2:
             raise UserError(f"--features {self.features}: no picture of bands and frames; take classifier or strong")
-        self.require(
-            "1 or more", lambda v: v >= 1, "plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel"
-        )
+        counts = ("plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
+        self.require("1 or more", lambda v: v >= 1, *counts)
         self.require("above 0", lambda v: v > 0, "learning_rate")
         self.require("above 0", lambda v: v is None or v > 0, "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
-        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "smoothing", "warmup")
-        names = ("gain", "equaliser", "mixup", "mixstyle", "weight_decay", "time_mask", "band_mask")
-        self.require("0 or more", lambda v: v >= 0, *names)
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "warmup")
+        self.require("0 or more", lambda v: v >= 0, "gain", "mixup", "mixstyle", "weight_decay")
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
-        if self.schedule == "plateau" and self.val_share == 0:
+        if self.optimiser.schedule == "plateau" and self.val_share == 0:
             raise UserError("--val-share 0: --schedule plateau needs validation clips; give some, or --schedule cosine")
-        if self.pooling == "flatten" and self.crop is not None:
-            raise UserError(f"--crop {self.crop}: --pooling flatten needs clips of one length; use mean or mean+max")
+        if self.architecture.pooling == "flatten" and self.augment.crop is not None:
+            raise UserError(
+                f"--crop {self.augment.crop}: --pooling flatten needs clips of one length; use mean or mean+max"
+            )
         if self.backend == "torch" and self.framework == "torch":
             raise UserError("--backend torch: is Keras's; use --framework keras, or leave it out")
 

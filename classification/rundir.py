@@ -1,9 +1,11 @@
 """What a finished classification run holds: the names of its files, and what its config.json and labels.json say."""
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classification.models.architecture import Architecture
+from classification.models.architecture import Architecture, Network
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
@@ -25,17 +27,24 @@ def read_run(model_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     for name in ("config.json", "labels.json", "metrics.json"):
         if not (model_dir / name).is_file():
-            near = [*model_dir.glob("*/labels.json"), *model_dir.parent.glob("*/labels.json")]
+            near = [*model_dir.glob(f"*/{LABELS}"), *model_dir.parent.glob(f"*/{LABELS}")]
             runs = sorted(labels.parent for labels in near if (labels.parent / "metrics.json").is_file())
             hint = f"did you mean {runs[0]}?" if runs else "give the --out-dir of classification/train.py"
             raise UserError(f"--model-dir {model_dir}: no finished classification run ({name} is missing); {hint}")
-    return read_json(model_dir / "config.json"), read_json(model_dir / "labels.json")
+    return read_json(model_dir / "config.json"), read_json(model_dir / LABELS)
 
 
-def architecture_of(run_dir: Path) -> Architecture:
+def network_of(run_dir: Path) -> Network:
     """The network of a run, as its config.json and labels.json describe it."""
-    config, labels = read_json(run_dir / "config.json"), read_json(run_dir / "labels.json")
-    return Architecture.of(config["options"], FeatureSpec(**config["features"]), len(labels["classes"]))
+    config, labels = read_json(run_dir / "config.json"), read_json(run_dir / LABELS)
+    return network_from(config, len(labels["classes"]))
+
+
+def network_from(config: Mapping[str, Any], n_classes: int) -> Network:
+    """The network of a run from what its config.json holds."""
+    options, spec = config["options"], FeatureSpec(**config["features"])
+    names = [field.name for field in dataclasses.fields(Architecture) if field.name in options]
+    return Network.of(Architecture(**{name: options[name] for name in names}), spec, n_classes, crop=options["crop"])
 
 
 def origin(run_dir: Path) -> Path:

@@ -4,13 +4,14 @@ Ours reads the memory-mapped cache a batch at a time; the rival has every array 
 """
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tyro
 from rivals import compare
 
-from classification.models.architecture import Architecture
+from classification.models.architecture import Architecture, Network
 from classification.models.keras_cnn import build
 from classification.training.fit_keras import BatchSequence, keras, member_cross_entropy
 from shared.data.datasets import load_dataset
@@ -41,12 +42,12 @@ def main() -> None:
     manifest = manifest.sample(min(options.clips, len(manifest)), random_state=0)
     features = FeatureCache(PRESETS["classifier"]).build(list(manifest.path)).features
     classes, y = np.unique(manifest.label, return_inverse=True)
-    arch = Architecture(shape=features.spec.shape, n_classes=len(classes))
-    ours = build(arch, training=True)
+    network = Network(Architecture(), features.spec.shape, len(classes))
+    ours = build(**network.arguments, training=True)
     ours.compile(optimizer="adam", loss=member_cross_entropy)
-    batches = Batches(features, y, batch_size=32, shuffle=True, augment=Augment(n_classes=len(classes)))
+    batches = Batches(features, y, batch_size=32, shuffle=True, augment=partial(Augment(), n_classes=len(classes)))
     x = features[np.arange(len(features))][..., None]
-    rival = build(arch)
+    rival = build(**network.arguments)
     rival.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     compare(
         "plain Keras training, against model.fit on arrays in memory",

@@ -21,14 +21,16 @@ from safetensors.torch import load_file, save_file
 from classification.export import exporters
 from classification.export.export import FORMATS, describe, export, librosa_call
 from classification.inference.torch_model import load
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
+from classification.rundir import network_of
 from classification.training.fit_torch import begin
 from shared.errors import UserError
 from shared.features.spec import PRESETS, FeatureSpec, preset
 from shared.features.transforms import TRANSFORMS, extract
 from shared.files import read_json, write_json
+from shared.runs.options import assemble, flat
 from shared.runs.run import plain
 
 CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # so many of each
@@ -42,12 +44,12 @@ import keras, numpy as np
 from classification.export import crossing
 from classification.export import exporters
 from classification.export import quantise
-from classification.rundir import architecture_of
+from classification.rundir import network_of
 quantise.CEILING = 100.0
 for run in map(Path, sys.argv[1:]):
     exporters.write_tflite(run, run)
     model, x = crossing.torch_to_keras(run), np.load(run / "x.npy")
-    quantise.balance(model, architecture_of(run), x)
+    quantise.balance(model, network_of(run), x)
     np.save(run / "balanced.npy", keras.ops.convert_to_numpy(model(x[..., None], training=False)))
 """
 
@@ -55,7 +57,7 @@ for run in map(Path, sys.argv[1:]):
 def untrained(folder: Path, recipe: str) -> Path:
     """A torch run of random weights, some of its batch norms' factors zero or negative, that tells clips apart."""
     chosen = {"widths": (4, 6, 8), "dense": (8,), "duration": 1.0, "members": min(2, RECIPES[recipe].get("members", 1))}
-    chosen = dataclasses.asdict(TrainOptions(**RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | chosen))
+    chosen = flat(assemble(TrainOptions, RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | chosen))
     spec = dataclasses.replace(preset(chosen["features"]), duration=chosen["duration"])
     write_json(folder / "config.json", {"options": plain(chosen), "features": dataclasses.asdict(spec)})
     write_json(folder / "labels.json", {"classes": CLASSES, "most_frequent": "hum"})
@@ -65,8 +67,8 @@ def untrained(folder: Path, recipe: str) -> Path:
     np.save(folder / "x.npy", x := x.astype(np.float32))
     torch.manual_seed(0)
     statistics = BandStatistics.of([x], centre=chosen["centre"]) if chosen["standardise"] else None
-    arch = Architecture.of(chosen, spec, len(CLASSES))
-    net = begin(CNN(arch, statistics), arch, seed=0)
+    network = network_of(folder)
+    net = begin(CNN(**network.arguments, statistics=statistics), network, seed=0)
     norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -107,7 +109,7 @@ def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
 def run_safetensors(path: Path, x: np.ndarray) -> np.ndarray:
     """From the file alone: its metadata describes the network."""
     with safe_open(path, "pt") as file:
-        net = CNN(Architecture(**json.loads(file.metadata()["architecture"]))).eval()
+        net = CNN(**json.loads(file.metadata()["architecture"])).eval()
     net.load_state_dict(load_file(path))
     return net.log_probabilities(torch.from_numpy(x)).exp().detach().numpy()
 

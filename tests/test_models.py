@@ -1,5 +1,6 @@
 """The torch side of the twins, in process; the Keras side runs in processes of its own (test_entries.py)."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import Architecture, BandStatistics, Network
 from classification.models.torch_cnn import CNN
-from classification.recipes import RECIPES, TrainOptions
+from classification.recipes import RECIPES, Optimiser, TrainOptions
 from classification.training.fit_torch import ClassifierObjective
 from generation.recipes import CGAN_RECIPES, CganOptions
 from shared.features.augment import Augment
@@ -17,14 +18,19 @@ from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
 from shared.runs.loop import fit, make_accelerator
+from shared.runs.options import assemble
 from shared.runs.run import Run, describe
+
+
+def cnn(shape: tuple[int, int], n_classes: int, statistics: BandStatistics | None = None, **options: object) -> CNN:
+    return CNN(**Network(Architecture(**options), shape, n_classes).arguments, statistics=statistics)
 
 
 @pytest.mark.parametrize("n_classes", [2, 50])
 @pytest.mark.parametrize("shape", [(128, 173), (40, 32)])
 @pytest.mark.parametrize("pooling", ["mean", "mean+max", "flatten"])
 def test_shapes(n_classes: int, shape: tuple[int, int], pooling: str) -> None:
-    net = CNN(Architecture(shape=shape, n_classes=n_classes, pooling=pooling, widths=(4, 8), members=2)).eval()
+    net = cnn(shape, n_classes, pooling=pooling, widths=(4, 8), members=2).eval()
     x = torch.randn(3, *shape)
     assert net(x).shape == (3, 2, n_classes)
     p = net.log_probabilities(x).exp()
@@ -37,9 +43,8 @@ def test_standardising_undoes_the_statistics(sounds: Path) -> None:
     statistics = BandStatistics.of([x[:3], x[3:]])
     np.testing.assert_allclose(statistics.mean, x.mean(axis=(0, 2)), rtol=1e-4)
     np.testing.assert_allclose(statistics.variance, x.var(axis=(0, 2)), rtol=1e-3)
-    arch = Architecture(shape=x.shape[1:], n_classes=2, widths=(4,), standardise=True)
-    net = CNN(arch, statistics).eval()
-    bare = CNN(Architecture(shape=x.shape[1:], n_classes=2, widths=(4,))).eval()
+    net = cnn(x.shape[1:], 2, statistics, widths=(4,), standardise=True).eval()
+    bare = cnn(x.shape[1:], 2, widths=(4,)).eval()
     bare.members.load_state_dict(net.members.state_dict())
     shifted = (x - x.mean(axis=(0, 2))[:, None]) / x.std(axis=(0, 2))[:, None]
     torch.testing.assert_close(net(torch.from_numpy(x)), bare(torch.from_numpy(shifted)), atol=1e-3, rtol=1e-3)
@@ -49,7 +54,7 @@ def test_recipes_name_only_options_that_exist() -> None:
     for options, recipes in ((TrainOptions, RECIPES), (CganOptions, CGAN_RECIPES)):
         assert "plain" in recipes
         for name, differences in recipes.items():
-            options(recipe=name, **differences)
+            assemble(options, {"recipe": name} | differences)
 
 
 def test_batches_depend_on_seed_and_epoch_alone(sounds: Path) -> None:
@@ -64,10 +69,9 @@ def test_batches_depend_on_seed_and_epoch_alone(sounds: Path) -> None:
 
 def objective(batches: Batches, folder: Path, **options: object) -> ClassifierObjective:
     torch.manual_seed(0)
-    chosen = TrainOptions(**options)
-    net = CNN(Architecture(shape=(128, 173), n_classes=2, widths=(4, 8, 8)))
+    net = cnn((128, 173), 2, widths=(4, 8, 8))
     return ClassifierObjective(
-        net, batches, chosen, make_accelerator("cpu", "float32"), folder / "best.safetensors", steps=16
+        net, batches, Optimiser(**options), make_accelerator("cpu", "float32"), folder / "best.safetensors", steps=16
     )
 
 
@@ -76,7 +80,9 @@ def toy(sounds: Path) -> Batches:
     """Sirens against drilling."""
     paths = [p for label in ("siren", "drilling") for p in sorted(sounds.glob(f"train/train/{label}/*"))]
     features = FeatureCache(PRESETS["classifier"]).build(paths, progress=False).features
-    return Batches(features, [0] * 8 + [1] * 8, batch_size=4, seed=0, shuffle=True, augment=Augment(n_classes=2))
+    return Batches(
+        features, [0] * 8 + [1] * 8, batch_size=4, seed=0, shuffle=True, augment=partial(Augment(), n_classes=2)
+    )
 
 
 def test_training_learns_and_keeps_the_best(toy: Batches, tmp_path: Path) -> None:

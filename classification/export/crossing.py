@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from classification.inference.together import Together
 from classification.models.architecture import BandStatistics
 from classification.models.weights import crossing, to_keras, to_torch
-from classification.rundir import KERAS_MODEL, LABELS, TORCH_MODEL, architecture_of, read_run
+from classification.rundir import KERAS_MODEL, LABELS, TORCH_MODEL, network_of, read_run
 from shared.errors import UserError
 from shared.files import replacing, write_json
 
@@ -22,13 +22,13 @@ def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
     """The weights of a Keras run under the torch twin's names."""
     import keras
 
-    arch = architecture_of(run_dir)
+    network = network_of(run_dir)
     model = keras.models.load_model(run_dir / KERAS_MODEL)
     tensors = {}
-    for layer, names in crossing(arch):
+    for layer, names in crossing(network):
         for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
-            tensors[name] = np.ascontiguousarray(to_torch(array, name, arch), dtype=np.float32)
-    if arch.standardise:  # statistics, not weights: Keras keeps them in the layer's configuration
+            tensors[name] = np.ascontiguousarray(to_torch(array, name, network), dtype=np.float32)
+    if network.architecture.standardise:  # statistics, not weights: Keras keeps them in the layer's configuration
         layer = model.get_layer("standardise")
         tensors |= {name: np.reshape(getattr(layer, name), (-1, 1)).astype(np.float32) for name in STATISTICS}
     for name in [name for name in tensors if name.endswith("running_mean")]:
@@ -40,12 +40,14 @@ def torch_to_keras(run_dir: Path):
     """A torch run's best model as a keras.Model: (B, M, T, 1) -> probabilities (B, K)."""
     from classification.models.keras_cnn import build
 
-    arch = architecture_of(run_dir)
+    network = network_of(run_dir)
     tensors = load_file(run_dir / TORCH_MODEL)
-    statistics = BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if arch.standardise else None
-    model = build(arch, statistics)
-    for layer, names in crossing(arch):
-        model.get_layer(layer).set_weights([to_keras(tensors[name], name, arch) for name in names])
+    statistics = (
+        BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if network.architecture.standardise else None
+    )
+    model = build(**network.arguments, statistics=statistics)
+    for layer, names in crossing(network):
+        model.get_layer(layer).set_weights([to_keras(tensors[name], name, network) for name in names])
     return model
 
 

@@ -19,7 +19,7 @@ import tyro
 
 from classification.export.exporters import INPUT, OPSET, OUTPUT
 from classification.export.model_card import write_card
-from classification.rundir import CARD, EXPORT, KERAS_MODEL, TORCH_MODEL, architecture_of, read_run
+from classification.rundir import CARD, EXPORT, KERAS_MODEL, TORCH_MODEL, network_of, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
@@ -128,9 +128,9 @@ def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
 def describe(run_dir: Path) -> dict[str, Any]:
     """What a consumer must know of a run's model: the content of export.json but for its list of files."""
     config, labels = read_run(run_dir)
-    spec, arch = FeatureSpec(**config["features"]), architecture_of(run_dir)
+    spec, network = FeatureSpec(**config["features"]), network_of(run_dir)
     bands, frames = spec.shape
-    least = 1 << len(arch.widths)  # each block halves the frames
+    least = 1 << len(network.architecture.widths)  # each block halves the frames
     return {
         "model": "sound classifier of the Frequency Quest pipeline",
         "framework": config["options"]["framework"],
@@ -142,14 +142,16 @@ def describe(run_dir: Path) -> dict[str, Any]:
             "shape": ["batch", bands, frames],
             "axes": ["batch", "band, low to high", "frame"],
             "unit": UNITS[spec.scaling],
-            "other_frames": "none" if arch.shape[1] else f"onnx and safetensors take {least} or more; tflite {frames}",
+            "other_frames": "none"
+            if network.shape[1]
+            else f"onnx and safetensors take {least} or more; tflite {frames}",
         },
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(labels["classes"])]},
         "features": dataclasses.asdict(spec),
         "samples": spec.n_samples,
         "sound": f"mono, {spec.sr} Hz, cut or padded with zeros at its end to {spec.n_samples} samples",
         "librosa": librosa_call(spec),
-        "architecture": dataclasses.asdict(arch),
+        "architecture": network.arguments,
     }
 
 

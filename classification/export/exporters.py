@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from classification.export.crossing import keras_to_torch, torch_to_keras
-from classification.rundir import EXPORT, TORCH_MODEL, architecture_of
+from classification.rundir import EXPORT, TORCH_MODEL, network_of
 from shared.errors import run_entry
 from shared.files import read_json
 
@@ -48,14 +48,14 @@ def write_onnx(scratch: Path, run_dir: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.net.log_probabilities(x).exp()
 
-    arch = architecture_of(scratch)
-    net = CNN(arch)
+    network = network_of(scratch)
+    net = CNN(**network.arguments)
     net.load_state_dict(load_tensors(scratch / TORCH_MODEL))
-    bands, frames = arch.shape
+    bands, frames = network.shape
     free = {0: "batch"} if frames else {0: "batch", 2: "frames"}
     program = torch.onnx.export(
         Probabilities(net).eval(),
-        (torch.zeros(2, bands, frames or 16 << len(arch.widths)),),
+        (torch.zeros(2, bands, frames or 16 << len(network.architecture.widths)),),
         input_names=[INPUT],
         output_names=[OUTPUT],
         dynamic_shapes=(free,),
@@ -80,7 +80,7 @@ def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
 
     clips = calibration_clips(run_dir)
     model = torch_to_keras(scratch)
-    balance(model, architecture_of(scratch), clips)
+    balance(model, network_of(scratch), clips)
     _convert(model, scratch, "model_int8.tflite", clips)
 
 

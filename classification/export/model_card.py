@@ -15,7 +15,7 @@ import jinja2
 import tyro
 
 from classification.models.architecture import Architecture
-from classification.rundir import CARD, EXPORT, origin, read_run
+from classification.rundir import CARD, EXPORT, network_from, origin, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
@@ -72,7 +72,7 @@ class Card:
 
     @property
     def architecture(self) -> Architecture:
-        return Architecture.of(self.options, self.spec, len(self.metrics["classes"]))
+        return network_from(self.config, len(self.metrics["classes"])).architecture
 
     def of(self, name: str) -> Any:
         """A figure of the reported split; None where there is none."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.models.architecture import Architecture
+from classification.models.architecture import Network
 from classification.models.weights import crossing
 from classification.rundir import origin, read_run
 from shared.data.datasets import load_dataset
@@ -55,7 +55,7 @@ def _held_out(run_dir: Path) -> set[tuple[str, str]]:
     return {(label, Path(path).name) for path, label in zip(table.path, table.label, strict=True)}
 
 
-def balance(model: Any, arch: Architecture, clips: np.ndarray) -> None:
+def balance(model: Any, network: Network, clips: np.ndarray) -> None:
     """Change a Keras model in place so that one scale of 8 bits fits all channels of a map.
 
     A batch norm after the ReLU leaves every channel its own scale before it, and the loud ones take the quiet ones'
@@ -65,12 +65,12 @@ def balance(model: Any, arch: Architecture, clips: np.ndarray) -> None:
     times as high as nearly all of it, are cut, which costs less than the bits they take.
 
     Args:
-        model: (B, M, T, 1) -> probabilities (B, K), of ``arch``.
+        model: (B, M, T, 1) -> probabilities (B, K), of ``network``.
         clips: float32 (n, M, T) whose maps show the heights.
     """
     import keras
 
-    convolutions = [name for name, _ in crossing(arch) if "conv_" in name]
+    convolutions = [name for name, _ in crossing(network) if "conv_" in name]
     probe = keras.Model(model.input, [model.get_layer(name).output for name in convolutions])
     maps = probe(clips[:PROBED, ..., None], training=False)
     for name, heights in zip(convolutions, maps if len(convolutions) > 1 else [maps], strict=True):

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from classification.models.torch_cnn import CNN
-from classification.rundir import TORCH_MODEL, architecture_of
+from classification.rundir import TORCH_MODEL, network_of
 from shared.runs.loop import pick_device
 
 
 def load_net(run_dir: Path) -> CNN:
     """The best model of a run, on the CPU, for inference."""
-    net = CNN(architecture_of(run_dir))
+    net = CNN(**network_of(run_dir).arguments)
     net.load_state_dict(load_file(run_dir / TORCH_MODEL))
     return net.eval()
 

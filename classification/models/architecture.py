@@ -1,7 +1,7 @@
 """One description of a network, from which both twins are built."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,46 +13,60 @@ Pooling = Literal["mean", "mean+max", "flatten"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Blocks of Conv, ReLU, BatchNorm, MaxPool 2; a pooling; dense layers; logits.
+    """Blocks of Conv, ReLU, BatchNorm, MaxPool 2; a pooling; dense layers with dropout; logits.
+
+    The pooling "mean+max" adds the mean and the maximum over frames of the mean over bands (PANNs, Kong et al. 2020).
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128)
+    """Channels of the convolutional blocks; each block halves bands and frames."""
+    kernel: int = 3
+    """Bands and frames a convolution sees."""
+    pooling: Pooling = "mean"
+    """How the last map becomes a vector: mean, mean+max (of frames, after the mean of bands) or flatten."""
+    dense: tuple[int, ...] = (128,)
+    """Units of the dense layers before the logits."""
+    dropout: float = 0.3
+    """Share of the dense layers' activations dropped while training."""
+    members: int = 1
+    """Networks trained side by side whose probabilities are averaged."""
+    centre: bool = False
+    """Subtract each clip's mean level, which makes the model level-invariant."""
+    standardise: bool = False
+    """Shift and scale every band by its mean and deviation over the training clips."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """An architecture for given data.
 
     Attributes:
         shape: (M, T) of the input; T is None where any number of frames may come.
         n_classes: K.
-        widths: channels of each block.
-        kernel: bands and frames each convolution sees.
-        pooling: "mean" over bands and frames; "mean+max" of the frames after the mean over bands, added (PANNs,
-            Kong et al. 2020); "flatten" keeps every place.
-        dense: units of the dense layers before the logits, each followed by dropout.
-        dropout: share dropped.
-        members: networks side by side, R.
-        centre: whether the mean level is taken out of what is seen of a clip.
-        standardise: whether every band is shifted and scaled by statistics that are part of the weights.
     """
 
+    architecture: Architecture
     shape: tuple[int, int | None]
     n_classes: int
-    widths: Sequence[int] = (32, 64, 128)
-    kernel: int = 3
-    pooling: Pooling = "mean"
-    dense: Sequence[int] = (128,)
-    dropout: float = 0.3
-    members: int = 1
-    centre: bool = False
-    standardise: bool = False
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], spec: FeatureSpec, n_classes: int) -> "Architecture":
-        """From a run's options, as they stand in config.json."""
-        names = {field.name for field in dataclasses.fields(cls)} & options.keys()
-        frames = spec.shape[1] if options["pooling"] == "flatten" or options["crop"] is None else None
-        return cls(shape=(spec.shape[0], frames), n_classes=n_classes, **{name: options[name] for name in names})
+    def of(cls, architecture: Architecture, spec: FeatureSpec, n_classes: int, *, crop: float | None) -> "Network":
+        """For the clips of ``spec``; trained on crops of some seconds it takes any number of frames."""
+        any_length = crop is not None and architecture.pooling != "flatten"
+        return cls(architecture, (spec.shape[0], None if any_length else spec.shape[1]), n_classes)
 
     @property
-    def flat_shape(self) -> tuple[int, int]:
-        """Bands and frames of the last map."""
-        bands, frames = self.shape
-        blocks = len(self.widths)
-        return bands >> blocks, frames >> blocks
+    def arguments(self) -> dict[str, Any]:
+        """What the twins' constructors take."""
+        fields = dataclasses.fields(self.architecture)
+        own = {field.name: getattr(self.architecture, field.name) for field in fields}
+        return {"shape": self.shape, "n_classes": self.n_classes} | own
+
+
+def flat_shape(shape: tuple[int, int | None], widths: Sequence[int]) -> tuple[int, int]:
+    """Bands and frames of the last map."""
+    bands, frames = shape
+    return bands >> len(widths), frames >> len(widths)
 
 
 @dataclasses.dataclass(frozen=True)

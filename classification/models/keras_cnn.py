@@ -1,36 +1,55 @@
 """The CNN in Keras; its twin is torch_cnn.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics, Pooling
 
 # Keras's own 0.99 needs some 500 steps to forget its start: at 20 steps an epoch validation sits at chance for ten
 # epochs and the early stopping fires on that noise. This is torch's default, written from the other end.
 BATCH_NORM_MOMENTUM = 0.9
 
 
-def build(arch: Architecture, statistics: BandStatistics | None = None, *, training: bool = False) -> keras.Model:
+def build(
+    *,
+    shape: tuple[int, int | None],
+    n_classes: int,
+    widths: Sequence[int],
+    kernel: int,
+    pooling: Pooling,
+    dense: Sequence[int],
+    dropout: float,
+    members: int,
+    centre: bool,
+    standardise: bool,
+    statistics: BandStatistics | None = None,
+    training: bool = False,
+) -> keras.Model:
     """(B, M, T, 1) log-mels in dB -> probabilities (B, K), made of Keras's own layers alone.
 
-    ``training`` gives the model to train instead, with the same weights in the same order: -> every member's logits
-    (B, R, K).
+    Args:
+        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
+        statistics: what ``standardise`` shifts and scales the bands by.
+        training: give the model to train instead, with the same weights in the same order: -> every member's logits
+            (B, R, K).
     """
-    inputs = keras.Input((*arch.shape, 1), name="log_mel")
+    inputs = keras.Input((*shape, 1), name="log_mel")
     x = inputs
-    if arch.centre:
+    if centre:
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
-    if arch.standardise:
+    if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
     norm = layers.BatchNormalization
     if training and keras.backend.backend() == "tensorflow":
         norm = FusedBatchNormalization
-    members = [_member(arch, x, norm, f"member_{r}_" if arch.members > 1 else "") for r in range(arch.members)]
+    prefixes = [f"member_{r}_" if members > 1 else "" for r in range(members)]
+    logits = [_member(x, norm, prefix, n_classes, widths, kernel, pooling, dense, dropout) for prefix in prefixes]
     if training:
-        return keras.Model(inputs, ops.stack(members, axis=1), name="trainee")
-    each = [layers.Activation("softmax", dtype="float32", name=f"probabilities_{r}")(m) for r, m in enumerate(members)]
+        return keras.Model(inputs, ops.stack(logits, axis=1), name="trainee")
+    each = [layers.Activation("softmax", dtype="float32", name=f"probabilities_{r}")(m) for r, m in enumerate(logits)]
     return keras.Model(inputs, each[0] if len(each) == 1 else layers.Average(name="probabilities")(each), name="cnn")
 
 
@@ -60,21 +79,31 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def _member(arch: Architecture, x: Any, norm: type[layers.BatchNormalization], prefix: str) -> Any:
+def _member(
+    x: Any,
+    norm: type[layers.BatchNormalization],
+    prefix: str,
+    n_classes: int,
+    widths: Sequence[int],
+    kernel: int,
+    pooling: Pooling,
+    dense: Sequence[int],
+    dropout: float,
+) -> Any:
     """One network: standardised (B, M, T, 1) -> logits (B, K)."""
-    for i, width in enumerate(arch.widths):
-        x = layers.Conv2D(width, arch.kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
+    for i, width in enumerate(widths):
+        x = layers.Conv2D(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
         x = norm(momentum=BATCH_NORM_MOMENTUM, name=f"{prefix}norm_{i}")(x)
         x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)
-    if arch.pooling == "mean":
+    if pooling == "mean":
         x = layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)
-    elif arch.pooling == "mean+max":
+    elif pooling == "mean+max":
         x = ops.mean(x, axis=1)  # (B, T, C)
         x = layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])
     else:
         x = layers.Flatten(name=f"{prefix}flatten")(x)
-    for i, units in enumerate(arch.dense):
+    for i, units in enumerate(dense):
         x = layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}")(x)
-        x = layers.Dropout(arch.dropout, name=f"{prefix}dropout_{i}")(x)
+        x = layers.Dropout(dropout, name=f"{prefix}dropout_{i}")(x)
     # float32 whatever the precision: bfloat16 logits cost accuracy in the loss
-    return layers.Dense(arch.n_classes, dtype="float32", name=f"{prefix}logits")(x)
+    return layers.Dense(n_classes, dtype="float32", name=f"{prefix}logits")(x)

@@ -1,30 +1,52 @@
 """The CNN in PyTorch, layer for layer the twin of keras_cnn.py."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics, Pooling, flat_shape
 
 
 class CNN(nn.Module):
     """(B, M, T) log-mels in dB -> every member's logits (B, R, K); ``log_probabilities`` are their mean's, (B, K).
 
     Batch norm has Keras's epsilon, 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
+
+    Args:
+        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
+        statistics: what ``standardise`` shifts and scales the bands by.
     """
 
-    def __init__(self, arch: Architecture, statistics: BandStatistics | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, int | None],
+        n_classes: int,
+        widths: Sequence[int],
+        kernel: int,
+        pooling: Pooling,
+        dense: Sequence[int],
+        dropout: float,
+        members: int,
+        centre: bool,
+        standardise: bool,
+        statistics: BandStatistics | None = None,
+    ) -> None:
         super().__init__()
-        if arch.standardise:
-            bands = arch.shape[0]
+        if standardise:
+            bands = shape[0]
             self.register_buffer("mean", torch.zeros(bands, 1))
             self.register_buffer("variance", torch.ones(bands, 1))
             if statistics is not None:
                 self.mean.copy_(torch.from_numpy(statistics.mean)[:, None])
                 self.variance.copy_(torch.from_numpy(statistics.variance)[:, None])
-        self.centre, self.standardise = arch.centre, arch.standardise
-        self.members = nn.ModuleList(Member(arch) for _ in range(arch.members))
+        self.centre, self.standardise = centre, standardise
+        flattened = math.prod(flat_shape(shape, widths)) if pooling == "flatten" else 1
+        self.members = nn.ModuleList(
+            Member(n_classes, widths, kernel, pooling, dense, dropout, flattened) for _ in range(members)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._levelled(x)
@@ -48,26 +70,38 @@ class CNN(nn.Module):
 
 
 class Member(nn.Module):
-    """One network: standardised (B, 1, M, T) -> logits (B, K)."""
+    """One network: standardised (B, 1, M, T) -> logits (B, K).
 
-    def __init__(self, arch: Architecture) -> None:
+    ``flattened`` is how many values of each channel reach the dense layers: M' T' with "flatten", else 1.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        widths: Sequence[int],
+        kernel: int,
+        pooling: Pooling,
+        dense: Sequence[int],
+        dropout: float,
+        flattened: int,
+    ) -> None:
         super().__init__()
-        self.pooling = arch.pooling
+        self.pooling = pooling
         blocks: list[nn.Module] = []
-        for c_in, c_out in zip((1, *arch.widths[:-1]), arch.widths, strict=True):
+        for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
             blocks += [
-                nn.Conv2d(c_in, c_out, arch.kernel, padding="same"),
+                nn.Conv2d(c_in, c_out, kernel, padding="same"),
                 nn.ReLU(),
                 nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1),
                 nn.MaxPool2d(2),
             ]
         self.blocks = nn.Sequential(*blocks)
-        n_in = arch.widths[-1] * (math.prod(arch.flat_shape) if arch.pooling == "flatten" else 1)
+        n_in = widths[-1] * flattened
         head: list[nn.Module] = []
-        for units in arch.dense:
-            head += [nn.Linear(n_in, units), nn.ReLU(), nn.Dropout(arch.dropout)]
+        for units in dense:
+            head += [nn.Linear(n_in, units), nn.ReLU(), nn.Dropout(dropout)]
             n_in = units
-        self.head = nn.Sequential(*head, nn.Linear(n_in, arch.n_classes))
+        self.head = nn.Sequential(*head, nn.Linear(n_in, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from classification.models.architecture import Architecture
+from classification.models.architecture import Network, flat_shape
 
 
-def crossing(arch: Architecture) -> Iterator[tuple[str, list[str]]]:
+def crossing(network: Network) -> Iterator[tuple[str, list[str]]]:
     """Keras layer -> the torch twin's tensors, in the order of the layer's weights."""
+    arch = network.architecture
     for r in range(arch.members):
         keras, torch = f"member_{r}_" if arch.members > 1 else "", f"members.{r}"
         for i in range(len(arch.widths)):
@@ -22,31 +23,35 @@ def crossing(arch: Architecture) -> Iterator[tuple[str, list[str]]]:
         yield f"{keras}logits", [f"{last}.weight", f"{last}.bias"]
 
 
-def to_torch(array: np.ndarray, name: str, arch: Architecture) -> np.ndarray:
+def to_torch(array: np.ndarray, name: str, network: Network) -> np.ndarray:
     """A Keras weight as torch lays it out."""
     if array.ndim == 4:  # (height, width, in, out) -> (out, in, height, width)
         return array.transpose(3, 2, 0, 1)
     if array.ndim != 2:
         return array
-    if _takes_flattened_map(name, arch):  # rows are (M', T', C) in Keras, (C, M', T') in torch
-        array = array.reshape(*arch.flat_shape, arch.widths[-1], -1).transpose(2, 0, 1, 3).reshape(array.shape)
+    if _takes_flattened_map(name, network):  # rows are (M', T', C) in Keras, (C, M', T') in torch
+        widths = network.architecture.widths
+        maps = array.reshape(*flat_shape(network.shape, widths), widths[-1], -1)
+        array = maps.transpose(2, 0, 1, 3).reshape(array.shape)
     return array.T
 
 
-def to_keras(array: np.ndarray, name: str, arch: Architecture) -> np.ndarray:
+def to_keras(array: np.ndarray, name: str, network: Network) -> np.ndarray:
     """``to_torch`` backwards."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if array.ndim != 2:
         return array
     array = array.T
-    if _takes_flattened_map(name, arch):
-        array = array.reshape(arch.widths[-1], *arch.flat_shape, -1).transpose(1, 2, 0, 3).reshape(array.shape)
+    if _takes_flattened_map(name, network):
+        widths = network.architecture.widths
+        maps = array.reshape(widths[-1], *flat_shape(network.shape, widths), -1)
+        array = maps.transpose(1, 2, 0, 3).reshape(array.shape)
     return array
 
 
-def _takes_flattened_map(name: str, arch: Architecture) -> bool:
-    return arch.pooling == "flatten" and name.endswith("head.0.weight")
+def _takes_flattened_map(name: str, network: Network) -> bool:
+    return network.architecture.pooling == "flatten" and name.endswith("head.0.weight")
 
 
 def initial_weight(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:

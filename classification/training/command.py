@@ -1,23 +1,24 @@
-"""What ``train`` does from its options to a finished run folder."""
+"""What ``train`` does, from its options to a finished run folder."""
 
 import dataclasses
 import importlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from classification.export.model_card import write_card
 from classification.inference.classifier import Forward
 from classification.inference.submission import predict_ids, wanted_ids, write_submission
 from classification.inference.together import TRUST, Together
 from classification.recipes import TrainOptions
-from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs
+from classification.rundir import LABELS
+from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs, with_test_set
 from classification.training.plan import Part, plan
-from classification.training.scoring import score
+from classification.training.scoring import Scored, score
 from classification.training.summary import conclusion, keep, summarise
 from shared.features.cache import FeatureCache
-from shared.files import read_json, write_json
+from shared.files import write_json
 from shared.recordings.similarity import leak_check, leak_warning
 from shared.runs.run import Run
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
@@ -26,13 +27,14 @@ from shared.runs.start import Clips, find_data, load_clips, once, open_run
 class Framework(NamedTuple):
     fit: Callable[[Inputs, Run], dict[str, float]]
     load: Callable[..., Forward]
+    startup: float  # seconds its import took
 
 
 def train(options: TrainOptions) -> None:
     """The whole command: clips, splits, run folder, trainings, figures, the kept model, the test set's classes."""
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
-    clips = group_clips(load_clips(options, dataset, spec), options)
+    clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
     options = dataclasses.replace(options, epochs=choose_epochs(options, spec, clips=len(clips.manifest)))
     parts = plan(options)
     inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
@@ -47,24 +49,21 @@ def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
 
 
 def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
-    """Train every part, judge them, predict the competition's test set with the kept model."""
-    began = time.perf_counter()
+    """Train and evaluate every part, predict the competition's test set with the kept model, finish the run."""
     framework = load_framework(options.framework, backend=options.backend)
-    startup = time.perf_counter() - began
+    kept = next((i for i, part in enumerate(parts) if part.role == "refit"), 0)
     if len(parts) == 1:
-        metrics = fit_and_score(framework, inputs[0], run, startup)
+        scored = [fit_and_score(framework, inputs[0], run)]
+        metrics = scored[0].metrics
     else:
-        for part, given in zip(parts, inputs, strict=True):
-            own = dataclasses.replace(part.options, out_dir=run.dir / part.name, overwrite=False)
-            sub = open_part(own, clips, fold=part.fold)
-            print(f"\n{part.name}:", flush=True)
-            once(sub, lambda g=given, r=sub: r.finish(fit_and_score(framework, g, r, startup)))
-        metrics = summarise(parts, run)
-        keep(parts[-1] if parts[-1].role == "refit" else parts[0], run)
+        scored = [train_part(framework, *each, clips, run) for each in zip(parts, inputs, strict=True)]
+        metrics = summarise(parts, scored, run)
+        keep(parts[kept], run)
     predict = framework.load(run.dir, device=options.device)
     if clips.dataset.test_files:
-        submit(clips, predict, run, options)
-    run.finish(metrics | {"skipped": len(clips.rejects)})
+        submit(clips, predict, run, options, inputs[kept], scored[kept].together)
+    metrics |= {"skipped": len(clips.rejects)}
+    run.finish(metrics)
     write_card(run.dir)
     if options.export:
         from classification.export.export import export  # the other framework's converter comes with it
@@ -73,25 +72,38 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
     print(conclusion(run, metrics))
 
 
-def fit_and_score(framework: Framework, inputs: Inputs, run: Run, startup: float) -> dict[str, Any]:
-    """Fit one part and judge its best model: the content of its metrics.json."""
-    most_frequent = inputs.manifest[inputs.manifest.split == "train"].label.mode()[0]
-    write_json(run.dir / "labels.json", {"classes": inputs.classes, "most_frequent": most_frequent})
+def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, run: Run) -> Scored:
+    """One of several trainings, in a folder of its own; one that an earlier command finished is read."""
+    print(f"\n{part.name}:", flush=True)
+    own = dataclasses.replace(part.options, out_dir=run.dir / part.name, overwrite=False)
+    sub = open_part(own, clips, fold=part.fold)
+    if sub.finished:
+        print(f"{sub.dir} is already done", flush=True)
+        sub.close()
+        return Scored.read(sub.dir)
+    scored = fit_and_score(framework, inputs, sub)
+    sub.finish(scored.metrics)
+    return scored
+
+
+def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
+    """Fit one part and evaluate its best model."""
+    write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
-    training = framework.fit(inputs, run) | {"time/startup_seconds": startup}
+    training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
     return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together=together)
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
-    """How clips of one recording are known, where the training clips show that those are of one class."""
+    """How clips of one recording are recognised, if the training clips show that those are of one class."""
     train = inputs.splits["train"]
     together = Together.learn(train.features, train.labels)
     if together is None:
         return None
     trusted = together.trust >= TRUST
-    verdict = "such clips are judged together" if trusted else "each clip is judged by itself"
+    consequence = "the test set's are averaged" if trusted else "each clip is predicted by itself"
     print(
-        f"{together.trust:.1%} of the pairs of training clips that sound alike are of one class: {verdict}", flush=True
+        f"{together.trust:.1%} of the pairs of training clips that sound alike share a class: {consequence}", flush=True
     )
     if not trusted:
         return None
@@ -100,27 +112,31 @@ def learn_together(inputs: Inputs, run: Run) -> Together | None:
 
 
 def load_framework(name: str, *, backend: str = "tensorflow") -> Framework:
-    """``fit`` and ``load`` of Keras (on a backend) or PyTorch; only the one that is asked for is imported."""
+    """Keras (on a backend) or PyTorch; only the one that is asked for is imported."""
     if name == "keras":
         os.environ["KERAS_BACKEND"] = backend
+    began = time.perf_counter()
     fit = importlib.import_module(f"classification.training.fit_{name}").fit
-    return Framework(fit, importlib.import_module(f"classification.inference.{name}_model").load)
+    load = importlib.import_module(f"classification.inference.{name}_model").load
+    return Framework(fit, load, time.perf_counter() - began)
 
 
-def submit(clips: Clips, predict: Forward, run: Run, options: TrainOptions) -> None:
-    labels = read_json(run.dir / "labels.json")
+def submit(
+    clips: Clips, predict: Forward, run: Run, options: TrainOptions, inputs: Inputs, together: Together | None
+) -> None:
+    """submission.csv of the kept model."""
     dataset = clips.dataset
     table, failed = predict_ids(
         wanted_ids(dataset.test_files, dataset.sample_submission),
         dataset.test_dir,
         predict,
         FeatureCache(clips.features.spec, options.cache_dir),
-        classes=labels["classes"],
-        fallback=labels["most_frequent"],
-        together=Together.load(run.dir),
+        classes=inputs.classes,
+        fallback=inputs.most_frequent,
+        together=together,
         n_jobs=options.n_jobs,
     )
-    write_submission(run.dir / options.submission_name, table, failed, fallback=labels["most_frequent"])
+    write_submission(run.dir / options.submission_name, table, failed, fallback=inputs.most_frequent)
 
 
 def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:

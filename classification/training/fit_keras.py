@@ -18,7 +18,7 @@ from shared.files import replacing
 from shared.runs.timing import EpochTimer
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.models.architecture import Architecture
+    from classification.models.architecture import Network
     from classification.recipes import TrainOptions
     from classification.training.inputs import Inputs
     from shared.features.batches import Batches
@@ -39,35 +39,35 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     Returns:
         model/parameters and what else metrics.json should say of the training.
     """
-    options = inputs.options
+    options, optimiser = inputs.options, inputs.options.optimiser
     use_device(options.device)
     keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
     statistics = inputs.statistics()
-    trainee, model = (build(inputs.architecture, statistics, training=training) for training in (True, False))
-    begin(trainee, inputs.architecture, seed=options.seed)
+    trainee, model = (
+        build(**inputs.network.arguments, statistics=statistics, training=training) for training in (True, False)
+    )
+    begin(trainee, inputs.network, seed=options.seed)
     train = BatchSequence(inputs.splits["train"])
     val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
     trainee.compile(
-        optimizer=keras.optimizers.AdamW(_learning_rate(options, len(train)), weight_decay=options.weight_decay),
+        optimizer=keras.optimizers.AdamW(_learning_rate(options, len(train)), weight_decay=optimiser.weight_decay),
         loss=member_cross_entropy,
         metrics=[keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")],
     )
     trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s for strong
-    plateau = options.schedule == "plateau"
+    plateau = optimiser.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
         callbacks += [
             keras.callbacks.ReduceLROnPlateau(
                 monitor="val_loss",
-                factor=options.plateau_factor,
-                patience=options.plateau_patience,
-                min_lr=options.min_learning_rate,
+                factor=optimiser.plateau_factor,
+                patience=optimiser.plateau_patience,
+                min_lr=optimiser.min_learning_rate,
             ),
-            keras.callbacks.EarlyStopping(
-                monitor="val_loss", patience=options.stop_patience, restore_best_weights=True
-            ),
+            keras.callbacks.EarlyStopping(monitor="val_loss", patience=optimiser.stop_patience),
         ]
     log = RunLog(run, train, callbacks)
     first = log.next_epoch()
@@ -88,24 +88,25 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     return {"model/parameters": model.count_params()}
 
 
-def begin(model: keras.Model, arch: Architecture, *, seed: int) -> None:
+def begin(model: keras.Model, network: Network, *, seed: int) -> None:
     """Give the model the weights that its twin begins with."""
     rng = np.random.default_rng(seed)
-    for layer, names in crossing(arch):
+    for layer, names in crossing(network):
         weights = zip(names, model.get_layer(layer).get_weights(), strict=True)
-        drawn = [(name, initial_weight(name, to_torch(w, name, arch).shape, rng)) for name, w in weights]
-        model.get_layer(layer).set_weights([to_keras(weight, name, arch) for name, weight in drawn])
+        drawn = [(name, initial_weight(name, to_torch(w, name, network).shape, rng)) for name, w in weights]
+        model.get_layer(layer).set_weights([to_keras(weight, name, network) for name, weight in drawn])
 
 
 def _learning_rate(options: TrainOptions, steps_per_epoch: int) -> float | keras.optimizers.schedules.CosineDecay:
-    if options.schedule == "plateau":
-        return options.learning_rate
+    optimiser = options.optimiser
+    if optimiser.schedule == "plateau":
+        return optimiser.learning_rate
     steps = options.epochs * steps_per_epoch
-    warm = int(options.warmup * steps)
+    warm = int(optimiser.warmup * steps)
     if warm == 0:
-        return keras.optimizers.schedules.CosineDecay(options.learning_rate, decay_steps=max(1, steps))
+        return keras.optimizers.schedules.CosineDecay(optimiser.learning_rate, decay_steps=max(1, steps))
     return keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=max(1, steps - warm), warmup_target=options.learning_rate, warmup_steps=warm
+        0.0, decay_steps=max(1, steps - warm), warmup_target=optimiser.learning_rate, warmup_steps=warm
     )
 
 
@@ -186,8 +187,6 @@ class RunLog(keras.callbacks.Callback):
             variable.assign(arrays[f"variable_{i}"])
         for callback, saved in zip(self.others, state["callbacks"], strict=True):
             vars(callback).update(saved)
-            if state["best_weights"] and isinstance(callback, keras.callbacks.EarlyStopping):
-                callback.best_weights = [arrays[f"best_{i}"] for i in range(state["best_weights"])]
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.train.epoch = epoch
@@ -201,16 +200,12 @@ class RunLog(keras.callbacks.Callback):
         rate = logs.get("learning_rate", keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {name: logs[key] for name, key in _LOGGED.items() if key in logs}
         self.run.log(epoch, figures | {"optim/learning_rate": float(rate)} | self.timer.metrics())
-        stopping = [c for c in self.others if isinstance(c, keras.callbacks.EarlyStopping)]
-        best = (stopping[0].best_weights or []) if stopping else []
         state = {
             "epoch": epoch,
             "stop": bool(self.model.stop_training),
-            "best_weights": len(best),
             "callbacks": [{k: _number(v) for k, v in vars(c).items() if k in _STATE} for c in self.others],
         }
         arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
-        arrays |= {f"best_{i}": weights for i, weights in enumerate(best)}
         with replacing(self.file) as temporary:
             np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
 

@@ -21,8 +21,8 @@ from shared.runs.loop import fit as run_loop
 from shared.runs.loop import make_accelerator
 
 if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.models.architecture import Architecture
-    from classification.recipes import TrainOptions
+    from classification.models.architecture import Network
+    from classification.recipes import Optimiser
     from classification.training.inputs import Inputs
     from shared.features.batches import Batches
     from shared.runs.run import Run
@@ -40,7 +40,7 @@ class ClassifierObjective:
         self,
         net: CNN,
         val: Batches | None,
-        options: TrainOptions,
+        optimiser: Optimiser,
         accelerator: Accelerator,
         best_file: Path,
         *,
@@ -48,28 +48,28 @@ class ClassifierObjective:
     ) -> None:
         net = net.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(  # without decay it is Adam
-            net.parameters(), lr=options.learning_rate, eps=1e-7, weight_decay=options.weight_decay
+            net.parameters(), lr=optimiser.learning_rate, eps=1e-7, weight_decay=optimiser.weight_decay
         )  # Keras's epsilon
         self.net, self.optimizer = accelerator.prepare(net, optimizer)
-        self.accelerator, self.val, self.best_file, self.options = accelerator, val, best_file, options
-        self.plateau = options.schedule == "plateau"
+        self.accelerator, self.val, self.best_file = accelerator, val, best_file
+        self.plateau, self.stop_patience = optimiser.schedule == "plateau", optimiser.stop_patience
         self.scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer.optimizer,
-            factor=options.plateau_factor,
-            patience=options.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
+            factor=optimiser.plateau_factor,
+            patience=optimiser.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
             threshold=1e-4,
             threshold_mode="abs",
-            min_lr=options.min_learning_rate,
+            min_lr=optimiser.min_learning_rate,
         )
         if not self.plateau:
             self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer.optimizer, lambda step: cosine(step, steps=steps, warmup=options.warmup)
+                self.optimizer.optimizer, lambda step: cosine(step, steps=steps, warmup=optimiser.warmup)
             )
         self.best = {"accuracy": -1.0, "loss": float("inf"), "waited": 0}
 
     @property
     def finished(self) -> bool:
-        return self.plateau and self.best["waited"] >= self.options.stop_patience
+        return self.plateau and self.best["waited"] >= self.stop_patience
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """x (B, M, T), y soft labels (B, K)."""
@@ -161,11 +161,11 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
     accelerator = make_accelerator(options.device, options.precision)
-    net = begin(CNN(inputs.architecture, inputs.statistics()), inputs.architecture, seed=options.seed)
+    net = begin(CNN(**inputs.network.arguments, statistics=inputs.statistics()), inputs.network, seed=options.seed)
     objective = ClassifierObjective(
         net,
         inputs.splits.get("val"),
-        options,
+        options.optimiser,
         accelerator,
         run.dir / TORCH_MODEL,
         steps=options.epochs * len(train),
@@ -176,10 +176,10 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     return {"model/parameters": parameters}
 
 
-def begin(net: CNN, arch: Architecture, *, seed: int) -> CNN:
+def begin(net: CNN, network: Network, *, seed: int) -> CNN:
     """Give the network the weights that its twin begins with."""
     rng, tensors = np.random.default_rng(seed), net.state_dict()
-    for _, names in crossing(arch):
+    for _, names in crossing(network):
         for name in names:
             tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, rng)))
     return net

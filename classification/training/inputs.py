@@ -1,18 +1,20 @@
 """What both frameworks are given: the same batches of the same splits in the same order."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics, Network
 from classification.recipes import TrainOptions
 from shared.audio import seconds
 from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable
 from shared.features.augment import Augment
-from shared.features.batches import Batches
+from shared.features.batches import Augmentation, Batches
 from shared.features.spec import FeatureSpec, preset
+from shared.files import content_hash, text_hash
 from shared.recordings.similarity import similarity_groups
 from shared.runs.start import Clips
 
@@ -28,16 +30,32 @@ class Inputs:
     splits: dict[str, Batches]  # "train" and, where they have clips, "val" and "test"
 
     @property
-    def architecture(self) -> Architecture:
-        return Architecture.of(dataclasses.asdict(self.options), self.spec, len(self.classes))
+    def network(self) -> Network:
+        options = self.options
+        return Network.of(options.architecture, self.spec, len(self.classes), crop=options.augment.crop)
+
+    @property
+    def most_frequent(self) -> str:
+        """The most frequent class of the training clips: what a test clip that cannot be read is predicted as."""
+        return self.manifest[self.manifest.split == "train"].label.mode()[0]
 
     def statistics(self) -> BandStatistics | None:
         """Of the training clips, where the recipe standardises by them."""
-        if not self.options.standardise:
+        architecture = self.options.architecture
+        if not architecture.standardise:
             return None
         train = self.splits["train"]
         chunks = np.array_split(np.arange(train.clips), -(-train.clips // 64))
-        return BandStatistics.of((train.features[chunk] for chunk in chunks), centre=self.options.centre)
+        return BandStatistics.of((train.features[chunk] for chunk in chunks), centre=architecture.centre)
+
+
+def with_test_set(clips: Clips) -> Clips:
+    """The clips with a hash over the test set in what config.json says of the data: the run's submission is of it."""
+    files = [*clips.dataset.test_files, *filter(None, [clips.dataset.sample_submission])]
+    if not files:
+        return clips
+    hashes = "\n".join(f"{path.name} {content_hash(path)}" for path in files)
+    return dataclasses.replace(clips, data=clips.data | {"test_fingerprint": text_hash(hashes)})
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
@@ -60,7 +78,7 @@ def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> in
     """--epochs, or without them 8 of --crop's seconds of every clip: so that of shorter clips as much is heard.
     Of fewer than a thousand clips up to five times as many: a network needs some 200 steps whatever it learns from.
     """
-    shorter = max(1.0, (options.crop or 0.0) / spec.duration)
+    shorter = max(1.0, (options.augment.crop or 0.0) / spec.duration)
     fewer = min(5.0, max(1.0, 1000 / clips))
     return options.epochs or round(8 * shorter * fewer)
 
@@ -98,7 +116,9 @@ def make_inputs(
                 seed=options.seed,
                 shuffle=training,
                 weights=_drawing_weights(rows, options.balance) if training else None,
-                augment=_augment(options, clips, labels) if training else Augment(n_classes=len(ordinals)),
+                augment=partial(Augment(), n_classes=len(ordinals))
+                if not training
+                else _augment(options, clips, labels),
             )
     return Inputs(options, clips.features.spec, clips.classes, manifest, splits)
 
@@ -123,21 +143,14 @@ def _drawing_weights(rows: pd.DataFrame, balance: str) -> np.ndarray | None:
     return (weights / weights.groupby(rows.label).transform("sum")).to_numpy()
 
 
-def _augment(options: TrainOptions, clips: Clips, labels: np.ndarray) -> Augment:
+def _augment(options: TrainOptions, clips: Clips, labels: np.ndarray) -> Augmentation:
     spec, n_classes = clips.features.spec, len(clips.classes)
     counts = np.bincount(labels, minlength=n_classes)
     # scikit-learn's "balanced": a class of average size weighs 1; one without clips has nothing to weigh
-    weights = tuple(len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)))
-    return Augment(
+    weights = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
+    return partial(
+        options.augment,
         n_classes=n_classes,
+        frame_rate=spec.sr / spec.hop_length,
         class_weights=weights if options.balance == "class-weights" else None,
-        crop=None if options.crop is None else max(1, round(options.crop * spec.sr / spec.hop_length)),
-        time_shift=options.time_shift,
-        mixstyle=options.mixstyle,
-        gain=options.gain,
-        equaliser=options.equaliser,
-        time_mask=options.time_mask,
-        band_mask=options.band_mask,
-        mixup=options.mixup,
-        smoothing=options.smoothing,
     )

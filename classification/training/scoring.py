@@ -1,6 +1,12 @@
-"""Forwardions -> metrics.json, predictions.csv, classification_report.txt and plots; knows no framework."""
+"""Predictions of a trained model -> figures, predictions.csv, classification_report.txt and plots; knows no framework.
 
-from typing import Any
+Every figure is clip by clip. Where a run averages clips that sound like one recording, the accuracy of those averages
+stands beside it as "together_accuracy".
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -8,13 +14,37 @@ from sklearn.metrics import classification_report
 
 from classification.inference.classifier import Forward
 from classification.inference.together import Together
+from classification.rundir import PREDICTIONS
 from classification.training.inputs import Inputs
+from shared.evaluation import bootstrap
 from shared.evaluation.metrics import classification_metrics
 from shared.features.batches import Batches
-from shared.files import write_text
+from shared.files import read_json, write_text
 from shared.report.plots import plot_confusion, plot_history
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.timing import training_cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A finished training, handed on to what comes after it.
+
+    Attributes:
+        metrics: the content of metrics.json.
+        predictions: the content of predictions.csv; None where nothing was held out.
+        together: how its test clips are averaged; None where each is predicted by itself.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame | None
+    together: Together | None
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Self:
+        """Of a run that an earlier command finished."""
+        file = run_dir / PREDICTIONS
+        table = pd.read_csv(file, dtype={"label": str, "group": str}) if file.is_file() else None
+        return cls(read_json(run_dir / "metrics.json"), table, Together.load(run_dir))
 
 
 def probabilities(predict: Forward, batches: Batches) -> np.ndarray:
@@ -24,86 +54,95 @@ def probabilities(predict: Forward, batches: Batches) -> np.ndarray:
 
 def score(
     inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], *, together: Together | None = None
-) -> dict[str, Any]:
-    """Judge the best model on the validation and test splits and write every result file but metrics.json.
+) -> Scored:
+    """Evaluate the best model on the validation and test splits and write every result file but metrics.json.
 
-    With ``together`` the figures are of clips judged with those that sound like them, as a submission's clips are;
-    "alone_accuracy" is of each by itself.
-
-    Returns:
-        The content of metrics.json; "reported_on" names the split whose figures count, None where nothing was held out.
+    "reported_on" in the metrics names the split whose figures count; None where nothing was held out.
     """
-    judged = [split for split in ("val", "test") if split in inputs.splits]
-    metrics = identity(inputs, reported_on=judged[-1] if judged else None) | {"together": together is not None}
+    evaluated = [split for split in ("val", "test") if split in inputs.splits]
+    metrics = identity(inputs, reported_on=evaluated[-1] if evaluated else None) | {"together": together is not None}
     tables = []
-    for split in judged:
-        alone = probabilities(predict, inputs.splits[split])
-        p = together.judge(alone, inputs.splits[split].features) if together else alone
-        tables.append(predictions_table(inputs, split, p, alone))
-        metrics |= judge(tables[-1], metrics, run, split=split)
-    if tables:
-        write_predictions(run, pd.concat(tables))
+    for split in evaluated:
+        p = probabilities(predict, inputs.splits[split])
+        averaged = together.judge(p, inputs.splits[split].features) if together else None
+        tables.append(predictions_table(inputs, split, p, averaged))
+        metrics |= evaluate(tables[-1], metrics, run, split=split)
+    table = pd.concat(tables) if tables else None
+    if table is not None:
+        write_predictions(run, table)
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
-    return metrics | training_cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
+    metrics |= training_cost(history) | {"memory/peak_mib": peak_memory_mib()} | training
+    return Scored(metrics, table, together)
 
 
 def identity(inputs: Inputs, *, reported_on: str | None) -> dict[str, Any]:
-    """What a run's figures are about."""
-    options = inputs.options
-    repeated = inputs.manifest.group.nunique() < len(inputs.manifest)
+    """What a run's figures are about; "unheard" is whether no recording of the reported clips was trained on."""
+    options, manifest = inputs.options, inputs.manifest
+    repeated = manifest.group.nunique() < len(manifest)
+    trained_on = set(manifest[manifest.split == "train"].group)
     return {
         "framework": options.framework,
         "recipe": options.recipe,
         "split": options.split,
         "split_leaks": options.split == "random" and repeated,
         "reported_on": reported_on,
+        "unheard": trained_on.isdisjoint(manifest[manifest.split == reported_on].group),
         "classes": inputs.classes,
     }
 
 
-def judge(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: str) -> dict[str, Any]:
+def evaluate(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: str) -> dict[str, Any]:
     """The figures of a predictions table, keyed "split/name"; those of the reported split are also shown and drawn."""
     classes = metrics["classes"]
+    ordinals = {label: k for k, label in enumerate(classes)}
     p = table[[f"p_{label}" for label in classes]].to_numpy()
-    y = table.label.map({label: k for k, label in enumerate(classes)}).to_numpy()
-    figures = classification_metrics(y, p, classes, table.group.astype(str).to_list())
-    figures["alone_accuracy"] = float((table.alone == table.label).mean())
+    y, groups = table.label.map(ordinals).to_numpy(), table.group.astype(str).to_list()
+    figures = classification_metrics(y, p, classes, groups)
+    if "together" in table:
+        averaged = bootstrap.confusions(y, table.together.map(ordinals).to_numpy(), groups, len(classes))
+        figures["together_accuracy"] = float(bootstrap.figures(averaged.sum(axis=0))["accuracy"])
+        figures["together_interval"] = bootstrap.intervals(averaged)["accuracy"]
     if split == metrics["reported_on"]:
-        _report(metrics, run, y, p, note=_note(metrics))
+        _report(metrics, run, y, p, figures)
         plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], classes)
     return {f"{split}/{name}": value for name, value in figures.items()}
 
 
 def write_predictions(run: Run, table: pd.DataFrame) -> None:
-    write_text(run.dir / "predictions.csv", table.to_csv(index=False, float_format="%.6g"))
+    write_text(run.dir / PREDICTIONS, table.to_csv(index=False, float_format="%.6g"))
 
 
 def _note(metrics: dict[str, Any]) -> str:
+    """What the figures were measured on."""
     if metrics["split_leaks"]:
         return "LEAKING SPLIT (--split random): clips of one recording stand on both sides, which flatters the model"
     if metrics["reported_on"] == "val":
         return "on the validation split, which selected the checkpoint: an optimistic figure (--test-share 0)"
-    together = ", clips that sound like one recording judged together" if metrics["together"] else ""
-    return f"on recordings used for neither training nor selection{together}"
+    if not metrics["unheard"]:
+        return "on held-out clips of recordings (or speakers) that were also trained on"
+    return "on held-out recordings, none of which was used for training or selection"
 
 
-def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, *, note: str) -> None:
+def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, figures: dict[str, Any]) -> None:
     classes = metrics["classes"]
     text = classification_report(
         y, p.argmax(axis=1), labels=range(len(classes)), target_names=classes, digits=3, zero_division=0.0
     )
-    text = f"Best model ({metrics['framework']}), {note}:\n\n{text}"
+    text = f"Best model ({metrics['framework']}), clip by clip, {_note(metrics)}:\n\n{text}"
+    if "together_accuracy" in figures:
+        text += f"\nwith clips that sound like one recording averaged: accuracy {figures['together_accuracy']:.3f}\n"
     write_text(run.dir / "classification_report.txt", text)
     print(f"\n{text}", flush=True)
 
 
-def predictions_table(inputs: Inputs, split: str, p: np.ndarray, alone: np.ndarray) -> pd.DataFrame:
-    """The clips of a split with their predicted class and probabilities, and what each was taken for by itself."""
+def predictions_table(inputs: Inputs, split: str, p: np.ndarray, averaged: np.ndarray | None) -> pd.DataFrame:
+    """The clips of a split with their predicted class and probabilities, and their class when averaged together."""
     columns = ["path", "label", "group", "split"]
     table = inputs.manifest.loc[inputs.manifest.split == split, columns].copy()
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]
-    table["alone"] = [inputs.classes[k] for k in alone.argmax(axis=1)]
+    if averaged is not None:
+        table["together"] = [inputs.classes[k] for k in averaged.argmax(axis=1)]
     for k, label in enumerate(inputs.classes):
         table[f"p_{label}"] = p[:, k]
     return table

@@ -1,7 +1,7 @@
 """Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds, a table."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +10,31 @@ import pandas as pd
 
 from classification.rundir import H5_MODEL, KERAS_MODEL, LABELS, TOGETHER, TORCH_MODEL
 from classification.training.plan import Part
-from classification.training.scoring import judge, write_predictions
-from shared.files import read_json
+from classification.training.scoring import Scored, evaluate, write_predictions
 from shared.runs.run import Run
 
-IN_TABLE = ("accuracy", "alone_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
+IN_TABLE = ("accuracy", "together_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
 SHOWN = (*IN_TABLE, "log_loss", "calibration_error")
 MODEL_FILES = (KERAS_MODEL, H5_MODEL, TORCH_MODEL, LABELS, TOGETHER)
 
 
-def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:
-    """Judge all parts together and write the run's own result files.
+def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict[str, Any]:
+    """Pool the predictions of all parts and write the run's own result files.
 
     Every clip counts once a seed, in the fold that held it out. "spread" has the mean and the standard deviation over
-    the judged trainings.
+    the evaluated trainings.
     """
     by_role = {role: [part for part in parts if part.role == role] for role in ("judged", "honest", "refit")}
-    done = {part.name: read_json(run.dir / part.name / "metrics.json") for part in parts}
+    done = {part.name: each.metrics for part, each in zip(parts, scored, strict=True)}
     judged = [done[part.name] for part in by_role["judged"]]
     split = judged[0]["reported_on"]
     same = ("framework", "recipe", "split", "split_leaks", "reported_on", "classes", "model/parameters")
     metrics = {name: judged[0][name] for name in same}
-    table = pooled_predictions(by_role["judged"], run, split)
+    tables = {part.name: each.predictions for part, each in zip(parts, scored, strict=True)}
+    table = pooled_predictions(by_role["judged"], tables, split)
     write_predictions(run, table)
-    metrics["together"] = any(m["together"] for m in judged)
-    metrics |= judge(table, metrics, run, split=split)
+    metrics |= {"together": "together" in table, "unheard": all(m["unheard"] for m in judged)}
+    metrics |= evaluate(table, metrics, run, split=split)
     metrics |= {"spread": spread(judged, split), "seeds": _by_seed(table), "trainings": len(judged)}
     metrics |= _cost(judged, list(done.values()))
     if by_role["honest"]:
@@ -49,13 +49,18 @@ def summarise(parts: Sequence[Part], run: Run) -> dict[str, Any]:
     return metrics
 
 
-def pooled_predictions(parts: Sequence[Part], run: Run, split: str) -> pd.DataFrame:
-    """The reported predictions of every part, with its seed and fold."""
-    tables = []
-    for part in parts:
-        table = pd.read_csv(run.dir / part.name / "predictions.csv", dtype={"label": str, "group": str})
-        tables.append(table[table.split == split].assign(seed=part.options.seed, fold=part.fold))
-    return pd.concat(tables, ignore_index=True)
+def pooled_predictions(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
+    """The reported predictions of every part, with its seed and fold.
+
+    A part that did not trust its averages predicts each clip by itself: that then is its column "together", too.
+    """
+    pooled = pd.concat(
+        [tables[p.name].query("split == @split").assign(seed=p.options.seed, fold=p.fold) for p in parts],
+        ignore_index=True,
+    )
+    if "together" in pooled:
+        pooled["together"] = pooled.together.fillna(pooled.predicted)
+    return pooled
 
 
 def spread(metrics: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
@@ -65,7 +70,8 @@ def spread(metrics: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         return {"mean": float(np.mean(values)), "sd": sd, "values": list(values)}
 
-    figures = {name: of([m[f"{split}/{name}"] for m in metrics]) for name in SHOWN}
+    shown = [name for name in SHOWN if all(f"{split}/{name}" in m for m in metrics)]
+    figures = {name: of([m[f"{split}/{name}"] for m in metrics]) for name in shown}
     recalls: dict[str, list[float]] = {}
     for m in metrics:
         for label, row in m[f"{split}/per_class"].items():
@@ -96,12 +102,14 @@ def table_of(parts: Sequence[Part], done: dict[str, dict[str, Any]], split: str)
         m = done[part.name]
         if part.role == "refit":
             continue
-        row = {"training": part.name} | {name.replace("_", " "): 100 * m[f"{split}/{name}"] for name in IN_TABLE}
+        row = {"training": part.name} | {
+            name.replace("_", " "): 100 * m.get(f"{split}/{name}", np.nan) for name in IN_TABLE
+        }
         recalls = {k: 100 * v["recall"] if v["clips"] else np.nan for k, v in m[f"{split}/per_class"].items()}
         rows.append(row | recalls | {"seconds": m["time/train_seconds"], "role": part.role})
     frame = pd.DataFrame(rows)
-    if not any(m["together"] for m in done.values()):
-        frame = frame.drop(columns="alone accuracy")
+    if frame["together accuracy"].isna().all():
+        frame = frame.drop(columns="together accuracy")
     judged = frame[frame.role == "judged"].drop(columns=["training", "role"])
     frame = frame.drop(columns="role")
     if len(judged) > 1:
@@ -125,16 +133,16 @@ def conclusion(run: Run, metrics: dict[str, Any]) -> str:
     reported = metrics["reported_on"]
     if reported is None:
         return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
-    low, high = metrics[f"{reported}/intervals"]["accuracy"]
-    alone = f", {metrics[f'{reported}/alone_accuracy']:.3f} of each clip by itself" if metrics["together"] else ""
+    figure = {name: metrics[f"{reported}/{name}"] for name in ("accuracy", "intervals", "macro_f1")}
+    low, high = figure["intervals"]["accuracy"]
+    leaking = " (LEAKING SPLIT)" if metrics["split_leaks"] else ""
     text = (
-        f"{run.dir}: accuracy {metrics[f'{reported}/accuracy']:.3f} (95 % interval over recordings {low:.3f} to "
-        f"{high:.3f}){alone}, macro-F1 {metrics[f'{reported}/macro_f1']:.3f} on {reported}"
-        f"{' (LEAKING SPLIT)' if metrics['split_leaks'] else ''}; {cost}"
+        f"{run.dir}: accuracy {figure['accuracy']:.3f} on {reported}{leaking}, clip by clip (95 % interval over "
+        f"recordings {low:.3f} to {high:.3f}), macro-F1 {figure['macro_f1']:.3f}; {cost}"
     )
+    if metrics["together"]:
+        text += f"\nwith clips that sound like one recording averaged: {metrics[f'{reported}/together_accuracy']:.3f}"
     if "flattery" in metrics:
-        honest = metrics["honest"]["accuracy"]["mean"]
-        text += (
-            f"\nthe random split flatters by {100 * metrics['flattery']:.1f} points: {honest:.3f} on unheard recordings"
-        )
+        points, honest = 100 * metrics["flattery"], metrics["honest"]["accuracy"]["mean"]
+        text += f"\nthe random split flatters by {points:.1f} points: {honest:.3f} on held-out recordings"
     return text

@@ -1,69 +1,70 @@
-"""Augmentation of log-mel batches in numpy, so that both frameworks train on the very same numbers."""
+"""Augmentation of log-mel batches in numpy, so that both frameworks train on the very same numbers.
+
+An augmentation is one field of ``Augment``, which is its option on the command line, and the lines that read it.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
-    """(x, y) of a batch -> another view of it with soft labels; the defaults only make the labels soft.
+    """What training changes in a batch of clips; the defaults only make the labels soft."""
 
-    Attributes:
-        n_classes: K.
-        class_weights: (K,) factors of each class's loss, folded into the soft labels; None is all ones.
-        crop: frames kept of each clip, from a random start; None keeps all.
-        time_shift: the clip is a circle: a random frame becomes the first (a random shift; with ``crop``, a crop
-            that may run over the end).
-        mixstyle: alpha of the Beta distribution by which every band's mean and deviation over time become partly
-            another clip's, in half of the batches (Freq-MixStyle, Schmid et al. 2022); 0 mixes none.
-        gain: each clip is made louder or softer by up to so many dB.
-        equaliser: standard deviation in dB of a random smooth gain over the bands, as other microphones and rooms
-            have (random frequency response, after Nam et al. 2022, FilterAugment).
-        time_mask, band_mask: widest stripe of frames or bands set to the clip's mean (SpecAugment, Park et al. 2019).
-        mixup: alpha of the Beta(alpha, alpha) a clip and its partner are mixed by (Zhang et al. 2018); 0 mixes none.
-        smoothing: share of the label spread over all classes (Szegedy et al. 2016).
-    """
-
-    n_classes: int
-    class_weights: tuple[float, ...] | None = None
-    crop: int | None = None
+    crop: float | None = None
+    """Seconds of a clip seen in a training step, from a random start; None is all of it."""
     time_shift: bool = False
+    """Treat a clip as a circle and start it at a random frame; a crop may then run over the clip's end."""
     mixstyle: float = 0.0
+    """alpha of the Beta distribution that mixes the bands' statistics of two clips in half of the batches; 0 is off."""
     gain: float = 0.0
-    equaliser: float = 0.0
-    time_mask: int = 0
-    band_mask: int = 0
+    """Make clips louder or softer by up to so many dB."""
     mixup: float = 0.0
-    smoothing: float = 0.0
+    """alpha of the Beta(alpha, alpha) distribution that two clips are mixed by; 0 is off."""
 
-    def __call__(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """x float32 (B, M, T) in dB, y int (B,) -> x (B, M, crop or T), y float32 (B, K)."""
-        x = self._window(x, rng)
+    def __call__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        n_classes: int,
+        frame_rate: float = 1.0,
+        class_weights: Sequence[float] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Another view of a batch, with soft labels.
+
+        Args:
+            x: float32 (B, M, T) in dB.
+            y: ordinals (B,).
+            n_classes: K.
+            frame_rate: frames a second.
+            class_weights: (K,) factors of each class's loss, folded into the soft labels; None is all ones.
+
+        Returns:
+            x (B, M, frames of the crop or T) and y float32 (B, K). mixstyle is Freq-MixStyle (Schmid et al. 2022),
+            mixup that of Zhang et al. 2018.
+        """
+        x = self._window(x, rng, frame_rate)
         if self.mixstyle and rng.random() < 0.5:
             x = self._mix_style(x, rng)
         if self.gain:
             x = x + rng.uniform(-self.gain, self.gain, (len(x), 1, 1)).astype(np.float32)
-        if self.equaliser:
-            x = x + self._frequency_response(x.shape, rng)
-        for axis, widest in ((1, self.band_mask), (2, self.time_mask)):
-            if widest:
-                x = mask_stripe(x, axis, widest, rng)
-        soft = np.eye(self.n_classes, dtype=np.float32)[y]
+        soft = np.eye(n_classes, dtype=np.float32)[y]
         if self.mixup:
             share = rng.beta(self.mixup, self.mixup, (len(x), 1, 1)).astype(np.float32)
             share, partner = np.maximum(share, 1 - share), rng.permutation(len(x))
             x = share * x + (1 - share) * x[partner]
             soft = share[:, 0] * soft + (1 - share[:, 0]) * soft[partner]
-        if self.smoothing:
-            soft = (1 - self.smoothing) * soft + np.float32(self.smoothing / self.n_classes)
-        if self.class_weights is not None:
-            soft = soft * np.asarray(self.class_weights, dtype=np.float32)
+        if class_weights is not None:
+            soft = soft * np.asarray(class_weights, dtype=np.float32)
         return x, soft
 
-    def _window(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _window(self, x: np.ndarray, rng: np.random.Generator, frame_rate: float) -> np.ndarray:
         frames = x.shape[2]
-        kept = frames if self.crop is None else min(self.crop, frames)
+        kept = frames if self.crop is None else min(max(1, round(self.crop * frame_rate)), frames)
         if not self.time_shift and kept == frames:
             return x
         starts = rng.integers(frames if self.time_shift else frames - kept + 1, size=len(x))
@@ -77,11 +78,6 @@ class Augment:
         to_mean = share * mean + (1 - share) * mean[partner]
         to_deviation = share * deviation + (1 - share) * deviation[partner]
         return (x - mean) / deviation * to_deviation + to_mean
-
-    def _frequency_response(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        knots = rng.normal(0.0, self.equaliser, (shape[0], 6))
-        bands = np.linspace(0, 5, shape[1])
-        return np.stack([np.interp(bands, np.arange(6), gains) for gains in knots]).astype(np.float32)[:, :, None]
 
 
 def mask_stripe(

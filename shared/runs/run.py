@@ -124,6 +124,7 @@ class Run:
     ) -> None:
         self.dir, self.config = Path(out_dir), config
         self._writer = None
+        self._history: list[dict[str, float]] | None = None
         if self.dir.is_file():
             raise UserError(f"--out-dir {self.dir}: is a file, not a folder")
         self._refuse_foreign_folder()
@@ -183,14 +184,22 @@ class Run:
                 f"--out-dir {self.dir}: holds a run on other data ({old['data']['root']}, "
                 f"{old['data']['clips']} clips); choose another folder, or --overwrite to begin it anew"
             )
+        test = old["data"].get("test_fingerprint")
+        if test is not None and test != self.config["data"].get("test_fingerprint"):
+            raise UserError(
+                f"--out-dir {self.dir}: the test set has changed since this run; predict it with classification/predict.py"
+                " --sample-submission, choose another folder, or --overwrite to begin the run anew"
+            )
         if grown:
             (self.dir / "metrics.json").unlink(missing_ok=True)
             write_json(self.dir / "config.json", self.config)
 
     def history(self) -> list[dict[str, float]]:
-        """One dict an epoch: {"epoch": 0, "group/name": value, ...}."""
-        path = self.dir / "history.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        """One dict an epoch: {"epoch": 0, "group/name": value, ...}; an earlier command's lines are read once."""
+        if self._history is None:
+            path = self.dir / "history.jsonl"
+            self._history = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return self._history
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record one epoch (counted from 0). Lines of this or a later epoch, left by a killed run, are replaced.
@@ -202,8 +211,8 @@ class Run:
         for key, value in record.items():
             if not math.isfinite(value):
                 raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
-        lines = [line for line in self.history() if line["epoch"] < epoch]
-        write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in [*lines, record]))
+        self._history = [*(line for line in self.history() if line["epoch"] < epoch), record]
+        write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
         self._log_events(epoch, record)
 
     def _log_events(self, epoch: int, record: Mapping[str, float]) -> None:
