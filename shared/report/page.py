@@ -1,4 +1,4 @@
-"""One self-contained report.html of the runs below a folder: python -m shared.report.page --out-dir runs/NAME"""
+"""One self-contained report.html of the runs below a folder: frequency-quest report --out-dir runs/NAME"""
 
 import base64
 import contextlib
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 import soundfile as sf
 import tyro
 
@@ -22,17 +21,17 @@ from shared.runs.compare import compare, sentence
 
 # What the table of classifiers shows: label, key in metrics.json ({split} is the reported one), format, remark.
 ROWS = [
-    ("accuracy", "{split}/accuracy", "{:.1%}", ""),
+    ("accuracy", "{split}/accuracy", "{:.1%}", "clip by clip"),
     ("95 % interval", "interval", "{}", "bootstrap over recordings"),
     ("over trainings", "over_trainings", "{}", "mean and standard deviation of the folds and seeds"),
-    ("of each clip by itself", "{split}/alone_accuracy", "{:.1%}", "without the clips that sound like its recording"),
+    ("with clips averaged", "together", "{}", "clips that sound like one recording share their mean probabilities"),
     ("accuracy by recording", "{split}/recording_accuracy", "{:.1%}", "every recording counts once"),
     ("balanced accuracy", "{split}/balanced_accuracy", "{:.1%}", "mean recall of the classes"),
     ("macro F1", "{split}/macro_f1", "{:.3f}", ""),
     ("log-loss", "{split}/log_loss", "{:.3f}", "nats; lower is better"),
     ("calibration error", "{split}/calibration_error", "{:.3f}", "confidence against accuracy"),
     ("validation accuracy", "val/accuracy", "{:.1%}", "selected the checkpoint, where it was needed"),
-    ("clips judged", "{split}/clips", "{:d}", ""),
+    ("clips evaluated", "{split}/clips", "{:d}", ""),
     ("epochs", "train/epochs", "{:d}", ""),
     ("seconds an epoch", "time/epoch_seconds", "{:.2f}", "median, training only"),
     ("training clips/s", "time/clips_per_second", "{:.0f}", "median"),
@@ -69,13 +68,46 @@ class RunView:
 
     def _derived(self, key: str) -> str | None:
         """The cells that are more than one figure."""
-        intervals = self.metrics.get(f"{self.metrics.get('reported_on')}/intervals")
+        split = self.metrics.get("reported_on")
+        intervals = self.metrics.get(f"{split}/intervals")
         if key == "interval" and intervals:
             return "{:.1%} to {:.1%}".format(*intervals["accuracy"])
+        if key == "together" and f"{split}/together_accuracy" in self.metrics:
+            interval = self.metrics[f"{split}/together_interval"]
+            return "{:.1%} ({:.1%} to {:.1%})".format(self.metrics[f"{split}/together_accuracy"], *interval)
         if key == "over_trainings" and self.metrics.get("trainings", 1) > 1:
             accuracy = self.metrics["spread"]["accuracy"]
             return f"{accuracy['mean']:.1%} ± {100 * accuracy['sd']:.1f} (of {self.metrics['trainings']})"
         return None
+
+    @property
+    def evaluated_on(self) -> str:
+        """What the figures are of, from what the training found on both sides of the split."""
+        metrics, options = self.metrics, self.config["options"]
+        several = [f"{options[name]} {name}, " for name in ("folds", "seeds") if options.get(name, 1) > 1]
+        if metrics["split_leaks"]:
+            what = "LEAKING random split"
+        elif not metrics["reported_on"]:
+            what = "nothing held out"
+        elif metrics["reported_on"] == "val":
+            what = "validation (optimistic)"
+        elif not self.config["data"]["recordings"]:
+            what = "held-out clips"
+        elif metrics.get("unheard"):
+            what = "held-out recordings"
+        else:
+            what = "held-out clips of recordings that were trained on"
+        return "".join(several) + what
+
+    @property
+    def kind(self) -> str:
+        """ "classifier", "generator", or why the page cannot show the run."""
+        if source := self.metrics.get("converted_from"):
+            return f"converted from {source}: its figures are that run's"
+        if "framework" in self.metrics:
+            averaged = self.metrics.get("together") and "unheard" not in self.metrics
+            return "its figures are of an older version and not clip by clip" if averaged else "classifier"
+        return "generator" if "model" in self.metrics else "its metrics.json is of no known kind of run"
 
     def image(self, name: str) -> str | None:
         path = self.dir / name
@@ -145,7 +177,8 @@ def table_of(classifiers: list[RunView]) -> list[tuple[str, list[str], str]]:
 
 def render(runs: list[RunView], out_dir: Path) -> str:
     """The page: everything it shows is inside it, no network is needed."""
-    classifiers = [run for run in runs if "framework" in run.metrics]
+    classifiers = [run for run in runs if run.kind == "classifier"]
+    generators = [run for run in runs if run.kind == "generator"]
     honest = [run for run in classifiers if not run.metrics["split_leaks"]]
     leaking = [run for run in classifiers if run.metrics["split_leaks"]]
     environment = jinja2.Environment(
@@ -154,7 +187,8 @@ def render(runs: list[RunView], out_dir: Path) -> str:
     return environment.get_template("page.html.j2").render(
         runs=runs,
         classifiers=classifiers,
-        generators=(generators := [run for run in runs if "framework" not in run.metrics]),
+        generators=generators,
+        others=[run for run in runs if run.kind not in ("classifier", "generator")],
         judged=(judged := [run for run in generators if run.evaluation]),
         judged_rows=judged_rows(judged),
         judged_notes=judged_notes(judged),
@@ -203,7 +237,7 @@ def _flattery(leaking: list[RunView]) -> str | None:
         if "flattery" in run.metrics:
             fair, flattered = run.metrics["honest"]["accuracy"]["mean"], run.metrics["spread"]["accuracy"]["mean"]
             return (
-                f"{fair:.1%} on recordings never heard; the random split reports {flattered:.1%}, "
+                f"{fair:.1%} on held-out recordings; the random split reports {flattered:.1%}, "
                 f"{100 * (flattered - fair):+.1f} points, for the same recipe ({run.metrics['recipe']})."
             )
     return None
@@ -222,8 +256,10 @@ def main() -> None:
     options = tyro.cli(ReportOptions)
     runs = find_runs(options.out_dir)
     page = render(runs, options.out_dir)
-    classifiers = [run for run in runs if "framework" in run.metrics]
+    classifiers = [run for run in runs if run.kind == "classifier"]
     if classifiers:
+        import pandas as pd  # half a second that --help does not need
+
         cells = {label: cells for label, cells, _ in table_of(classifiers)}
         print(pd.DataFrame(cells, index=[run.name for run in classifiers]).T.to_string())
     print("\n".join(_comparisons([run for run in classifiers if not run.metrics["split_leaks"]])))

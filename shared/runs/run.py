@@ -187,8 +187,8 @@ class Run:
         test = old["data"].get("test_fingerprint")
         if test is not None and test != self.config["data"].get("test_fingerprint"):
             raise UserError(
-                f"--out-dir {self.dir}: the test set has changed since this run; predict it with classification/predict.py"
-                " --sample-submission, choose another folder, or --overwrite to begin the run anew"
+                f"--out-dir {self.dir}: the test set has changed since this run; predict it by itself (predict "
+                "--sample-submission CSV), choose another folder, or --overwrite to begin the run anew"
             )
         if grown:
             (self.dir / "metrics.json").unlink(missing_ok=True)
