@@ -56,3 +56,7 @@ def dispatch() -> None:
 
 def main() -> None:
     run_entry(dispatch)
+
+
+if __name__ == "__main__":
+    main()
