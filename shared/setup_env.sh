@@ -1,4 +1,5 @@
-# Sourced by run_all.sh and tests/run.sh: makes .venv once per content of requirements.txt and puts it first on PATH.
+# Sourced by run_all.sh and tests/run.sh: makes .venv once per content of requirements.txt and pyproject.toml, and puts
+# it first on PATH.
 # A healthy environment costs a fraction of a second; a broken, moved or half-made one is noticed and made anew.
 # PYTHON=/path/to/python chooses the interpreter.
 
@@ -8,11 +9,12 @@ _fq_stamp="$(cat "$_fq_root/requirements.txt" "$_fq_root/pyproject.toml" | cksum
 
 _fq_healthy() {
     [ "$(cat "$_fq_venv/.ready" 2>/dev/null)" = "$_fq_stamp" ] || return 1
-    "$_fq_venv/bin/python" - "$_fq_root/requirements.txt" >/dev/null 2>&1 <<'PYTHON'
+    "$_fq_venv/bin/python" - "$_fq_root/requirements.txt" "$_fq_root/pyproject.toml" >/dev/null 2>&1 <<'PYTHON'
 import importlib.metadata, importlib.util, re, sys
 
 import_names = {"scikit-learn": "sklearn", "pytest-xdist": "xdist"}
-for name, pin in re.findall(r"^([\w-]+)==([\w.]+)", open(sys.argv[1]).read(), re.M):
+pins = "".join(open(path).read() for path in sys.argv[1:])
+for name, pin in re.findall(r'^ *"?([\w-]+)==([\w.]+)', pins, re.M):
     assert importlib.metadata.version(name).split("+")[0] == pin, name
     assert importlib.util.find_spec(import_names.get(name, name)).origin, name
 assert importlib.util.find_spec("shared").origin
