@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job: data -> cache -> Keras and PyTorch classifiers -> generators, judged -> submission.csv and report.html.
+# The main job: data -> cache -> Keras and PyTorch classifiers -> generators, evaluated -> submission.csv and report.html.
 # Started again on the same --out-dir it goes on where it stopped; stages that are done are not done again.
 set -euo pipefail
 
@@ -34,17 +34,17 @@ if [ -n "$data_dir" ]; then
 else
     data_dir="$root/data/demo"
     echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
-    python -m shared.data.demo_data --data-dir "$data_dir"
+    frequency-quest data demo --data-dir "$data_dir"
 fi
 out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
 mkdir -p "$out_dir" || exit 2
-classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs") others=(--epochs 30 --sample-every 10) judged=40
+classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs") others=(--epochs 30 --sample-every 10) sounds=40
 if [ -n "$smoke" ]; then
     classify=(--epochs 2 --fraction 0.3 --members 1)
     seeds=()
     generate=(--epochs 1 --fraction 0.1)
     others=(--epochs 1 --fraction 0.1)
-    judged=4
+    sounds=4
 fi
 
 stage() {
@@ -61,21 +61,21 @@ stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir
 stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
 stage "Plain recipe, on a leaking and on an honest split" python "$train" --framework keras --recipe plain --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${classify[@]+"${classify[@]}"}
-# generator NAME TITLE SCRIPT OPTIONS: train it, write sounds to hear, judge them
+# generator NAME TITLE SCRIPT OPTIONS: train it on three quarters of the recordings, write sounds, compare them with real ones
 generator() {
     local name=$1 title=$2 script=$3
     shift 3
     local run="$out_dir/$name"
-    stage "$title" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" "$@"
-    [ "$run/.judged" -nt "$run/metrics.json" ] && return
-    stage "$title: samples" python "$root/generation/sample.py" --model-dir "$run" --label all --count "$judged" --out-dir "$run/samples"
+    stage "$title" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" --holdout-share 0.25 "$@"
+    [ "$run/.evaluated" -nt "$run/metrics.json" ] && return
+    stage "$title: samples" python "$root/generation/sample.py" --model-dir "$run" --count "$sounds" --out-dir "$run/samples"
     stage "$title: evaluation" python "$root/generation/evaluate.py" --samples "$run/samples" --reference "$data_dir" \
         --classifier "$out_dir/torch" --output "$run/evaluation.json"
-    touch "$run/.judged"
+    touch "$run/.evaluated"
 }
 generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
 generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
 generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"
-stage "Submission" python -m classification.inference.submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
-stage "Report" python -m shared.report.page --out-dir "$out_dir"
+stage "Submission" frequency-quest submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
+stage "Report" frequency-quest report --out-dir "$out_dir"
 echo && echo "done: $out_dir/report.html"

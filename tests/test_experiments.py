@@ -14,12 +14,13 @@ from classification.recipes import RECIPES, TrainOptions
 from classification.training.inputs import choose_epochs
 from classification.training.plan import plan
 from shared.features.spec import FeatureSpec
+from shared.runs.options import assemble
 
 TRAIN = "classification/train.py"
 
 
 def options(recipe: str = "plain", **changes) -> TrainOptions:
-    return TrainOptions(**({"recipe": recipe} | RECIPES[recipe] | changes))
+    return assemble(TrainOptions, {"recipe": recipe} | RECIPES[recipe] | changes)
 
 
 def names(**changes) -> list[str]:
@@ -82,14 +83,14 @@ def test_a_killed_cross_validation_goes_on_where_it_stopped(folded: Path, sounds
 
 @pytest.mark.slow
 def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_script) -> None:
-    same = run_script("-m", "shared.runs.compare", "--runs", folded, folded).stdout
+    same = run_script("shared/commands.py", "compare", "--runs", folded, folded).stdout
     assert "+0.0 points" in same and "may be chance" in same
     other = tmp_path / "other"
     run_script(TRAIN, "--framework", "torch", "--epochs", 1, "--data-dir", sounds, "--out-dir", other, "--no-refit")
-    failed = run_script("-m", "shared.runs.compare", "--runs", folded, other, code=2).stderr
+    failed = run_script("shared/commands.py", "compare", "--runs", folded, other, code=2).stderr
     assert failed.startswith("error: --runs") and "judged other clips" in failed
     shutil.copytree(folded, tmp_path / "again")
-    page = run_script("-m", "shared.report.page", "--out-dir", tmp_path).stdout
+    page = run_script("shared/commands.py", "report", "--out-dir", tmp_path).stdout
     assert "95 % interval" in page and "(of 4)" in page and "no finished" not in page
 
 

@@ -45,7 +45,7 @@ def plan(options: TrainOptions) -> list[Part]:
                 parts.append(Part("-".join(names) or role, role, chosen, fold_or_none, options.seed))
     held_out = options.folds > 1 or options.split == "official" or options.test_share > 0 or options.val_share > 0
     if options.refit and held_out:
-        val_share = options.val_share if options.schedule == "plateau" else 0.0
+        val_share = options.val_share if options.optimiser.schedule == "plateau" else 0.0
         everything = dataclasses.replace(single, folds=1, split="grouped", test_share=0.0, val_share=val_share)
         parts.append(Part("refit", "refit", everything, None, options.seed))
     return [dataclasses.replace(parts[0], name="")] if len(parts) == 1 else parts
