@@ -54,10 +54,11 @@ def pooled_predictions(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]
 
     A part that did not trust its averages predicts each clip by itself: that then is its column "together", too.
     """
-    pooled = pd.concat(
-        [tables[p.name].query("split == @split").assign(seed=p.options.seed, fold=p.fold) for p in parts],
-        ignore_index=True,
-    )
+    rows = []
+    for part in parts:
+        table = tables[part.name]
+        rows.append(table[table.split == split].assign(seed=part.options.seed, fold=part.fold))
+    pooled = pd.concat(rows, ignore_index=True)
     if "together" in pooled:
         pooled["together"] = pooled.together.fillna(pooled.predicted)
     return pooled
