@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from classification.models.architecture import BandStatistics, Pooling
@@ -42,9 +43,7 @@ def build(
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
     if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
-    norm = layers.BatchNormalization
-    if training and keras.backend.backend() == "tensorflow":
-        norm = FusedBatchNormalization
+    norm = FusedBatchNormalization if training else layers.BatchNormalization
     logits = []
     for prefix in [f"member_{r}_" if members > 1 else "" for r in range(members)]:
         pooled = _pool(_blocks(x, widths, kernel, norm, prefix), pooling, prefix)
@@ -63,8 +62,6 @@ class FusedBatchNormalization(layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.convert_to_tensor(self.gamma),
