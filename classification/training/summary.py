@@ -35,8 +35,9 @@ def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict
     write_predictions(run, table)
     metrics |= {"together": "together" in table, "unheard": all(m["unheard"] for m in judged)}
     metrics |= evaluate(table, metrics, run, split=split)
-    metrics |= {"spread": spread(judged, split), "seeds": _by_seed(table), "trainings": len(judged)}
-    metrics |= _cost(judged, list(done.values()))
+    metrics |= {"spread": spread(judged, split), "trainings": len(judged)}
+    right = (table.label == table.predicted).groupby(table.seed.astype(str)).mean()
+    metrics |= {"seeds": right.to_dict()} | _cost(judged, list(done.values()))
     if by_role["honest"]:
         honest = spread([done[part.name] for part in by_role["honest"]], split)
         metrics["honest"] = honest
@@ -80,11 +81,6 @@ def spread(metrics: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
     return figures | {"recall": {label: of(values) for label, values in recalls.items() if values}}
 
 
-def _by_seed(table: pd.DataFrame) -> dict[str, float]:
-    """Accuracy over all clips of each seed."""
-    return {str(seed): float((rows.label == rows.predicted).mean()) for seed, rows in table.groupby("seed")}
-
-
 def _cost(judged: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]) -> dict[str, float]:
     medians = ("time/epoch_seconds", "time/clips_per_second", "train/epochs")
     cost: dict[str, float] = {name: float(np.median([m[name] for m in judged])) for name in medians}
@@ -98,25 +94,19 @@ def _cost(judged: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]
 
 def table_of(parts: Sequence[Part], done: dict[str, dict[str, Any]], split: str) -> str:
     """One row a training, then mean and standard deviation: figures and each class's recall, in per cent."""
-    rows = []
+    rows = {}
     for part in parts:
-        m = done[part.name]
-        if part.role == "refit":
-            continue
-        row = {"training": part.name} | {
-            name.replace("_", " "): 100 * m.get(f"{split}/{name}", np.nan) for name in IN_TABLE
-        }
-        recalls = {k: 100 * v["recall"] if v["clips"] else np.nan for k, v in m[f"{split}/per_class"].items()}
-        rows.append(row | recalls | {"seconds": m["time/train_seconds"], "role": part.role})
-    frame = pd.DataFrame(rows)
-    if frame["together accuracy"].isna().all():
-        frame = frame.drop(columns="together accuracy")
-    judged = frame[frame.role == "judged"].drop(columns=["training", "role"])
-    frame = frame.drop(columns="role")
+        if part.role != "refit":
+            m = done[part.name]
+            shown = [name for name in IN_TABLE if f"{split}/{name}" in m]
+            figures = {name.replace("_", " "): 100 * m[f"{split}/{name}"] for name in shown}
+            recalls = {k: 100 * v["recall"] if v["clips"] else np.nan for k, v in m[f"{split}/per_class"].items()}
+            rows[part.name] = figures | recalls | {"seconds": m["time/train_seconds"]}
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    judged = frame.loc[[part.name for part in parts if part.role == "judged"]]
     if len(judged) > 1:
-        frame.loc[len(frame)] = {"training": "mean"} | judged.mean().to_dict()
-        frame.loc[len(frame)] = {"training": "sd"} | judged.std().to_dict()
-    text = frame.to_string(index=False, float_format=lambda v: f"{v:.1f}", na_rep="-")
+        frame = pd.concat([frame, judged.agg(["mean", "std"])])
+    text = frame.to_string(float_format=lambda v: f"{v:.1f}", na_rep="-")
     return f"\nper cent on {split}; after the figures, each class's recall\n{text}"
 
 

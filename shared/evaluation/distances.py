@@ -5,6 +5,7 @@ undefined is NaN.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy.linalg import svdvals
@@ -61,12 +62,8 @@ def frechet_diagonal(real: np.ndarray, x: np.ndarray) -> float:
     if min(len(real), len(x)) < 2:
         return float("nan")
     real, x = np.asarray(real, dtype=np.float64), np.asarray(x, dtype=np.float64)
-    means, deviations = (f(real, axis=0) - f(x, axis=0) for f in (np.mean, _deviation))
+    means, deviations = (f(real, axis=0) - f(x, axis=0) for f in (np.mean, partial(np.std, ddof=1)))
     return float((means**2 + deviations**2).mean())
-
-
-def _deviation(x: np.ndarray, axis: int) -> np.ndarray:
-    return x.std(axis=axis, ddof=1)
 
 
 def frechet_by_label(
