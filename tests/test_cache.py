@@ -80,7 +80,7 @@ def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:
 
 def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:
     done = run_script(
-        "-m", "shared.features.cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
+        "shared/commands.py", "cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
     )
     assert "50 clips of (128, 512)" in done.stdout and "0 skipped" in done.stdout
     assert "50/50" in done.stderr  # progress

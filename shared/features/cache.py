@@ -3,8 +3,6 @@
 A clip is known by the hash of its bytes, so moved, renamed and added files cost nothing but themselves. One folder
 holds one FeatureSpec (its fields and the versions of the libraries that compute it); each shard ``<id>.npy`` is
 (clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole or not at all.
-
-    python -m shared.features.cache --data-dir DIR --preset classifier
 """
 
 import dataclasses
@@ -20,8 +18,8 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from shared.errors import AudioError, UserError, run_entry
-from shared.features.spec import FeatureSpec, preset
+from shared.errors import AudioError, UserError
+from shared.features.spec import FeatureSpec
 from shared.features.transforms import extract
 from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
@@ -155,40 +153,3 @@ def _write_shard(folder: Path, spec: FeatureSpec, clips: list[tuple[str, Path, f
             np.save(temporary, np.stack(arrays), allow_pickle=False)
         write_json(folder / f"{name}.json", hashes)
     return len(clips), reasons
-
-
-@dataclasses.dataclass(kw_only=True)
-class CacheOptions:
-    """Compute the spectrograms of a data folder once; training reads them from there."""
-
-    data_dir: Path
-    """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
-    preset: str = "classifier"
-    """Which FeatureSpec of shared/features/spec.py: classifier, strong, cgan, digits, ..."""
-    cache_dir: Path = CACHE_DIR
-    """Where the shards go."""
-    n_jobs: int | None = None
-    """Worker processes; None is one a core."""
-
-
-def main() -> None:
-    import tyro
-
-    from shared.data.datasets import load_dataset
-
-    options = tyro.cli(CacheOptions)
-    cache = FeatureCache(preset(options.preset), options.cache_dir)
-    dataset = load_dataset(options.data_dir)
-    paths = [*dataset.manifest.path, *dataset.test_files]
-    clips = cache.build(paths, n_jobs=options.n_jobs)
-    for path, reason in clips.rejects.items():
-        print(f"skipped {path}: {reason}")
-    print(f"{len(clips.kept)} clips of {cache.spec.shape} in {cache.dir}, {len(clips.rejects)} skipped")
-
-
-if __name__ == "__main__":
-    from shared.features.cache import (
-        main as importable_main,  # workers unpickle from shared.features.cache, not __main__
-    )
-
-    run_entry(importable_main)
