@@ -1,5 +1,7 @@
 """Audio files in and out: decode, mix to mono, resample, fix the length. The only place that reads or writes sound."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +13,18 @@ from shared.errors import AudioError, UserError
 from shared.files import replacing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
-_MARGIN_SECONDS = 0.5  # decoded beyond the clip, so that the resampler's filter ends on real samples
+_BLOCK = 1 << 18  # frames decoded at a time
+_MARGIN_SECONDS = 0.5  # decoded beyond the last part, so that the resampler's filter ends on real samples
 _UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # written by programs that stream a wav of unknown length
 
 
-def load_audio(path: Path | str, *, sr: int, duration: float | None = None, offset: float = 0.0) -> np.ndarray:
+def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> np.ndarray:
     """Decode a file as ``librosa.load(path, sr=sr, mono=True)`` does, then fix its length.
 
     Args:
         path: wav, flac, ogg or mp3 of any rate, depth and channel count.
         sr: target sampling rate in Hz.
         duration: seconds kept: a longer file is cut, a shorter one padded with zeros. None keeps all.
-        offset: seconds left out at the beginning.
 
     Returns:
         y: float32 (N,), N = round(sr * duration) when duration is given.
@@ -30,9 +32,41 @@ def load_audio(path: Path | str, *, sr: int, duration: float | None = None, offs
     Raises:
         AudioError: unreadable, empty, truncated, or with samples that are not finite.
     """
-    y, file_sr = decode(path, duration=None if duration is None else offset + duration + _MARGIN_SECONDS)
-    y = resample(y, file_sr, sr)[round(offset * sr) :]
-    return y if duration is None else fix_length(y, size=round(sr * duration))
+    if duration is not None:
+        return next(load_parts(path, sr=sr, duration=duration, offsets=[0.0]))
+    y, file_sr = decode(path)
+    return resample(y, file_sr, sr)
+
+
+def load_parts(path: Path | str, *, sr: int, duration: float, offsets: Sequence[float]) -> Iterator[np.ndarray]:
+    """Parts of one file, which is decoded and resampled once, block by block, however many parts it has.
+
+    Args:
+        path: as ``load_audio``.
+        sr: target sampling rate in Hz.
+        duration: seconds of a part; the file's last part is padded with zeros.
+        offsets: seconds at which the parts begin, none before the one it follows.
+
+    Yields:
+        y: float32 (round(sr * duration),) of each part, the same samples as in the file decoded whole.
+
+    Raises:
+        AudioError: as ``load_audio``, at the first part that the damage touches.
+    """
+    size = round(sr * duration)
+    with _opened(path) as file:
+        blocks = _resampled_blocks(file, sr, wanted=_frames(file, max(offsets) + duration + _MARGIN_SECONDS))
+        y, begin, read = np.zeros(0, dtype=np.float32), 0, 0  # y is what is resampled, from sample ``begin`` on
+        for offset in offsets:
+            start = round(offset * sr)
+            while begin + len(y) < start + size:
+                block, read = next(blocks, (None, read))
+                if block is None:
+                    _refuse_short(read, _frames(file, offset + duration + _MARGIN_SECONDS))
+                    break
+                passed = min(len(y), max(0, start - begin))
+                y, begin = np.concatenate([y[passed:], block]), begin + passed
+            yield fix_length(y[max(0, start - begin) :], size=size)
 
 
 def audio_from_array(y: ArrayLike, y_sr: float, *, sr: int) -> np.ndarray:
@@ -95,24 +129,63 @@ def sampling_rate(path: Path | str) -> int:
 
 def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarray, int]:
     """The first ``duration`` seconds of a file as mono float32 (N,) and its own sampling rate in Hz."""
+    with _opened(path) as file:
+        wanted = file.frames if duration is None else _frames(file, duration)
+        y = file.read(wanted, dtype="float32", always_2d=True)
+        _refuse_short(len(y), wanted)
+        return _finite_mono(y.T), file.samplerate
+
+
+@contextlib.contextmanager
+def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
+    """A file to decode; what goes wrong meanwhile becomes an AudioError."""
     path = Path(path)
     try:
         if path.stat().st_size == 0:
             raise AudioError("the file is empty (0 bytes)")
         _refuse_truncated_wav(path)
         with sf.SoundFile(path) as file:
-            wanted = file.frames if duration is None else min(file.frames, round(duration * file.samplerate))
-            y = file.read(wanted, dtype="float32", always_2d=True)
-            file_sr = file.samplerate
+            yield file
     except sf.LibsndfileError as error:
         raise AudioError(f"cannot be decoded as audio: {error.error_string}") from error
     except OSError as error:
         raise AudioError(f"cannot be decoded as audio: {error.strerror or error}") from error
-    if len(y) == 0:
+
+
+def _frames(file: sf.SoundFile, duration: float) -> int:
+    """How many frames the first ``duration`` seconds have, at most all."""
+    return min(file.frames, round(duration * file.samplerate))
+
+
+def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[tuple[np.ndarray, int]]:
+    """The first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz, and how many frames were read so far.
+
+    Joined, the blocks are what ``resample`` makes of those frames, bit by bit.
+    """
+    stream = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
+    most = wanted if file.format == "MP3" else _BLOCK  # soundfile seeks after a read; in mp3 that changes the last bits
+    read = given = 0
+    last = False
+    while not last:
+        asked = min(most, wanted - read)
+        block = file.read(asked, dtype="float32", always_2d=True)
+        read += len(block)
+        last = len(block) < asked or read == wanted
+        y = _finite_mono(block.T)
+        if last and read == len(block):
+            y = resample(y, file.samplerate, sr)  # the only block, and quicker without a stream
+        elif file.samplerate != sr:
+            y = stream.resample_chunk(y, last)[: int(np.ceil(read * sr / file.samplerate)) - given]
+        given += len(y)
+        yield y, read
+
+
+def _refuse_short(read: int, wanted: int) -> None:
+    """Refuse a file of which only ``read`` of ``wanted`` frames could be decoded."""
+    if read == 0:
         raise AudioError("holds no samples")
-    if len(y) < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
-        raise AudioError(f"is truncated: {len(y)} of {wanted} samples could be decoded")
-    return _finite_mono(y.T), file_sr
+    if read < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
+        raise AudioError(f"is truncated: {read} of {wanted} samples could be decoded")
 
 
 def _refuse_truncated_wav(path: Path) -> None:

@@ -44,7 +44,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run an entry script or -m module of the project in its own process."""
+    """Run a script of the project in its own process."""
 
     def run(*arguments: object, code: int = 0, cwd: Path = ROOT, **environment: str):
         command = [sys.executable, *map(str, arguments)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from shared.audio import fix_length, load_audio, write_wav
+from shared.audio import decode, fix_length, load_audio, load_parts, resample, write_wav
 from shared.errors import AudioError, UserError
 
 
@@ -34,6 +34,34 @@ def test_a_long_file_is_cut_and_a_short_one_padded(tmp_path: Path) -> None:
     sf.write(tmp_path / "short.wav", tone(22050, 1, seconds=0.05), 22050)
     y = load_audio(tmp_path / "short.wav", sr=22050, duration=4.0)
     assert y.shape == (88200,) and not y[1103:].any() and y[:1102].any()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("sr", [22050, 44100])
+@pytest.mark.parametrize("block", [5000, 1 << 18])
+def test_parts_are_bit_by_bit_those_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, sr: int, block: int
+) -> None:
+    monkeypatch.setattr("shared.audio._BLOCK", block)
+    path, offsets = tmp_path / f"a.{suffix}", [0.0, 0.25, 1.1, 1.1, 4.0, 8.5]
+    sf.write(path, tone(sr, 2, seconds=8.7), sr)
+    parts = list(load_parts(path, sr=22050, duration=0.5, offsets=offsets))
+    for y, offset in zip(parts, offsets, strict=True):
+        start, (whole, file_sr) = round(22050 * offset), decode(path, duration=offset + 1.0)
+        expected = resample(whole, file_sr, 22050)[start : start + 11025]
+        np.testing.assert_array_equal(y[: len(expected)], expected)
+        assert y.shape == (11025,) and not y[len(expected) :].any()
+
+
+def test_parts_before_the_damage_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.audio._BLOCK", 1 << 12)
+    y = tone(8000, 1, seconds=4)
+    y[31000] = np.nan
+    sf.write(tmp_path / "nan.wav", y, 8000, subtype="FLOAT")
+    parts = load_parts(tmp_path / "nan.wav", sr=22050, duration=1.0, offsets=[0.0, 1.0, 2.0, 3.0])
+    assert len([next(parts) for _ in range(3)]) == 3
+    with pytest.raises(AudioError, match="NaN"):
+        next(parts)
 
 
 def bad_files(folder: Path) -> dict[str, Path]:

@@ -1,14 +1,17 @@
 """The cache computes each clip once, survives what kills it, and loses only the bad files."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
-from shared.features.transforms import extract
+from shared.features.transforms import VERSION, extract, extract_parts
+from shared.files import content_hash
 
 SPEC = PRESETS["classifier"]
 
@@ -52,6 +55,37 @@ def test_another_spec_is_another_cache(tmp_path: Path) -> None:
     assert FeatureCache(SPEC, tmp_path).dir != FeatureCache(PRESETS["cgan"], tmp_path).dir
 
 
+def test_other_transforms_are_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = FeatureCache(SPEC, tmp_path).dir
+    monkeypatch.setattr("shared.features.cache.VERSION", VERSION + 1)
+    assert FeatureCache(SPEC, tmp_path).dir != before
+
+
+def test_a_file_of_many_clips_is_hashed_and_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = dataclasses.replace(SPEC, duration=0.25)
+    path, offsets = tmp_path / "long.wav", [0.25 * k for k in range(100)]
+    sf.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 25 * 16000), 16000)
+    seen = []
+    monkeypatch.setattr("shared.features.cache.content_hash", lambda p: seen.append("hashed") or content_hash(p))
+    monkeypatch.setattr("shared.audio.sf.SoundFile", lambda p, opened=sf.SoundFile: seen.append("opened") or opened(p))
+    cache = FeatureCache(spec, tmp_path / "cache")
+    found = cache.build([path] * 100, offsets=offsets, n_jobs=1)
+    assert seen == ["hashed", "opened"] and found.kept == list(range(100)) and len(set(found.hashes)) == 100
+    assert [len(np.load(shard, mmap_mode="r")) for shard in cache.dir.glob("*.npy")].count(64) == 1  # memory: one shard
+    np.testing.assert_array_equal(found.features[[7, 99]], list(extract_parts(path, spec, [offsets[7], offsets[99]])))
+    later = cache.build([path] * 3, offsets=[0.1, 24.75, 0.05], n_jobs=1)  # in any order
+    np.testing.assert_array_equal(later.features[[2, 0]], list(extract_parts(path, spec, [0.05, 0.1])))
+
+
+def test_clips_before_the_damage_are_kept(tmp_path: Path) -> None:
+    y = np.random.default_rng(0).uniform(-0.5, 0.5, 100 * 8000)
+    y[-1] = np.nan
+    sf.write(tmp_path / "long.wav", y, 8000, subtype="FLOAT")
+    found = FeatureCache(SPEC, tmp_path / "cache").build([tmp_path / "long.wav"] * 25, offsets=np.arange(0, 100, 4.0))
+    assert found.kept == list(range(len(found.kept))) and 8 <= len(found.kept) < 25
+    assert found.rejects == {tmp_path / "long.wav": "holds samples that are NaN or infinite"}
+
+
 def test_bad_files_cost_themselves_only(tmp_path: Path, clips: list[Path]) -> None:
     (tmp_path / "text.wav").write_text("no sound")
     paths = [clips[0], tmp_path / "text.wav", clips[1], tmp_path / "missing.wav"]
@@ -80,7 +114,7 @@ def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:
 
 def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:
     done = run_script(
-        "-m", "shared.features.cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
+        "shared/commands.py", "cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
     )
     assert "50 clips of (128, 512)" in done.stdout and "0 skipped" in done.stdout
     assert "50/50" in done.stderr  # progress

@@ -1,10 +1,14 @@
+"""The demo data is made whole or not at all, from its seed alone, and its command says what it cannot make."""
+
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from shared.data import command
 from shared.data.demo_data import CLASS_IDS, make_demo_data, plan
 from shared.errors import UserError
 
@@ -86,3 +90,15 @@ def test_nothing_appears_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
 def test_refuses_empty_sizes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="slices"):
         make_demo_data(tmp_path / "data", slices=0)
+
+
+def test_the_command_makes_the_same_data(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = [
+        part for name, count in {"seed": 3, **TINY}.items() for part in (f"--{name.replace('_', '-')}", str(count))
+    ]
+    monkeypatch.setattr(sys, "argv", ["frequency-quest data", "demo", "--data-dir", str(tmp_path / "data"), *sizes])
+    command.main()
+    assert contents(tmp_path / "data") == contents(demo)
+    assert "10 training and 5 test clips, all synthetic" in capsys.readouterr().out

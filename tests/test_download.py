@@ -15,7 +15,7 @@ from filelock import FileLock
 from local_server import Server, left, serving, tarball, zipped
 
 from shared.data import archives, datasets, download
-from shared.data.download import SPOKEN_DIGITS, URBANSOUND8K, Download
+from shared.data.sources import SPOKEN_DIGITS, URBANSOUND8K, Download
 from shared.errors import UserError
 
 DIGITS = [f"recordings/{digit}_{speaker}_{take}.wav" for digit in (0, 1) for speaker in "ab" for take in (0, 1, 2)]
@@ -42,7 +42,7 @@ def digits(server: Server, dest: Path, data: bytes, **options: object) -> Downlo
 def test_command_line(server: Server, tmp_path: Path, run_script) -> None:
     names = [f"recordings/{d}_{speaker}_{i}.wav" for d in range(10) for speaker in "abcdef" for i in range(50)]
     server.files["/v1.0.10.tar.gz"] = data = tarball(names, size=10)
-    command = ["-m", "shared.data.datasets", "download", "spoken-digits", "--dest", tmp_path / "digits"]
+    command = ["shared/commands.py", "data", "download", "spoken-digits", "--dest", tmp_path / "digits"]
     command += ["--release", "v1.0.10"]
     done = run_script(*command, "--url", f"{server.url}/v1.0.10.tar.gz")
     assert "3000 clips, 10 classes, 6 recordings" in done.stdout and "licence: CC BY-SA 4.0" in done.stdout

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from local_server import Answer, Server, left, serving, zipped
 
-from shared.data import datasets, download
-from shared.data.download import Download
-from shared.data.kaggle import Submit, check_submission, submit
+from shared.data import command, download
+from shared.data.kaggle import check_submission, submit
+from shared.data.sources import Download
 from shared.errors import UserError, run_entry
 
 API = "/api/v1/competitions.CompetitionApiService/"
@@ -36,9 +36,9 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 
 def one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: object) -> str:
     """The one line in which the command ends."""
-    monkeypatch.setattr(sys, "argv", ["datasets", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["frequency-quest data", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        run_entry(datasets.main)
+        run_entry(command.main)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
@@ -153,7 +153,7 @@ def test_submit(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     kaggle.answers[API + "CreateSubmission"] = answer("create", {"message": "Successfully submitted"})
     csv = tmp_path / "submission.csv"
     csv.write_text("ID,Class\na.wav,siren\nb.wav,dog_bark\n")
-    submit(Submit(submission=csv, competition="mine", message="a try"))
+    submit(csv, competition="mine", message="a try")
     assert sent["upload"] == csv.read_bytes()
     start, create = json.loads(sent["start"]), json.loads(sent["create"])
     assert (start["competitionName"], start["fileName"], start["contentLength"]) == ("mine", "submission.csv", 36)
@@ -165,7 +165,7 @@ def test_submit(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     kaggle.answers["/upload"] = lambda _: (503, {}, b"")
     sent.clear()
     with pytest.raises(UserError, match="the server answers 503"):
-        submit(Submit(submission=csv))
+        submit(csv)
     assert "create" not in sent
 
 

@@ -189,5 +189,10 @@ def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Pa
 
 @pytest.mark.slow
 def test_entry(sounds: Path, run_script) -> None:
-    printed = run_script("-m", "shared.recordings.similarity", "--data-dir", sounds).stdout
+    printed = run_script("shared/commands.py", "recordings", "--data-dir", sounds).stdout
     assert "near-duplicate pairs among 40 clips" in printed and "20 recordings known by name" in printed
+
+
+def test_an_impossible_distance_is_refused(run_script) -> None:
+    said = run_script("shared/commands.py", "recordings", "--data-dir", ".", "--distance", 3, code=2).stderr
+    assert said == "error: --distance 3.0: must be between 0 and 2\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from shared.audio import AUDIO_SUFFIXES, seconds
-from shared.errors import UserError, run_entry
+from shared.errors import UserError
 
 _URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-\d+-\d+-\d+")  # fsID-classID-occurrence-slice
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
@@ -159,14 +159,3 @@ def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:
     parts = [max(1, int(seconds(path) / duration + 1e-6)) for path in manifest.path]
     rows = manifest.loc[manifest.index.repeat(parts)].reset_index(drop=True)
     return rows.assign(offset=[duration * i for n in parts for i in range(n)])
-
-
-def main() -> None:
-    """``python -m shared.data.datasets download | submit``: gets the data, sends a submission."""
-    from shared.data.download import main as get_or_send  # which needs this module
-
-    get_or_send()
-
-
-if __name__ == "__main__":
-    run_entry(main)

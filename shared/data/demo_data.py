@@ -6,6 +6,7 @@ share is drawn from a generator ``rec``, seeded alike for all of them, and what 
 slice. Signals are float64 (N,) at ``SYNTH_SR`` Hz.
 """
 
+import dataclasses
 import json
 import shutil
 from itertools import product
@@ -16,13 +17,14 @@ import numpy as np
 import scipy
 import soundfile as sf
 import soxr
-import tyro
 from filelock import FileLock
 from numpy.random import Generator, default_rng
 
-from shared.errors import UserError, run_entry
+from shared.data.sources import URBANSOUND8K_CLASSES, DemoSize
+from shared.errors import UserError
 
-CLASS_IDS: dict[str, int] = {"dog_bark": 3, "drilling": 4, "engine_idling": 5, "siren": 8, "street_music": 9}
+LABELS = ("dog_bark", "drilling", "engine_idling", "siren", "street_music")
+CLASS_IDS: dict[str, int] = {label: URBANSOUND8K_CLASSES.index(label) for label in LABELS}
 VERSION = 1  # raise when the audio changes, so that older demo data is not taken for current
 SYNTH_SR = 32_000
 EQ_HZ = np.geomspace(40, 16_000, 10)
@@ -249,32 +251,22 @@ def write_demo_data(folder: Path, clips: list[tuple[str, Recording, int]]) -> No
     )
 
 
-def make_demo_data(
-    data_dir: Path | str,
-    *,
-    seed: int = 0,
-    recordings: int = 16,
-    slices: int = 4,
-    test_recordings: int = 4,
-    test_slices: int = 3,
-) -> Path:
+def make_demo_data(data_dir: Path | str, **size: int) -> Path:
     """Write a synthetic data set in the competition's layout, whole or not at all.
 
-    Equal arguments give equal files. Data already made there with equal arguments is kept; if ``data_dir`` is
-    anything else or a number is out of range, raises UserError.
+    Equal arguments give equal files, and data already made there with equal arguments is kept.
 
     Args:
-        data_dir: Folder to make.
-        seed: Seed of every draw, 0 or more.
-        recordings: Simulated recordings per class for training.
-        slices: Clips per training recording.
-        test_recordings: Further recordings per class, for the test set only.
-        test_slices: Clips per test recording.
+        data_dir: folder to make.
+        size: what differs from the defaults of ``DemoSize``.
+
+    Raises:
+        UserError: ``data_dir`` holds anything else, or a number is out of range.
     """
-    params = {"seed": seed, "recordings": recordings, "slices": slices}
-    params |= {"test_recordings": test_recordings, "test_slices": test_slices}
-    if seed < 0 or min(recordings, slices, test_recordings, test_slices) < 1:
-        raise UserError(f"demo data needs a seed of 0 or more and counts of 1 or more, not {params}")
+    params = dataclasses.asdict(DemoSize(**size))
+    for name, number in params.items():
+        if number < (least := 0 if name == "seed" else 1):
+            raise UserError(f"--{name.replace('_', '-')} {number}: must be {least} or more")
     made_with = json.dumps({"version": VERSION, **params}, indent=2) + "\n"
     data_dir = Path(data_dir).resolve()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -290,12 +282,3 @@ def make_demo_data(
         (partial / marker.name).write_text(made_with)
         partial.replace(data_dir)
     return data_dir
-
-
-def main() -> None:
-    data_dir = tyro.cli(make_demo_data)
-    print(f"{data_dir}: {(data_dir / 'README.txt').read_text().strip()}")
-
-
-if __name__ == "__main__":
-    run_entry(main)

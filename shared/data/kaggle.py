@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,15 +10,10 @@ from pathlib import Path
 import requests
 
 from shared.data.archives import DAMAGED, TIMEOUT, reason
+from shared.data.sources import COMPETITION, KAGGLE, competition_page
 from shared.errors import UserError
 
-KAGGLE = "https://www.kaggle.com"
-COMPETITION = "the-frequency-quest"
 TOKEN = f"make an API token on {KAGGLE}/settings and set KAGGLE_API_TOKEN to it, or put its kaggle.json into ~/.kaggle"
-
-
-def competition_page(slug: str) -> str:
-    return f"{KAGGLE}/competitions/{slug}"
 
 
 def fetch_from_kaggle(handle: str, folder: Path, *, by_hand: str) -> Path:
@@ -79,20 +73,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-@dataclasses.dataclass(kw_only=True)
-class Submit:
-    """Send a submission to the Kaggle competition, after a look whether it can be one."""
-
-    submission: Path
-    """CSV of two columns, ID and class, as a classifier's run folder holds it."""
-    competition: str = COMPETITION
-    """The competition: the last part of its address."""
-    message: str = "Frequency Quest"
-    """What your list of submissions calls it."""
-
-
-def submit(options: Submit) -> None:
-    """Carry out the command; prints Kaggle's answer and where the score appears.
+def submit(path: Path, *, competition: str = COMPETITION, message: str = "Frequency Quest") -> None:
+    """Send the submission at ``path`` to a competition; prints Kaggle's answer and where the score appears.
 
     The three requests are those of Kaggle's own command line (kaggle 2.2.5, ``KaggleApi.competition_submit``), without
     the notebook tools that it brings.
@@ -100,9 +82,8 @@ def submit(options: Submit) -> None:
     Raises:
         UserError: not a submission, no network, no credentials, rules not accepted.
     """
-    path = options.submission
     rows = check_submission(path)
-    page = competition_page(options.competition)
+    page = competition_page(competition)
     with _explained(page, by_hand=f"upload {path} on {page}/submit"):
         from kagglehub.clients import build_kaggle_client
         from kagglehub.config import get_kaggle_credentials
@@ -114,15 +95,15 @@ def submit(options: Submit) -> None:
         with build_kaggle_client() as client:
             api = client.competitions.competition_api_client
             start = types.ApiStartSubmissionUploadRequest()
-            start.competition_name, start.file_name = options.competition, path.name
+            start.competition_name, start.file_name = competition, path.name
             start.content_length, start.last_modified_epoch_seconds = path.stat().st_size, int(path.stat().st_mtime)
             upload = api.start_submission_upload(start)
             requests.put(upload.create_url, data=path.read_bytes(), timeout=TIMEOUT).raise_for_status()
             request = types.ApiCreateSubmissionRequest()
-            request.competition_name, request.blob_file_tokens = options.competition, upload.token
-            request.submission_description = options.message
+            request.competition_name, request.blob_file_tokens = competition, upload.token
+            request.submission_description = message
             answer = api.create_submission(request)
-    print(f"{path}: {rows} predictions sent to {options.competition}. Kaggle: {answer.message}")
+    print(f"{path}: {rows} predictions sent to {competition}. Kaggle: {answer.message}")
     print(f"the score appears on {page}/submissions")
 
 

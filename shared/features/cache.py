@@ -1,16 +1,15 @@
 """FeatureCache: every clip's array computed once, kept as memory-mapped ``.npy`` shards.
 
-A clip is known by the hash of its bytes, so moved, renamed and added files cost nothing but themselves. One folder
-holds one FeatureSpec (its fields and the versions of the libraries that compute it); each shard ``<id>.npy`` is
-(clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole or not at all.
-
-    python -m shared.features.cache --data-dir DIR --preset classifier
+A clip is known by the hash of its file's bytes and the second at which it begins, so moved, renamed and added files
+cost nothing but themselves. One folder holds one FeatureSpec (its fields and the versions of what computes it); each
+shard ``<id>.npy`` is (clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole
+or not at all.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +19,14 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from shared.errors import AudioError, UserError, run_entry
-from shared.features.spec import FeatureSpec, preset
-from shared.features.transforms import extract
+from shared.errors import AudioError, UserError
+from shared.features.spec import FeatureSpec
+from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
 CLIPS_PER_SHARD = 64  # 6 to 17 MiB: the most a worker holds, and the most a Ctrl-C costs it
+Missing = dict[str, tuple[Path, float]]  # a clip's id -> its file and the second at which it begins
+Parts = dict[str, float]  # the ids of one file's clips -> the seconds at which they begin, rising
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
 
@@ -60,7 +61,7 @@ class CachedClips:
 
     features: Features
     kept: list[int]  # positions in the paths that were asked for
-    hashes: list[str]  # content hash of each kept file
+    hashes: list[str]  # of each kept clip: its file's content hash and, behind an @, where in it the clip begins
     rejects: dict[Path, str]  # file -> reason
 
 
@@ -69,7 +70,7 @@ class FeatureCache:
 
     def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR) -> None:
         self.spec = spec
-        self.key = dataclasses.asdict(spec) | {name: version(name) for name in _LIBRARIES}
+        self.key = dataclasses.asdict(spec) | {name: version(name) for name in _LIBRARIES} | {"transforms": VERSION}
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
 
     def index(self) -> dict[str, tuple[Path, int]]:
@@ -91,104 +92,97 @@ class FeatureCache:
     ) -> CachedClips:
         """Compute what is missing, in parallel; the features of every usable file, in the order of ``paths``.
 
-        ``offsets`` are the seconds in each file at which its clip begins; None is 0 for all. Memory stays at one shard
-        a worker, however many clips there are. A bad file costs that file only.
+        ``offsets`` are the seconds in each file at which its clip begins; None is 0 for all. A file with several clips
+        is hashed and decoded once. Memory stays at one shard a worker, however many clips there are. A bad file costs
+        that file only.
         """
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
-        offsets = [0.0] * len(paths) if offsets is None else offsets
+        clips = list(zip(paths, [0.0] * len(paths) if offsets is None else offsets, strict=True))
+        files = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(8) as pool:
-            hashes = list(pool.map(_hash_or_none, paths, offsets))
+            hashes = dict(zip(files, pool.map(_hash_or_none, files), strict=True))
+        ids = [_clip_id(hashes[path], offset) for path, offset in clips]
         with FileLock(self.dir / ".lock"):
             write_json(self.dir / "spec.json", self.key)
             known = self.index()
-            asked = zip(hashes, paths, offsets, strict=True)
-            missing = {h: (h, path, offset) for h, path, offset in asked if h and h not in known}
-            reasons = self._compute(list(missing.values()), n_jobs=n_jobs, progress=progress)
+            missing = {clip: where for clip, where in zip(ids, clips, strict=True) if clip and clip not in known}
+            reasons = self._compute(missing, n_jobs=n_jobs, progress=progress)
             known = self.index() if missing else known
         rejects = {
-            path: "cannot be read" if h is None else reasons[h]
-            for h, path in zip(hashes, paths, strict=True)
-            if h not in known
+            path: reasons.get(clip, "cannot be read")
+            for clip, (path, _) in zip(ids, clips, strict=True)
+            if clip not in known
         }
-        kept = [i for i, h in enumerate(hashes) if h in known]
-        features = Features([known[hashes[i]] for i in kept], self.spec)
-        return CachedClips(features, kept, [hashes[i] for i in kept], rejects)
+        kept = [i for i, clip in enumerate(ids) if clip in known]
+        features = Features([known[ids[i]] for i in kept], self.spec)
+        return CachedClips(features, kept, [ids[i] for i in kept], rejects)
 
-    def _compute(self, clips: list[tuple[str, Path, float]], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
-        """Write the shards of ``clips`` (hash, path, offset); return hash -> reason for those that cannot be used."""
-        n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(clips) // 16))  # a worker costs a second to start
-        size = min(CLIPS_PER_SHARD, max(1, -(-len(clips) // n_jobs)))
-        chunks = [clips[start : start + size] for start in range(0, len(clips), size)]
+    def _compute(self, missing: Missing, *, n_jobs: int | None, progress: bool) -> dict[str, str]:
+        """Write the shards of the missing clips; return clip -> reason for those that cannot be used."""
+        n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
+        size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
         reasons: dict[str, str] = {}
-        jobs = (delayed(_write_shard)(self.dir, self.spec, chunk) for chunk in chunks)
+        jobs = (delayed(_write_shards)(self.dir, self.spec, files, size) for files in _jobs(missing, size))
         description = f"features ({self.spec.kind}, {self.dir.name[-6:]})"
-        with tqdm(total=len(clips), desc=description, unit="clip", disable=not (progress and clips)) as bar:
+        with tqdm(total=len(missing), desc=description, unit="clip", disable=not (progress and missing)) as bar:
             for done, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
                 reasons |= failed
                 bar.update(done)
         return reasons
 
 
-def _hash_or_none(path: Path, offset: float) -> str | None:
+def _hash_or_none(path: Path) -> str | None:
     try:
-        return content_hash(path) + (f"@{offset:g}" if offset else "")
+        return content_hash(path)
     except OSError:
         return None
 
 
-def _write_shard(folder: Path, spec: FeatureSpec, clips: list[tuple[str, Path, float]]) -> tuple[int, dict[str, str]]:
-    """One worker's job: some clips into one shard. Returns how many it saw and the bad ones' reasons."""
-    arrays, hashes, reasons = [], [], {}
-    for clip, path, offset in clips:
+def _clip_id(file_hash: str | None, offset: float) -> str | None:
+    return f"{file_hash}@{float(offset)}" if file_hash and offset else file_hash
+
+
+def _jobs(missing: Missing, size: int) -> Iterator[list[tuple[Path, Parts]]]:
+    """The missing clips by file, in jobs of some files with ``size`` clips or more: one worker decodes a file once."""
+    files: dict[Path, Parts] = {}
+    for clip, (path, offset) in missing.items():
+        files.setdefault(path, {})[clip] = offset
+    job: list[tuple[Path, Parts]] = []
+    for path, parts in files.items():
+        job.append((path, dict(sorted(parts.items(), key=lambda part: part[1]))))
+        if sum(len(parts) for _, parts in job) >= size:
+            yield job
+            job = []
+    if job:
+        yield job
+
+
+def _write_shards(
+    folder: Path, spec: FeatureSpec, files: list[tuple[Path, Parts]], size: int
+) -> tuple[int, dict[str, str]]:
+    """One worker's job: the clips of some files, at most ``size`` a shard; their number, and the bad ones' reasons."""
+    arrays: dict[str, np.ndarray] = {}
+    reasons: dict[str, str] = {}
+    for path, parts in files:
+        waiting = list(parts)
         try:
-            array = extract(path, spec, offset=offset)
+            for array in extract_parts(path, spec, list(parts.values())):
+                arrays[waiting.pop(0)] = array
+                if len(arrays) == size:
+                    _write_shard(folder, arrays)
+                    arrays.clear()
         except AudioError as error:
-            reasons[clip] = str(error)
-            continue
-        arrays.append(array)
-        hashes.append(clip)
-    if hashes:
-        name = text_hash("".join(hashes))
-        with replacing(folder / f"{name}.npy") as temporary:
-            np.save(temporary, np.stack(arrays), allow_pickle=False)
-        write_json(folder / f"{name}.json", hashes)
-    return len(clips), reasons
+            reasons |= dict.fromkeys(waiting, str(error))
+    if arrays:
+        _write_shard(folder, arrays)
+    return sum(len(parts) for _, parts in files), reasons
 
 
-@dataclasses.dataclass(kw_only=True)
-class CacheOptions:
-    """Compute the spectrograms of a data folder once; training reads them from there."""
-
-    data_dir: Path
-    """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
-    preset: str = "classifier"
-    """Which FeatureSpec of shared/features/spec.py: classifier, strong, cgan, digits, ..."""
-    cache_dir: Path = CACHE_DIR
-    """Where the shards go."""
-    n_jobs: int | None = None
-    """Worker processes; None is one a core."""
-
-
-def main() -> None:
-    import tyro
-
-    from shared.data.datasets import load_dataset
-
-    options = tyro.cli(CacheOptions)
-    cache = FeatureCache(preset(options.preset), options.cache_dir)
-    dataset = load_dataset(options.data_dir)
-    paths = [*dataset.manifest.path, *dataset.test_files]
-    clips = cache.build(paths, n_jobs=options.n_jobs)
-    for path, reason in clips.rejects.items():
-        print(f"skipped {path}: {reason}")
-    print(f"{len(clips.kept)} clips of {cache.spec.shape} in {cache.dir}, {len(clips.rejects)} skipped")
-
-
-if __name__ == "__main__":
-    from shared.features.cache import (
-        main as importable_main,  # workers unpickle from shared.features.cache, not __main__
-    )
-
-    run_entry(importable_main)
+def _write_shard(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Arrays by clip -> one shard and, when that is whole, its listing."""
+    name = text_hash("".join(arrays))
+    with replacing(folder / f"{name}.npy") as temporary:
+        np.save(temporary, np.stack(list(arrays.values())), allow_pickle=False)
+    write_json(folder / f"{name}.json", list(arrays))

@@ -4,6 +4,7 @@ They are librosa's definitions computed with scipy's real FFT and a sparse mel f
 0.01 dB (tests/test_features.py) at less than half of librosa's time.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,12 @@ import numpy as np
 import scipy.fft
 import scipy.sparse
 
-from shared.audio import fix_length, load_audio
+from shared.audio import fix_length, load_audio, load_parts
 from shared.features.spec import AMIN, TOP_DB, FeatureSpec
+
+# Part of the cache's key: raise it with every change, here or in shared/audio.py, that changes an array of any spec,
+# or arrays computed before the change are taken for those of after it.
+VERSION = 1
 
 
 @lru_cache(maxsize=8)
@@ -116,11 +121,20 @@ TRANSFORMS = {
 }
 
 
-def extract(path: Path | str, spec: FeatureSpec, *, offset: float = 0.0) -> np.ndarray:
-    """One file's feature from ``offset`` seconds on: float32 ``spec.shape``.
+def extract(path: Path | str, spec: FeatureSpec) -> np.ndarray:
+    """One file's feature, of its first ``spec.duration`` seconds: float32 ``spec.shape``.
 
     Raises:
         AudioError: the file cannot be decoded (see shared.audio.load_audio).
     """
-    y = load_audio(path, sr=spec.sr, duration=spec.duration, offset=offset)
-    return TRANSFORMS[spec.kind](y, spec)
+    return TRANSFORMS[spec.kind](load_audio(path, sr=spec.sr, duration=spec.duration), spec)
+
+
+def extract_parts(path: Path | str, spec: FeatureSpec, offsets: Sequence[float]) -> Iterator[np.ndarray]:
+    """The features of the parts of one file that begin at these seconds, in rising order; the file is decoded once.
+
+    Raises:
+        AudioError: at the first part that cannot be decoded.
+    """
+    for y in load_parts(path, sr=spec.sr, duration=spec.duration, offsets=offsets):
+        yield TRANSFORMS[spec.kind](y, spec)

@@ -3,19 +3,14 @@
 Clips that share audio are found by correlating the detail of their spectrograms; clips that share no moment but a
 place and a microphone, by their mean spectra. Neither depends on a clip's level, nor on where it was cut. Arrays are to
 be in dB, relative or absolute; what the cache holds as ln(1 + mel) is brought there.
-
-    python -m shared.recordings.similarity --data-dir DIR
 """
 
-import dataclasses
 import itertools
 import os
-import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,16 +23,9 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
-from shared.data.datasets import load_dataset
-from shared.errors import UserError, run_entry
-from shared.features.cache import FeatureCache
-from shared.features.spec import PRESETS
-from shared.files import CACHE_DIR
 from shared.recordings.embedding import AnyFeatures, chunks, embed
+from shared.recordings.thresholds import DISTANCE, THRESHOLD
 
-# both chosen on --recordings even of real data, and measured on --recordings odd
-THRESHOLD = 0.5  # least correlation of near-duplicates; clips that share half reach 0.8, strangers rarely 0.4
-DISTANCE = 0.6  # 1 - cosine at which groups stay apart; coarser than recordings, for what is torn apart leaks
 MAX_BANDS, MAX_FRAMES = 32, 128  # of what is correlated; what is finer is averaged
 MIN_OVERLAP = 0.4  # share of a clip two must have in common; consecutive slices of UrbanSound8K have 0.5
 MIN_ENERGY = 0.2  # share of a clip's energy that the common part counts as holding at least: one click proves nothing
@@ -186,52 +174,3 @@ def agreement(groups: Sequence[str], recordings: Sequence[str], labels: Sequence
             folds = [fold for splitter in splitters for fold in splitter.split(labels, labels, units)]
         found[f"leak/{name}"] = np.concatenate([np.isin(recordings[h], recordings[rest]) for rest, h in folds]).mean()
     return {name: float(value) for name, value in found.items()}
-
-
-@dataclasses.dataclass(kw_only=True)
-class SimilarityOptions:
-    """Find near-duplicates and groups in a data folder, and compare them with its recordings if names tell those."""
-
-    data_dir: Path
-    """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
-    distance: float = DISTANCE
-    """1 - cosine at which groups stay apart, 0 to 2; more makes fewer and larger groups."""
-    recordings: Literal["all", "even", "odd"] = "all"
-    """All, or those in even or odd places of each class; the defaults were chosen on the even ones."""
-    cache_dir: Path = CACHE_DIR
-    """Where the spectrograms are kept."""
-    n_jobs: int | None = None
-    """Processes that compute spectrograms; None is one a core."""
-
-
-def main() -> None:
-    import tyro
-
-    options = tyro.cli(SimilarityOptions)
-    dataset = load_dataset(options.data_dir)
-    manifest = dataset.manifest
-    if options.recordings != "all":
-        place = manifest.groupby("label").group.rank("dense") - 1
-        manifest = manifest[place % 2 == (options.recordings == "odd")]
-    clips = FeatureCache(PRESETS["classifier"], options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
-    if not clips.kept:
-        raise UserError(f"--data-dir {options.data_dir}: none of its {len(manifest)} files is usable")
-    labels, recordings = (manifest[name].iloc[clips.kept].to_numpy(object) for name in ("label", "group"))
-    began = time.perf_counter()
-    pairs = near_duplicates(clips.features)
-    print(f"{len(pairs)} near-duplicate pairs among {len(labels)} clips ({time.perf_counter() - began:.1f} s)")
-    groups = similarity_groups(clips.features, labels, distance=options.distance, pairs=pairs)
-    print(f"{len(set(groups))} groups (in all {time.perf_counter() - began:.1f} s)")
-    for label, members in pd.Series(groups).groupby(labels):
-        sizes = members.value_counts()
-        print(f"  {label}: {len(sizes)}, the largest {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")
-    if dataset.groups_known:
-        print(f"{len(set(recordings))} recordings known by name")
-        same = (recordings[pairs.i] == recordings[pairs.j]).sum()
-        print(f"  near_duplicates/precision {same / max(1, len(pairs)):.3f}")
-        for name, value in agreement(groups, recordings, labels).items():
-            print(f"  {name} {value:.3f}")
-
-
-if __name__ == "__main__":
-    run_entry(main)
