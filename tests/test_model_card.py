@@ -15,6 +15,7 @@ from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
 from shared.features.spec import PRESETS
 from shared.files import read_json, write_json
+from shared.runs.options import assemble, flat
 from shared.runs.run import describe
 
 CLASSES = ["a|b", "dog_bark", "siren"]
@@ -22,7 +23,7 @@ CLASSES = ["a|b", "dog_bark", "siren"]
 
 def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "test", **options: object) -> Path:
     """A finished run's config.json and metrics.json, of 90 clips judged by a classifier that is often wrong."""
-    chosen = TrainOptions(**RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | options)
+    chosen = assemble(TrainOptions, RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | options)
     data = {"root": "/somewhere/my sounds", "layout": "a folder per class", "synthetic": False, "clips": 450}
     data |= {
         "classes": {"a|b": 300, "dog_bark": 90, "siren": 60},
@@ -30,7 +31,7 @@ def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "te
         "skipped": 7,
         "fingerprint": "f00d",
     }
-    config = describe(dataclasses.asdict(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
+    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     p = rng.dirichlet([1, 1, 1], 90) + 0.4 * np.eye(3)[y]
