@@ -45,8 +45,6 @@ class TrainOptions(CommonOptions):
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Which of the twins trains: the same data, architecture and schedule."""
-    backend: Literal["tensorflow", "torch"] = "tensorflow"
-    """What Keras computes with."""
     features: str = "classifier"
     """Spectrograms (a preset of shared/features/spec.py): classifier, strong or torchaudio."""
 
@@ -77,8 +75,8 @@ class TrainOptions(CommonOptions):
 
     architecture: Architecture = dataclasses.field(default_factory=Architecture)
     augment: Augment = dataclasses.field(default_factory=Augment)
-    balance: Literal["none", "class-weights", "classes", "recordings"] = "none"
-    """Unequal data: weigh the loss by class, draw classes equally often, or recordings equally often within a class."""
+    balance: Literal["none", "class-weights", "recordings"] = "none"
+    """Unequal data: weigh the loss by class, or draw classes, and recordings within a class, equally often."""
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 
     def check(self) -> None:
@@ -91,7 +89,7 @@ class TrainOptions(CommonOptions):
         self.require("above 0", lambda v: v is None or v > 0, "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "warmup")
-        self.require("0 or more", lambda v: v >= 0, "gain", "mixup", "mixstyle", "weight_decay")
+        self.require("0 or more", lambda v: v >= 0, "mixup", "mixstyle", "weight_decay")
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
         if self.optimiser.schedule == "plateau" and self.val_share == 0:
             raise UserError("--val-share 0: --schedule plateau needs validation clips; give some, or --schedule cosine")
@@ -99,8 +97,6 @@ class TrainOptions(CommonOptions):
             raise UserError(
                 f"--crop {self.augment.crop}: --pooling flatten needs clips of one length; use mean or mean+max"
             )
-        if self.backend == "torch" and self.framework == "torch":
-            raise UserError("--backend torch: is Keras's; use --framework keras, or leave it out")
 
 
 RECIPES: dict[str, dict[str, Any]] = {

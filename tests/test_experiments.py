@@ -95,7 +95,7 @@ def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_scrip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("balance", ["class-weights", "classes", "recordings"])
+@pytest.mark.parametrize("balance", ["class-weights", "recordings"])
 def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
     """Two classes, 20 clips against 6, from 0.05 s to 30 s; one class's only recording is in one fold."""
     rng, folder = np.random.default_rng(0), tmp_path / "data"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from classification.models.architecture import BandStatistics, Pooling
@@ -42,11 +43,11 @@ def build(
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
     if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
-    norm = layers.BatchNormalization
-    if training and keras.backend.backend() == "tensorflow":
-        norm = FusedBatchNormalization
-    prefixes = [f"member_{r}_" if members > 1 else "" for r in range(members)]
-    logits = [_member(x, norm, prefix, n_classes, widths, kernel, pooling, dense, dropout) for prefix in prefixes]
+    norm = FusedBatchNormalization if training else layers.BatchNormalization
+    logits = []
+    for prefix in [f"member_{r}_" if members > 1 else "" for r in range(members)]:
+        pooled = _pool(_blocks(x, widths, kernel, norm, prefix), pooling, prefix)
+        logits.append(_head(pooled, dense, dropout, n_classes, prefix))
     if training:
         return keras.Model(inputs, ops.stack(logits, axis=1), name="trainee")
     each = [layers.Activation("softmax", dtype="float32", name=f"probabilities_{r}")(m) for r, m in enumerate(logits)]
@@ -61,8 +62,6 @@ class FusedBatchNormalization(layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.convert_to_tensor(self.gamma),
@@ -79,31 +78,28 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def _member(
-    x: Any,
-    norm: type[layers.BatchNormalization],
-    prefix: str,
-    n_classes: int,
-    widths: Sequence[int],
-    kernel: int,
-    pooling: Pooling,
-    dense: Sequence[int],
-    dropout: float,
-) -> Any:
-    """One network: standardised (B, M, T, 1) -> logits (B, K)."""
+def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: type[layers.BatchNormalization], prefix: str) -> Any:
+    """(B, M, T, 1) -> (B, M', T', C)."""
     for i, width in enumerate(widths):
         x = layers.Conv2D(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
         x = norm(momentum=BATCH_NORM_MOMENTUM, name=f"{prefix}norm_{i}")(x)
         x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)
+    return x
+
+
+def _pool(x: Any, pooling: Pooling, prefix: str) -> Any:
+    """(B, M', T', C) -> (B, C), or with "flatten" (B, M' T' C)."""
     if pooling == "mean":
-        x = layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)
-    elif pooling == "mean+max":
-        x = ops.mean(x, axis=1)  # (B, T, C)
-        x = layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])
-    else:
-        x = layers.Flatten(name=f"{prefix}flatten")(x)
+        return layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)
+    if pooling == "mean+max":
+        x = ops.mean(x, axis=1)  # (B, T', C)
+        return layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])
+    return layers.Flatten(name=f"{prefix}flatten")(x)
+
+
+def _head(x: Any, dense: Sequence[int], dropout: float, n_classes: int, prefix: str) -> Any:
+    """The pooled map -> logits (B, K), in float32 whatever the precision: bfloat16 costs the loss accuracy."""
     for i, units in enumerate(dense):
         x = layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}")(x)
         x = layers.Dropout(dropout, name=f"{prefix}dropout_{i}")(x)
-    # float32 whatever the precision: bfloat16 logits cost accuracy in the loss
     return layers.Dense(n_classes, dtype="float32", name=f"{prefix}logits")(x)

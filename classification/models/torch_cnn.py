@@ -45,7 +45,8 @@ class CNN(nn.Module):
         self.centre, self.standardise = centre, standardise
         flattened = math.prod(flat_shape(shape, widths)) if pooling == "flatten" else 1
         self.members = nn.ModuleList(
-            Member(n_classes, widths, kernel, pooling, dense, dropout, flattened) for _ in range(members)
+            Member(_blocks(widths, kernel), pooling, _head(widths[-1] * flattened, dense, dropout, n_classes))
+            for _ in range(members)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,39 +70,29 @@ class CNN(nn.Module):
         return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
 
 
+def _blocks(widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """(B, 1, M, T) -> (B, C, M', T')."""
+    blocks: list[nn.Module] = []
+    for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
+        norm = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1)
+        blocks += [nn.Conv2d(c_in, c_out, kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)]
+    return nn.Sequential(*blocks)
+
+
+def _head(n_in: int, dense: Sequence[int], dropout: float, n_classes: int) -> nn.Sequential:
+    """The pooled map (B, n_in) -> logits (B, K)."""
+    layers: list[nn.Module] = []
+    for c_in, units in zip((n_in, *dense), dense, strict=False):
+        layers += [nn.Linear(c_in, units), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear((n_in, *dense)[-1], n_classes))
+
+
 class Member(nn.Module):
-    """One network: standardised (B, 1, M, T) -> logits (B, K).
+    """One network: standardised (B, 1, M, T) -> logits (B, K)."""
 
-    ``flattened`` is how many values of each channel reach the dense layers: M' T' with "flatten", else 1.
-    """
-
-    def __init__(
-        self,
-        n_classes: int,
-        widths: Sequence[int],
-        kernel: int,
-        pooling: Pooling,
-        dense: Sequence[int],
-        dropout: float,
-        flattened: int,
-    ) -> None:
+    def __init__(self, blocks: nn.Sequential, pooling: Pooling, head: nn.Sequential) -> None:
         super().__init__()
-        self.pooling = pooling
-        blocks: list[nn.Module] = []
-        for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
-            blocks += [
-                nn.Conv2d(c_in, c_out, kernel, padding="same"),
-                nn.ReLU(),
-                nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1),
-                nn.MaxPool2d(2),
-            ]
-        self.blocks = nn.Sequential(*blocks)
-        n_in = widths[-1] * flattened
-        head: list[nn.Module] = []
-        for units in dense:
-            head += [nn.Linear(n_in, units), nn.ReLU(), nn.Dropout(dropout)]
-            n_in = units
-        self.head = nn.Sequential(*head, nn.Linear(n_in, n_classes))
+        self.blocks, self.pooling, self.head = blocks, pooling, head
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -50,7 +49,7 @@ def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
 
 def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
     """Train and evaluate every part, predict the competition's test set with the kept model, finish the run."""
-    framework = load_framework(options.framework, backend=options.backend)
+    framework = load_framework(options.framework)
     kept = next((i for i, part in enumerate(parts) if part.role == "refit"), 0)
     if len(parts) == 1:
         scored = [fit_and_score(framework, inputs[0], run)]
@@ -113,10 +112,8 @@ def learn_together(inputs: Inputs, run: Run) -> Together | None:
     return together
 
 
-def load_framework(name: str, *, backend: str = "tensorflow") -> Framework:
-    """Keras (on a backend) or PyTorch; only the one that is asked for is imported."""
-    if name == "keras":
-        os.environ["KERAS_BACKEND"] = backend
+def load_framework(name: str) -> Framework:
+    """Keras or PyTorch; only the one that is asked for is imported."""
     began = time.perf_counter()
     fit = importlib.import_module(f"classification.training.fit_{name}").fit
     load = importlib.import_module(f"classification.inference.{name}_model").load

@@ -135,11 +135,10 @@ def group_clips(clips: Clips, options: TrainOptions) -> Clips:
 
 
 def _drawing_weights(rows: pd.DataFrame, balance: str) -> np.ndarray | None:
-    """How often a clip is drawn: all classes alike, and for "recordings" each recording of a class alike too."""
-    if balance not in ("classes", "recordings"):
+    """How often each clip (N,) is drawn, so that classes, and a class's recordings, are drawn equally often."""
+    if balance != "recordings":
         return None
-    weights = np.ones(len(rows)) if balance == "classes" else 1.0 / rows.groupby("group").label.transform("size")
-    weights = pd.Series(np.asarray(weights), index=rows.index)
+    weights = 1.0 / rows.groupby("group").label.transform("size")
     return (weights / weights.groupby(rows.label).transform("sum")).to_numpy()
 
 

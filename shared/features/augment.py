@@ -19,8 +19,6 @@ class Augment:
     """Treat a clip as a circle and start it at a random frame; a crop may then run over the clip's end."""
     mixstyle: float = 0.0
     """alpha of the Beta distribution that mixes the bands' statistics of two clips in half of the batches; 0 is off."""
-    gain: float = 0.0
-    """Make clips louder or softer by up to so many dB."""
     mixup: float = 0.0
     """alpha of the Beta(alpha, alpha) distribution that two clips are mixed by; 0 is off."""
 
@@ -50,8 +48,6 @@ class Augment:
         x = self._window(x, rng, frame_rate)
         if self.mixstyle and rng.random() < 0.5:
             x = self._mix_style(x, rng)
-        if self.gain:
-            x = x + rng.uniform(-self.gain, self.gain, (len(x), 1, 1)).astype(np.float32)
         soft = np.eye(n_classes, dtype=np.float32)[y]
         if self.mixup:
             share = rng.beta(self.mixup, self.mixup, (len(x), 1, 1)).astype(np.float32)

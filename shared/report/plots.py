@@ -70,33 +70,23 @@ def picture(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
 
 def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureSpec, *, title: str) -> None:
     """A grid of the pictures of several clips, each ``spec.shape``, with their names; one colour scale for all."""
-    pictures = {name: picture(x, spec) for name, x in features.items()}
-    unit = next(unit for _, unit in pictures.values())
-    spectrograms = {name: S for name, (S, _) in pictures.items()}
-    plot_spectrograms(path, spectrograms, sr=spec.sr, hop_length=spec.hop_length, title=title, unit=unit)
-
-
-def plot_spectrograms(
-    path: Path, spectrograms: Mapping[str, np.ndarray], *, sr: int, hop_length: int, title: str, unit: str
-) -> None:
-    """A grid of (bands, frames) spectrograms with their names, one colour scale; ``unit`` names what it shows."""
-    columns = min(len(spectrograms), {8: 4}.get(len(spectrograms), 5 if len(spectrograms) <= 50 else 10))
-    rows = -(-len(spectrograms) // columns)
+    pictures, units = zip(*(picture(x, spec) for x in features.values()), strict=True)
+    columns = min(len(features), {8: 4}.get(len(features), 5 if len(features) <= 50 else 10))
+    rows = -(-len(features) // columns)
     figure = Figure(figsize=(3.1 * columns + 0.8, 2.5 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    low = min(float(S.min()) for S in spectrograms.values())
-    high = max(float(S.max()) for S in spectrograms.values())
-    for ax in axes.flat[len(spectrograms) :]:
+    low, high = min(S.min() for S in pictures), max(S.max() for S in pictures)
+    for ax in axes.flat[len(features) :]:
         ax.set_axis_off()
-    for ax, (name, S) in zip(axes.flat, spectrograms.items(), strict=False):
-        extent = (0, S.shape[1] * hop_length / sr, 0, S.shape[0])
+    for ax, name, S in zip(axes.flat, features, pictures, strict=False):
+        extent = (0, S.shape[1] * spec.hop_length / spec.sr, 0, S.shape[0])
         image = ax.imshow(S, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
         ax.set_title(name, fontsize=10)
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
     for ax in axes[:, 0]:
         ax.set_ylabel("band")
-    figure.colorbar(image, ax=axes, label=unit, shrink=0.9)
+    figure.colorbar(image, ax=axes, label=units[0], shrink=0.9)
     figure.suptitle(title)
     save_figure(path, figure)
 

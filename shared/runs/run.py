@@ -28,17 +28,7 @@ from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_
 CONSOLE_COMMAND = "frequency-quest"
 # What may differ between the command that began a run and the one that goes on with it: where and how, not what.
 NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
-_VERSIONED = (
-    "numpy",
-    "scipy",
-    "librosa",
-    "soundfile",
-    "soxr",
-    "scikit-learn",
-    "tensorflow",
-    "keras",
-    "torch",
-)
+_VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
 
