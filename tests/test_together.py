@@ -54,32 +54,32 @@ def test_clips_of_a_recording_help_each_other(learned, tmp_path: Path, monkeypat
     together, x, recordings = learned
     y = recordings % 3
     p = guesses(y, np.random.default_rng(1))
-    q = together.judge(p, x)
+    q = together.average(p, x)
     assert q.shape == p.shape and q.dtype == p.dtype
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)
     assert right(q, y) > right(p, y) + 0.1
     together.save(tmp_path)
-    np.testing.assert_array_equal(Together.load(tmp_path).judge(p, x), q)
+    np.testing.assert_array_equal(Together.load(tmp_path).average(p, x), q)
     monkeypatch.setattr(classification.inference.together, "CHUNK", 7)
-    np.testing.assert_allclose(together.judge(p, x), q, atol=1e-6)
+    np.testing.assert_allclose(together.average(p, x), q, atol=1e-6)
     order = np.argsort(recordings, kind="stable")  # as names put them: in parts, recordings stay whole
     p, x, y = p[order], x[order], y[order]
     monkeypatch.setattr(classification.inference.together, "MOST_CLIPS", len(p) // 2)
-    in_parts = together.judge(p, x)
-    np.testing.assert_allclose(in_parts[: len(p) // 2], together.judge(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
+    in_parts = together.average(p, x)
+    np.testing.assert_allclose(in_parts[: len(p) // 2], together.average(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
     assert right(in_parts, y) > right(p, y) + 0.1
 
 
-def test_strangers_are_judged_alone(learned) -> None:
+def test_clips_of_other_recordings_change_little(learned) -> None:
     together, x, recordings = learned
     _, one_each = np.unique(recordings, return_index=True)
     p = guesses(recordings[one_each] % 3, np.random.default_rng(2))
-    assert right(together.judge(p, x[one_each]), p.argmax(axis=1)) > 0.9
-    np.testing.assert_allclose(together.judge(p[:1], x[:1]), p[:1], atol=1e-6)
-    assert together.judge(p[:0], x[:0]).shape == (0, 3)
+    assert right(together.average(p, x[one_each]), p.argmax(axis=1)) > 0.9
+    np.testing.assert_allclose(together.average(p[:1], x[:1]), p[:1], atol=1e-6)
+    assert together.average(p[:0], x[:0]).shape == (0, 3)
 
 
-def test_training_clips_tell_whether_likeness_means_a_class(textures, tmp_path: Path) -> None:
+def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_path: Path) -> None:
     x, recordings = textures
     assert Together.learn(x, recordings % 3).trust > TRUST
     assert Together.learn(x, np.random.default_rng(3).integers(0, 3, len(x))).trust < 0.5  # as a speaker says any digit

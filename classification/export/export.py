@@ -36,7 +36,7 @@ UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A file format: its file in the run folder, the package that writes it, what else that needs, how it is read."""
+    """A file format: its file in the run folder, the framework that writes it, the packages that needs, a note."""
 
     file: str
     framework: Literal["torch", "tensorflow"] | None

@@ -38,5 +38,5 @@ def predict_files(
     """Predict every file; ``together`` also averages clips that sound like one recording, if the run learned how."""
     clips = cache.build(list(paths), n_jobs=n_jobs)
     p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
-    averaged = classifier.together.judge(p, clips.features) if together and classifier.together else None
+    averaged = classifier.together.average(p, clips.features) if together and classifier.together else None
     return FilePredictions(clips.kept, clips.rejects, p, averaged)
