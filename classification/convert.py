@@ -1,4 +1,4 @@
-"""Carry a trained run to the other framework: python classification/convert.py --model-dir RUN --out-dir RUN2"""
+"""Convert a trained run to the other framework: python classification/convert.py --model-dir RUN --out-dir RUN2"""
 
 import dataclasses
 from pathlib import Path
@@ -10,12 +10,12 @@ from shared.errors import run_entry
 
 @dataclasses.dataclass(kw_only=True)
 class ConvertOptions:
-    """Carry a trained classifier from Keras to PyTorch or back."""
+    """Convert a trained classifier from Keras to PyTorch or back."""
 
     model_dir: Path
     """Run folder of classification/train.py, finished."""
     out_dir: Path
-    """Run folder to make: the same model in the other framework, for predict.py and all that reads a run."""
+    """Run folder to make: the same model in the other framework, which every command reads."""
 
 
 def main() -> None:

@@ -14,23 +14,23 @@ KERAS_MODEL, H5_MODEL, TORCH_MODEL = "best_model.keras", "best_model.h5", "best_
 LABELS = "labels.json"  # the classes by ordinal, and the most frequent one of the training clips
 PREDICTIONS = "predictions.csv"  # of the held-out clips
 TEST_PROBABILITIES = "test_probabilities.csv"  # of the competition's clips, by ID
-TOGETHER = "together.npz"  # how clips of one recording are known
+TOGETHER = "together.npz"  # how clips of one recording are recognised
 EXPORT = "export.json"  # what a consumer must know of the exported files
 CARD = "MODEL_CARD.md"
 
 
-def read_run(model_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """config.json and labels.json of a finished classification run.
+def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, Any], dict[str, Any]]:
+    """config.json and labels.json of a finished classification run, which the option ``flag`` named.
 
     Raises:
         UserError: the folder is none; where finished runs lie below or beside it, one is named.
     """
-    for name in ("config.json", "labels.json", "metrics.json"):
+    for name in ("config.json", LABELS, "metrics.json"):
         if not (model_dir / name).is_file():
             near = [*model_dir.glob(f"*/{LABELS}"), *model_dir.parent.glob(f"*/{LABELS}")]
             runs = sorted(labels.parent for labels in near if (labels.parent / "metrics.json").is_file())
             hint = f"did you mean {runs[0]}?" if runs else "give the --out-dir of classification/train.py"
-            raise UserError(f"--model-dir {model_dir}: no finished classification run ({name} is missing); {hint}")
+            raise UserError(f"{flag} {model_dir}: no finished classification run ({name} is missing); {hint}")
     return read_json(model_dir / "config.json"), read_json(model_dir / LABELS)
 
 
@@ -48,7 +48,7 @@ def network_from(config: Mapping[str, Any], n_classes: int) -> Network:
 
 
 def origin(run_dir: Path) -> Path:
-    """The run that was trained and judged: ``run_dir`` itself, or what classification/convert.py made it from.
+    """The run that was trained and evaluated: ``run_dir`` itself, or what classification/convert.py made it from.
 
     Raises:
         UserError: that run is gone.

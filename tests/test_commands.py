@@ -1,7 +1,6 @@
 """frequency-quest VERB: every verb and script tells its options without importing what it computes with."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -24,7 +23,7 @@ def test_help_of_a_verb_needs_no_heavy_package(verb: str, run_script) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_of_a_script_needs_no_heavy_package(script: str, run_script) -> None:
     said = run_script("tests/without.py", HEAVY, script, "--help", COLUMNS="160").stdout
-    assert said.startswith(f"usage: {Path(script).name}") and "default" in said
+    assert said.startswith(f"usage: {script} ")
 
 
 def test_every_verb_stands_for_a_module() -> None:

@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import yaml
 
-from classification.export.model_card import write_card
+from classification.export.model_card import read_card, render
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.summary import spread
 from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
 from shared.features.spec import PRESETS
 from shared.files import read_json, write_json
+from shared.runs.options import assemble, flat
 from shared.runs.run import describe
 
 CLASSES = ["a|b", "dog_bark", "siren"]
 
 
 def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "test", **options: object) -> Path:
-    """A finished run's config.json and metrics.json, of 90 clips judged by a classifier that is often wrong."""
-    chosen = TrainOptions(**RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | options)
+    """A finished run's config.json and metrics.json, of 90 clips evaluated with a classifier that is often wrong."""
+    chosen = assemble(TrainOptions, RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | options)
     data = {"root": "/somewhere/my sounds", "layout": "a folder per class", "synthetic": False, "clips": 450}
     data |= {
         "classes": {"a|b": 300, "dog_bark": 90, "siren": 60},
@@ -30,14 +31,13 @@ def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "te
         "skipped": 7,
         "fingerprint": "f00d",
     }
-    config = describe(dataclasses.asdict(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
+    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     p = rng.dirichlet([1, 1, 1], 90) + 0.4 * np.eye(3)[y]
     figures = classification_metrics(y, p / p.sum(axis=1, keepdims=True), CLASSES, [str(i // 4) for i in range(90)])
     metrics = {"framework": "torch", "recipe": recipe, "split": chosen.split, "classes": CLASSES}
     metrics |= {"reported_on": reported_on, "split_leaks": chosen.split == "random", "model/parameters": 423_429}
-    figures["alone_accuracy"] = 0.12345
     metrics |= {f"{reported_on}/{name}": value for name, value in figures.items()} if reported_on else {}
     metrics |= {"train/epochs": 8, "time/epoch_seconds": 7.25, "time/train_seconds": 58.0, "memory/peak_mib": 801.0}
     write_json(folder / "config.json", config)
@@ -66,10 +66,10 @@ def table(card: str, header: str) -> list[list[str]]:
 
 def test_every_figure_is_the_runs(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    card, metrics = write_card(run).read_text(), read_json(run / "metrics.json")
+    card, metrics = render(read_card(run)), read_json(run / "metrics.json")
     figures = {name: (value, interval) for name, value, interval in table(card, "figure")}
     low, high = metrics["test/intervals"]["accuracy"]
-    assert figures["accuracy"] == (
+    assert figures["accuracy, clip by clip"] == (
         f"{100 * metrics['test/accuracy']:.1f} %",
         f"{100 * low:.1f} % to {100 * high:.1f} %",
     )
@@ -104,7 +104,7 @@ def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
     per_class = read_json(run / "metrics.json")["test/per_class"]
     per_class["dog_bark"] |= {"recall": 0.125, "clips": 8.0}
     per_class["siren"] |= {"recall": 0.0, "clips": 0.0}
-    limits = write_card(amend(run, **{"test/per_class": per_class})).read_text().split("## Limits")[1]
+    limits = render(read_card(amend(run, **{"test/per_class": per_class}))).split("## Limits")[1]
     assert "`dog_bark` (12.5 %)" in limits and "`siren` (" not in limits
     for said in (
         "No clip of `siren`",
@@ -125,7 +125,7 @@ def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
     ],
 )
 def test_figures_not_to_be_trusted_are_told_first(run: dict, says: str, tmp_path: Path) -> None:
-    card = write_card(a_run(tmp_path / "run", **run)).read_text()
+    card = render(read_card(a_run(tmp_path / "run", **run)))
     assert says in card.split("## Model details")[0]
     assert ("model-index" in front_matter(card)) == (says == "optimistic")
 
@@ -135,17 +135,35 @@ def test_synthetic_data_and_what_it_hides_are_told(tmp_path: Path) -> None:
     config = read_json(run / "config.json")
     config["data"] |= {"synthetic": True, "recordings": None}
     write_json(run / "config.json", config)
-    card = write_card(run).read_text()
-    assert "**The data is synthetic.**" in card and "The names tell no recordings" in card
+    card = render(read_card(run))
+    assert "**The data is synthetic.**" in card and "The recordings are unknown" in card
     assert "bootstrap over clips" in card and "of 40 recordings" not in card
 
 
-def test_what_clips_are_by_themselves_is_told_where_they_were_judged_together(tmp_path: Path) -> None:
+def test_figures_are_clip_by_clip_and_averages_the_second_line(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    assert "12.3 %" not in write_card(run).read_text()
-    card = write_card(amend(run, together=True)).read_text()
-    assert ["accuracy of each clip by itself", "12.3 %"] in [row[:2] for row in table(card, "figure")]
-    assert "were judged together" in card
+    assert "averaged" not in render(read_card(run)).split("## Figures")[1]
+    averages = {"together": True, "test/together_accuracy": 0.98765, "test/together_interval": [0.9, 0.99]}
+    rows = table(card := render(read_card(amend(run, **averages))), "figure")
+    assert [row[0] for row in rows[:2]] == [
+        "accuracy, clip by clip",
+        "accuracy, clips that sound like one recording averaged",
+    ]
+    assert rows[0][1] != "98.8 %" and rows[1][1:] == ["98.8 %", "90.0 % to 99.0 %"]
+    assert "`--together`" in card and "0.9877" not in card
+
+
+def test_an_older_runs_averaged_figures_are_refused(tmp_path: Path) -> None:
+    run = amend(a_run(tmp_path / "run"), **{"together": True, "test/alone_accuracy": 0.5})
+    with pytest.raises(UserError, match="not clip by clip; train it anew"):
+        read_card(run)
+    assert "accuracy, clip by clip" in render(read_card(amend(run, together=False)))
+
+
+def test_clips_of_recordings_that_were_trained_on_say_so(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    assert "were also trained on" not in render(read_card(amend(run, unheard=True)))
+    assert "whose recordings were also trained on" in render(read_card(amend(run, unheard=False)))
 
 
 def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
@@ -155,7 +173,7 @@ def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
     spreads = spread(others, "test")
     honest = {"accuracy": {"mean": 0.456, "sd": 0.0, "values": [0.456]}}
     added = {"spread": spreads, "trainings": 4, "seeds": {"0": 0.61, "1": 0.625}, "refit": {"train/epochs": 8}}
-    card = write_card(amend(run, **added, honest=honest, flattery=0.231)).read_text()
+    card = render(read_card(amend(run, **added, honest=honest, flattery=0.231)))
     mean, sd = spreads["accuracy"]["mean"], spreads["accuracy"]["sd"]
     assert table(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
     for said in ("4 trainings", "0: 61.0 %, 1: 62.5 %", "45.6 %", "23.1 points", "trained once more, on every clip"):
@@ -166,24 +184,24 @@ def test_exports_and_conversion_are_listed(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     files = {"onnx": {"file": "model.onnx", "bytes": 3 * 2**20, "note": "opset 18"}}
     write_json(run / "export.json", {"files": files})
-    assert ["`model.onnx`", "3.00", "onnx: opset 18"] in table(write_card(run).read_text(), "file")
+    assert ["`model.onnx`", "3.00", "onnx: opset 18"] in table(render(read_card(run)), "file")
     converted = a_run(tmp_path / "converted")
     write_json(converted / "metrics.json", {"converted_from": str(run)})
-    card = write_card(converted).read_text()
+    card = render(read_card(converted))
     assert (
         "then converted to the other" in card
         and f"{100 * read_json(run / 'metrics.json')['test/accuracy']:.1f} %" in card
     )
     (run / "metrics.json").unlink()
     with pytest.raises(UserError, match="which is gone"):
-        write_card(converted)
+        read_card(converted)
     with pytest.raises(UserError, match="no finished classification run"):
-        write_card(run)
+        read_card(run)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_has_a_card(recipe: str, tmp_path: Path) -> None:
-    card = write_card(a_run(tmp_path / recipe, recipe=recipe)).read_text()
+    card = render(read_card(a_run(tmp_path / recipe, recipe=recipe)))
     assert f"recipe `{recipe}`" in card and "{{" not in card and "None" not in card
     assert json.dumps(recipe) in card  # the run's name, in the front matter and the example
     assert max(map(len, card.split("## Licence")[1].splitlines())) < 120

@@ -1,4 +1,4 @@
-"""Clips of one recording are judged as one, strangers each by itself, and both where the training clips say so."""
+"""Clips that sound like one recording are averaged, others are not, and only where the training clips support it."""
 
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from scipy.signal import lfilter
 import classification.inference.together
 from classification.inference.classifier import Classifier
 from classification.inference.sounds import list_sounds, predict_sounds
-from classification.inference.submission import Wanted, predict_ids
+from classification.inference.test_set import Wanted, predict_test_set
 from classification.inference.together import TRUST, Together
+from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
 from shared.files import read_json, write_json
@@ -53,32 +54,32 @@ def test_clips_of_a_recording_help_each_other(learned, tmp_path: Path, monkeypat
     together, x, recordings = learned
     y = recordings % 3
     p = guesses(y, np.random.default_rng(1))
-    q = together.judge(p, x)
+    q = together.average(p, x)
     assert q.shape == p.shape and q.dtype == p.dtype
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)
     assert right(q, y) > right(p, y) + 0.1
     together.save(tmp_path)
-    np.testing.assert_array_equal(Together.load(tmp_path).judge(p, x), q)
+    np.testing.assert_array_equal(Together.load(tmp_path).average(p, x), q)
     monkeypatch.setattr(classification.inference.together, "CHUNK", 7)
-    np.testing.assert_allclose(together.judge(p, x), q, atol=1e-6)
+    np.testing.assert_allclose(together.average(p, x), q, atol=1e-6)
     order = np.argsort(recordings, kind="stable")  # as names put them: in parts, recordings stay whole
     p, x, y = p[order], x[order], y[order]
     monkeypatch.setattr(classification.inference.together, "MOST_CLIPS", len(p) // 2)
-    in_parts = together.judge(p, x)
-    np.testing.assert_allclose(in_parts[: len(p) // 2], together.judge(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
+    in_parts = together.average(p, x)
+    np.testing.assert_allclose(in_parts[: len(p) // 2], together.average(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
     assert right(in_parts, y) > right(p, y) + 0.1
 
 
-def test_strangers_are_judged_alone(learned) -> None:
+def test_clips_of_other_recordings_change_little(learned) -> None:
     together, x, recordings = learned
     _, one_each = np.unique(recordings, return_index=True)
     p = guesses(recordings[one_each] % 3, np.random.default_rng(2))
-    assert right(together.judge(p, x[one_each]), p.argmax(axis=1)) > 0.9
-    np.testing.assert_allclose(together.judge(p[:1], x[:1]), p[:1], atol=1e-6)
-    assert together.judge(p[:0], x[:0]).shape == (0, 3)
+    assert right(together.average(p, x[one_each]), p.argmax(axis=1)) > 0.9
+    np.testing.assert_allclose(together.average(p[:1], x[:1]), p[:1], atol=1e-6)
+    assert together.average(p[:0], x[:0]).shape == (0, 3)
 
 
-def test_training_clips_tell_whether_likeness_means_a_class(textures, tmp_path: Path) -> None:
+def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_path: Path) -> None:
     x, recordings = textures
     assert Together.learn(x, recordings % 3).trust > TRUST
     assert Together.learn(x, np.random.default_rng(3).integers(0, 3, len(x))).trust < 0.5  # as a speaker says any digit
@@ -111,34 +112,63 @@ def wobbling(x: np.ndarray) -> np.ndarray:
     return np.stack([1 - p, p], axis=1).astype(np.float32)
 
 
-@pytest.mark.parametrize("judged", ["alone", "together"])
-def test_a_test_folder_is_judged_together(folders: list[Path], judged: str, capsys: pytest.CaptureFixture) -> None:
-    classes, cache = ["steady", "wobbling"], FeatureCache(SPEC)
-    heard, unheard = (sorted(folder.iterdir()) for folder in folders)
-    names = [path.name for path in unheard]
-    x = cache.build(heard, n_jobs=1).features
-    together = Together.learn(x, ["wobbling" in path.name for path in heard]) if judged == "together" else None
-    table, failed = predict_ids(
-        Wanted(names), folders[1], wobbling, cache, classes=classes, fallback="", together=together, n_jobs=1
-    )
-    accuracy = np.mean([label in name for name, label in zip(table.ID, table.Class, strict=True)])
-    assert not failed and (accuracy > 0.9 if together else accuracy == pytest.approx(2 / 3))
-    options = {"top_k": 1, "hop": None, "timelines": None, "every": False, "n_jobs": 1, "together": together}
-    outcome = predict_sounds(Classifier(wobbling, classes, SPEC), list_sounds(folders[1]), cache=cache, **options)
-    assert [result.prediction.label for result in outcome.results] == table.Class.tolist()
-    assert ("--no-together" in capsys.readouterr().out) == (judged == "together")
+@pytest.fixture
+def wobble(folders: list[Path]) -> tuple[Classifier, FeatureCache]:
+    """A classifier that learned from the first folder which clips are of one recording."""
+    trained_on, cache = sorted(folders[0].iterdir()), FeatureCache(SPEC)
+    x = cache.build(trained_on, n_jobs=1).features
+    together = Together.learn(x, ["wobbling" in path.name for path in trained_on])
+    return Classifier(wobbling, ["steady", "wobbling"], SPEC, most_frequent="steady", together=together), cache
 
 
-def test_runs_are_compared_as_judged_or_clip_by_clip(tmp_path: Path) -> None:
-    for name, predicted in (("a", ["x", "x", "y", "y"]), ("b", ["x", "y", "y", "x"])):
-        (tmp_path / name).mkdir()
-        write_json(tmp_path / name / "metrics.json", {"reported_on": "test"})
-        table = {"path": list("1234"), "label": list("xxyy"), "group": list("1234"), "split": "test"}
-        pd.DataFrame(table | {"predicted": predicted, "alone": list("xyyx")}).to_csv(
-            tmp_path / name / "predictions.csv", index=False
-        )
-    assert compare(tmp_path / "a", tmp_path / "b")["accuracy"]["difference"] == pytest.approx(0.5)
-    assert compare(tmp_path / "a", tmp_path / "b", alone=True)["accuracy"]["difference"] == 0.0
+def test_a_test_set_is_averaged_and_tells_both(wobble: tuple, folders: list[Path]) -> None:
+    classifier, cache = wobble
+    names = [path.name for path in sorted(folders[1].iterdir())]
+    table, failed = predict_test_set(Wanted(names), folders[1], classifier, cache, n_jobs=1)
+    by_itself, _ = predict_test_set(Wanted(names), folders[1], classifier, cache, together=False, n_jobs=1)
+    truth = [name.split("_")[2].removesuffix(".wav") for name in names]
+    assert not failed and (table.Class == truth).mean() > 0.9
+    assert (by_itself.Class == truth).mean() == pytest.approx(2 / 3)
+    assert [name for name in table if name.startswith("together_")] == ["together_steady", "together_wobbling"]
+    assert not [name for name in by_itself if name.startswith("together_")]
+    pd.testing.assert_frame_equal(table.filter(like="p_"), by_itself.filter(like="p_"))
+
+
+def test_predict_averages_on_demand_only(wobble: tuple, folders: list[Path], capsys: pytest.CaptureFixture) -> None:
+    """A file's prediction depends on the other files only where --together is given."""
+    classifier, cache = wobble
+    options = {"cache": cache, "top_k": 1, "hop": None, "timelines": None, "every": False, "n_jobs": 1}
+    sounds = list_sounds(folders[1])
+    folder = predict_sounds(classifier, sounds, **options).results
+    for sound, result in list(zip(sounds, folder, strict=True))[::8]:
+        (alone,) = predict_sounds(classifier, [sound], **options).results
+        np.testing.assert_allclose(alone.prediction.probabilities, result.prediction.probabilities, atol=1e-6)
+    assert "--together" not in capsys.readouterr().out
+    averaged = predict_sounds(classifier, sounds, together=True, **options).results
+    changed = sum(a.prediction.label != b.prediction.label for a, b in zip(folder, averaged, strict=True))
+    assert changed >= 12 and f"averaging changed {changed} of 48" in capsys.readouterr().out
+
+
+def a_run_of(folder: Path, **columns: list[str]) -> Path:
+    """A finished run that evaluated four clips, "x", "x", "y" and "y"."""
+    write_json(folder / "metrics.json", {"reported_on": "test"})
+    table = {"path": list("1234"), "label": list("xxyy"), "group": list("1234"), "split": "test"}
+    pd.DataFrame(table | columns).to_csv(folder / "predictions.csv", index=False)
+    return folder
+
+
+def test_runs_are_compared_clip_by_clip(tmp_path: Path) -> None:
+    """The last two runs are an older version's: their "predicted" is averaged, and "alone" is clip by clip."""
+    a = a_run_of(tmp_path / "a", predicted=list("xyyx"), together=list("xxyy"))
+    b = a_run_of(tmp_path / "b", predicted=list("xyyx"), together=list("xyyx"))
+    older = a_run_of(tmp_path / "older", predicted=list("xxyy"), alone=list("xyyx"))
+    without = a_run_of(tmp_path / "without", predicted=list("xyyx"))
+    assert compare(a, b)["accuracy"]["difference"] == compare(older, b)["accuracy"]["difference"] == 0
+    assert compare(older, without)["accuracy"]["difference"] == 0
+    for run in (a, older):
+        assert compare(run, b, together=True)["accuracy"]["difference"] == pytest.approx(0.5)
+    with pytest.raises(UserError, match=r"--together: .*without averages no clips; leave it out"):
+        compare(a, without, together=True)
 
 
 @pytest.fixture(scope="module")
@@ -162,30 +192,50 @@ def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> tuple[Path,
 
 
 @pytest.mark.slow
-def test_a_run_says_how_its_clips_were_judged(trained, run_script, tmp_path: Path) -> None:
-    run, data = trained
+def test_figures_are_clip_by_clip_and_the_submission_is_averaged(trained, run_script, tmp_path: Path) -> None:
+    run, _ = trained
     for folder in (run, run / "fold-0", run / "refit"):
         assert Together.load(folder).trust > TRUST
     metrics, table = read_json(run / "metrics.json"), pd.read_csv(run / "predictions.csv")
     assert metrics["together"] and metrics["test/accuracy"] == pytest.approx((table.label == table.predicted).mean())
-    assert metrics["test/alone_accuracy"] == pytest.approx((table.label == table.alone).mean())
+    assert metrics["test/together_accuracy"] == pytest.approx((table.label == table.together).mean())
     card = (run / "MODEL_CARD.md").read_text()
-    assert "judged together" in card and "accuracy of each clip by itself" in card
-    said = run_script("classification/predict.py", "--model-dir", run, "--input", data / "test/test").stdout
-    assert "named after what sounds like them" in said
+    assert card.index("| accuracy, clip by clip |") < card.index("| accuracy, clips that sound like one recording")
+    run_script("shared/commands.py", "card", "--model-dir", run)
+    assert (run / "MODEL_CARD.md").read_text() == card
     table = pd.read_csv(run / "submission.csv").assign(recording=lambda t: t.ID.str[5])
     assert (table.groupby("recording").Class.nunique() == 1).all()
+    run_script("shared/commands.py", "submission", "--runs", run, "--output", tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == (run / "submission.csv").read_text()
     run_script("classification/convert.py", "--model-dir", run, "--out-dir", tmp_path / "keras")
     assert Together.load(tmp_path / "keras").trust == Together.load(run).trust
 
 
 @pytest.mark.slow
-def test_clips_are_judged_alone_on_demand(trained, run_script, tmp_path: Path) -> None:
+def test_predict_repeats_the_submission_with_together(trained, run_script, tmp_path: Path) -> None:
     run, data = trained
-    options = ["--model-dir", run, "--input", data / "test/test", "--no-together"]
-    assert "sounds like them" not in run_script("classification/predict.py", *options).stdout
+    ids = pd.read_csv(run / "submission.csv")[["ID"]].assign(Class="")
+    ids.to_csv(tmp_path / "sample.csv", index=False)
+    options = ["--model-dir", run, "--input", data / "test/test", "--output", tmp_path / "out.csv"]
+    said = run_script("classification/predict.py", *options, "--probabilities").stdout
+    assert "--together" not in said
+    table, written = pd.read_csv(tmp_path / "out.csv"), pd.read_csv(run / "test_probabilities.csv")
+    pd.testing.assert_frame_equal(table.filter(like="p_"), written.filter(like="p_"), atol=1e-5)
+    assert "averaging changed" in run_script("classification/predict.py", *options, "--together").stdout
+    run_script("classification/predict.py", *options, "--together", "--sample-submission", tmp_path / "sample.csv")
+    assert (tmp_path / "out.csv").read_text() == (run / "submission.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_without_averages_says_so(trained, run_script, tmp_path: Path) -> None:
+    _, data = trained
     options = ["--framework", "torch", "--epochs", 1, "--members", 1, "--widths", 4, "--no-together", "--no-refit"]
     run_script("classification/train.py", "--data-dir", data, "--out-dir", tmp_path / "run", *options)
     assert Together.load(tmp_path / "run") is None
     metrics = read_json(tmp_path / "run" / "metrics.json")
-    assert not metrics["together"] and metrics["test/accuracy"] == metrics["test/alone_accuracy"]
+    assert not metrics["together"] and "test/together_accuracy" not in metrics
+    columns = pd.read_csv(tmp_path / "run" / "test_probabilities.csv").columns
+    assert columns.tolist() == ["ID", "Class", "p_high", "p_low"]
+    options = ["--model-dir", tmp_path / "run", "--input", data / "test/test", "--together"]
+    (line,) = run_script("classification/predict.py", *options, code=2).stderr.splitlines()
+    assert line.startswith("error: --together") and "omit it" in line

@@ -1,6 +1,6 @@
 """A trained model in the other framework: its weights as plain arrays under the torch twin's names.
 
-One process needs Keras alone: torch's side of the crossing is a safetensors file, which numpy reads and writes.
+Only Keras is imported: the torch twin is a safetensors file, which numpy reads and writes.
 """
 
 from pathlib import Path
@@ -52,7 +52,11 @@ def torch_to_keras(run_dir: Path):
 
 
 def convert(model_dir: Path, out_dir: Path) -> str:
-    """Write the twin's run folder; the framework it is of."""
+    """Write the twin's run folder and return its framework, keras or torch.
+
+    Raises:
+        UserError: no finished run, or an out_dir that is not empty.
+    """
     config, labels = read_run(model_dir)
     if out_dir.exists() and any(out_dir.iterdir()):
         raise UserError(f"--out-dir {out_dir}: is not empty; choose another folder")

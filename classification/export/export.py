@@ -1,9 +1,10 @@
-"""A finished run for other runtimes: python -m classification.export.export --model-dir RUN --formats onnx tflite
+"""A finished run for other runtimes: frequency-quest export --model-dir RUN --formats onnx tflite
 
-Every format takes x (B, M, T), the log-mels a run is trained on, and gives probabilities (B, K); export.json beside
-them says how a sound becomes x and what the classes are, so that a consumer needs nothing of this project.
+Every format maps log-mels x (B, M, T) to probabilities (B, K); export.json beside them says how a sound becomes x and
+what the classes are, so that a consumer needs nothing of this project.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -11,19 +12,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from classification.export.exporters import INPUT, OPSET, OUTPUT
-from classification.export.model_card import write_card
-from classification.rundir import CARD, EXPORT, KERAS_MODEL, TORCH_MODEL, network_of, read_run
+from classification.export.model_card import read_card, write_card
+from classification.rundir import CARD, EXPORT, KERAS_MODEL, LABELS, TORCH_MODEL, network_from, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
+INPUT, OUTPUT = "log_mel", "probabilities"  # names of the models' input and output
+OPSET = 18  # the oldest that torch's exporter writes, and so the most runtimes that read it
 FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
 UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
@@ -34,7 +36,7 @@ UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A file format: its file in the run folder, the package that writes it, what else that needs, how it is read."""
+    """A file format: its file in the run folder, the framework that writes it, the packages that needs, a note."""
 
     file: str
     framework: Literal["torch", "tensorflow"] | None
@@ -55,30 +57,34 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
-    """Write a finished run's model in other formats, and export.json, into its folder; its model card lists them.
+def export(
+    run_dir: Path, formats: Sequence[FormatName], *, config: Mapping[str, Any], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Write a finished run's model in other formats, and export.json, into its folder.
 
-    Each framework works in a process of its own, on the CPU, whose chatter is heard only where it fails.
+    Each framework works in a process of its own, on the CPU, whose output is shown only where it fails.
+
+    Args:
+        config: the content of the run's config.json.
+        classes: names of the K classes, by ordinal.
 
     Returns:
-        the files, in the order of ``formats``, and export.json last.
+        format -> file, bytes and note, of these files and those of earlier exports.
 
     Raises:
-        UserError: no finished run, an unknown format, a package that is missing, or a converter that fails; the files
-            of earlier exports stand untouched.
+        UserError: an unknown format, a missing package or model, or a converter that fails; the files of earlier
+            exports then stay as they were.
     """
-    run_dir = Path(run_dir)
-    config, labels = read_run(run_dir)
     trained_by = config["options"]["framework"]
     model = run_dir / {"torch": TORCH_MODEL, "keras": KERAS_MODEL}[trained_by]
     if not model.is_file():
         raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it anew (--overwrite)")
     _check(formats, trained_by)
+    described = describe(config, classes)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        described = describe(run_dir)
         write_json(scratch / "config.json", config)
-        write_json(scratch / "labels.json", labels)
+        write_json(scratch / LABELS, {"classes": classes})
         write_json(scratch / EXPORT, described)
         steps: dict[str | None, list[str]] = {"tensorflow": [], "torch": [], None: []}
         for name in formats:
@@ -89,15 +95,12 @@ def export(run_dir: Path, formats: Sequence[FormatName]) -> list[Path]:
             steps["tensorflow"].insert(0, "weights")
         for names in filter(None, steps.values()):
             _in_own_process(scratch, run_dir, names)
-        files = []
         for name in formats:
-            files.append(run_dir / FORMATS[name].file)
-            with replacing(files[-1]) as temporary:
+            with replacing(run_dir / FORMATS[name].file) as temporary:
                 shutil.copyfile(scratch / FORMATS[name].file, temporary)
-    write_json(run_dir / EXPORT, described | {"files": _listed(run_dir, formats)})
-    if (run_dir / CARD).is_file():
-        write_card(run_dir)
-    return [*files, run_dir / EXPORT]
+    listed = _listed(run_dir, formats)
+    write_json(run_dir / EXPORT, described | {"files": listed})
+    return listed
 
 
 def _check(formats: Sequence[str], trained_by: str) -> None:
@@ -125,17 +128,16 @@ def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
     raise UserError(f"cannot export {what} of {run_dir}: {reason}")
 
 
-def describe(run_dir: Path) -> dict[str, Any]:
-    """What a consumer must know of a run's model: the content of export.json but for its list of files."""
-    config, labels = read_run(run_dir)
-    spec, network = FeatureSpec(**config["features"]), network_of(run_dir)
+def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """What a consumer must know of a run's model: the content of export.json without its list of files."""
+    spec, network = FeatureSpec(**config["features"]), network_from(config, len(classes))
     bands, frames = spec.shape
     least = 1 << len(network.architecture.widths)  # each block halves the frames
     return {
         "model": "sound classifier of the Frequency Quest pipeline",
         "framework": config["options"]["framework"],
         "recipe": config["options"]["recipe"],
-        "classes": labels["classes"],
+        "classes": classes,
         "input": {
             "name": INPUT,
             "dtype": "float32",
@@ -146,7 +148,7 @@ def describe(run_dir: Path) -> dict[str, Any]:
             if network.shape[1]
             else f"onnx and safetensors take {least} or more; tflite {frames}",
         },
-        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(labels["classes"])]},
+        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(classes)]},
         "features": dataclasses.asdict(spec),
         "samples": spec.n_samples,
         "sound": f"mono, {spec.sr} Hz, cut or padded with zeros at its end to {spec.n_samples} samples",
@@ -156,7 +158,7 @@ def describe(run_dir: Path) -> dict[str, Any]:
 
 
 def librosa_call(spec: FeatureSpec) -> str:
-    """The spectrogram of samples ``y`` (N,) as an expression of librosa and numpy, but for a silent clip."""
+    """The spectrogram of samples ``y`` (N,) as an expression of librosa and numpy; a silent clip is an exception."""
     pad_mode, htk, norm = ("reflect", True, None) if spec.convention == "torchaudio" else ("constant", False, "slaney")
     window = f"y=y, n_fft={spec.n_fft}, hop_length={spec.hop_length}, {pad_mode=}"
     if spec.kind == "stft":
@@ -176,7 +178,7 @@ def librosa_call(spec: FeatureSpec) -> str:
 
 
 def _listed(run_dir: Path, written: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The files of this export and those of earlier ones that still stand."""
+    """The files of this export and those of earlier ones that still exist."""
     earlier = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
     return {
         name: {"file": kind.file, "bytes": (run_dir / kind.file).stat().st_size, "note": kind.note}
@@ -197,8 +199,15 @@ class ExportOptions:
 
 def main() -> None:
     options = tyro.cli(ExportOptions)
-    for path in export(options.model_dir, options.formats):
-        print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
+    run_dir = options.model_dir
+    config, labels = read_run(run_dir)
+    listed = export(run_dir, options.formats, config=config, classes=labels["classes"])
+    if (run_dir / CARD).is_file():
+        with contextlib.suppress(UserError):  # an older version's card stays as it is
+            write_card(run_dir, read_card(run_dir))
+    for name in options.formats:
+        print(f"{run_dir / listed[name]['file']}: {listed[name]['bytes'] / 2**20:.2f} MiB")
+    print(f"{run_dir / EXPORT}: how a sound becomes their input")
 
 
 if __name__ == "__main__":

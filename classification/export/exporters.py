@@ -1,8 +1,8 @@
 """One finished run in each format, written by a process of its own: only one framework is loaded into it.
 
-python -m classification.export.exporters SCRATCH RUN STEP... is what classification/export/export.py starts. SCRATCH is
-the torch twin's run folder, so every format is made from one set of float32 weights whatever framework and precision
-trained them; what a step writes goes there.
+classification/export/export.py starts python -m classification.export.exporters SCRATCH RUN STEP... SCRATCH becomes the
+torch twin's run folder, so that every format is made from one set of float32 weights, whatever framework and precision
+trained them. The steps write into it.
 """
 
 import json
@@ -15,12 +15,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from classification.export.crossing import keras_to_torch, torch_to_keras
+from classification.export.export import INPUT, OPSET, OUTPUT
 from classification.rundir import EXPORT, TORCH_MODEL, network_of
 from shared.errors import run_entry
 from shared.files import read_json
-
-INPUT, OUTPUT = "log_mel", "probabilities"
-OPSET = 18  # the oldest that torch's exporter writes, and so the most runtimes that read it
 
 
 def write_weights(scratch: Path, run_dir: Path) -> None:
@@ -29,12 +27,12 @@ def write_weights(scratch: Path, run_dir: Path) -> None:
 
 
 def write_safetensors(scratch: Path, run_dir: Path) -> None:
-    """The weights again, with what the consumer must know of them in the file's metadata."""
+    """The weights, with the content of export.json in the file's metadata."""
     save_file(load_file(scratch / TORCH_MODEL), scratch / "model.safetensors", metadata=as_text(scratch))
 
 
 def write_onnx(scratch: Path, run_dir: Path) -> None:
-    """(B, M, T) -> (B, K): any B, and any T where the network takes it."""
+    """(B, M, T) -> (B, K) with any B, and any T where the network takes it."""
     import torch
     from safetensors.torch import load_file as load_tensors
 
@@ -68,13 +66,13 @@ def write_onnx(scratch: Path, run_dir: Path) -> None:
 
 
 def write_tflite(scratch: Path, run_dir: Path) -> None:
-    """(B, M, T) -> (B, K) in float32; the interpreter resizes B, T is the run's own."""
+    """(B, M, T) -> (B, K) in float32; the interpreter can resize B, T is fixed to the run's."""
     _convert(torch_to_keras(scratch), scratch, "model.tflite")
 
 
 def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
-    """The same with weights and maps in 8 bits; float32 goes in and comes out, so that a consumer has no scales to
-    keep. What the maps' ranges are is measured on training clips.
+    """The same with weights and maps in 8 bits. Input and output stay float32, so that a consumer needs no scales.
+    The maps' ranges are measured on training clips.
     """
     from classification.export.quantise import balance, calibration_clips
 
@@ -100,7 +98,7 @@ def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = No
 
 
 def as_text(scratch: Path) -> dict[str, str]:
-    """export.json as the metadata of a file: names and texts, what is no text as JSON."""
+    """export.json as the metadata of a file: every value as text, JSON where it is none."""
     described = read_json(scratch / EXPORT)
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()}
 

@@ -1,4 +1,4 @@
-"""What 8 bits need to know of a network: which clips show its ranges, and how its channels share them."""
+"""Preparing a network for 8 bits: the clips that its ranges are measured on, and the balance of its channels."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from shared.files import read_json
 
 CLIPS = 200  # enough for the ranges: the converter keeps only their ends
 PROBED = 32  # clips whose maps are held in memory at once: 0.2 GiB in the plain recipe
-CEILING = 99.99  # per cent of a map's values that keep their height
+CEILING = 99.99  # per cent of a map's values that are not clipped
 
 
 def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
@@ -45,7 +45,7 @@ def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
 
 
 def _held_out(run_dir: Path) -> set[tuple[str, str]]:
-    """(label, file name) of the clips the kept model was judged on; none where it was trained on all of them."""
+    """(label, file name) of the clips the kept model was evaluated on; none where it was trained on all of them."""
     if "refit" in read_json(run_dir / "metrics.json") or not (run_dir / "predictions.csv").is_file():
         return set()
     table = pd.read_csv(run_dir / "predictions.csv", dtype={"label": str})
@@ -58,15 +58,15 @@ def _held_out(run_dir: Path) -> set[tuple[str, str]]:
 def balance(model: Any, network: Network, clips: np.ndarray) -> None:
     """Change a Keras model in place so that one scale of 8 bits fits all channels of a map.
 
-    A batch norm after the ReLU leaves every channel its own scale before it, and the loud ones take the quiet ones'
-    bits. A ReLU lets a positive factor through (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
-    and Bias Correction", eq. 6), so the norm's factor goes into the convolution, whose weights have a scale for each
-    channel; what is left of the norm is a shift, and the answers are the same. Then the rare peaks of a map, several
-    times as high as nearly all of it, are cut, which costs less than the bits they take.
+    Before a batch norm every channel has its own range, and a scale that fits the widest leaves the narrow ones few
+    bits. ReLU(f x) = f ReLU(x) for f > 0 (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
+    Bias Correction", eq. 6), so the norm's factors move into the convolution, whose weights have a scale for each
+    channel. The norm then only shifts, and the output stays the same. Last, each map is clipped at the ``CEILING``
+    percentile: the rare peaks above it would take bits from all other values.
 
     Args:
         model: (B, M, T, 1) -> probabilities (B, K), of ``network``.
-        clips: float32 (n, M, T) whose maps show the heights.
+        clips: float32 (n, M, T) on which the percentile is measured.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""Classifier: a finished run as an object that names sounds.
+"""Classifier: a finished run as an object that predicts sounds.
 
     classifier = Classifier.load("runs/keras")
     classifier.predict("dog.wav").label
@@ -8,7 +8,6 @@
 Nothing here or in what it imports needs pandas, scikit-learn or matplotlib: they cost seconds before the first answer.
 """
 
-import builtins
 import contextlib
 import dataclasses
 import functools
@@ -19,11 +18,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from classification.inference.options import TOP_K
 from classification.inference.timeline import Timeline
 from classification.inference.together import Together
 from classification.rundir import read_run
@@ -33,21 +33,20 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
 BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
-TOP_K = 3
-SLACK = 1.05  # times the model's duration that still is one window: an mp3's padding is no second one
+SLACK = 1.05  # a sound of up to so many durations of the model is one window: mp3 pads a clip's end
 Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
-_OPTIONAL = {"matplotlib", "pandas", "sklearn"}  # what Keras imports where it is installed, to train and to draw
+_OPTIONAL = ("matplotlib", "pandas", "sklearn")  # Keras imports them where they are installed, to train and to draw
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model takes one sound for.
+    """The prediction of one sound.
 
     Attributes:
         classes: names of the K classes.
         probabilities: float32 (K,), the mean over the sound's windows.
         top_k: how many classes ``top`` holds.
-        windows: how many stretches of the model's duration were heard.
+        windows: how many windows of the model's duration were predicted.
     """
 
     classes: Sequence[str]
@@ -65,7 +64,7 @@ class Prediction:
 
     @property
     def top(self) -> list[tuple[str, float]]:
-        """The likeliest classes and their probabilities, best first."""
+        """The most probable classes and their probabilities, best first."""
         order = np.argsort(-self.probabilities, kind="stable")[: self.top_k]
         return [(self.classes[k], float(self.probabilities[k])) for k in order]
 
@@ -74,15 +73,16 @@ class Prediction:
 
 
 class Classifier:
-    """A model, the feature it hears by and the names of its classes; ``Classifier.load`` makes one from a run.
+    """A model, its input features and the names of its classes; ``Classifier.load`` makes one from a run.
 
     Args:
         forward: x float32 (B, *spec.shape) -> probabilities (B, K).
         classes: names of the K classes, by ordinal.
         spec: how a window of ``spec.duration`` seconds becomes x.
         most_frequent: the most frequent class of the training clips.
-        together: how ``predict.py`` judges clips of one recording as one; None judges each by itself, as all here do.
-        framework: which one computes.
+        together: how clips of one recording are recognised and averaged, for those who ask for it; None where the run
+            did not learn it. The methods here predict each sound by itself.
+        framework: the one that computes.
         load_features: loads the model without its last layer: x -> features (B, D).
     """
 
@@ -141,10 +141,10 @@ class Classifier:
         )
 
     def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:
-        """What a sound of any length is.
+        """Predict a sound of any length.
 
-        One of up to the model's duration is padded with zeros, as in training; of a longer one, half-overlapping
-        windows are heard and their probabilities averaged.
+        A sound no longer than the model's duration is padded with zeros, as in training. A longer one is predicted in
+        half-overlapping windows, whose probabilities are averaged.
 
         Args:
             sound: a file, or samples (N,) or (C, N) as ``shared.audio.audio_from_array`` takes them.
@@ -184,7 +184,7 @@ class Classifier:
     def predict_windows(
         self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None
     ) -> Timeline:
-        """What is heard when: overlapping windows over a recording, the last one ending where the recording ends.
+        """Predict overlapping windows of a recording; the last one ends where the recording ends.
 
         The whole recording is held in memory: 0.3 GiB an hour at 22050 Hz, and while it is decoded as much again
         for each channel at its own rate.
@@ -215,7 +215,7 @@ class Classifier:
         return np.concatenate(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
 
     def features(self, spectrograms: Iterable[np.ndarray]) -> np.ndarray:
-        """Spectrograms (one or more), each ``spec.shape``, -> float32 (their number, D): what the last layer is given,
+        """Spectrograms (one or more), each ``spec.shape``, -> float32 (their number, D): the inputs of the last layer,
         all members' side by side. Read and computed a batch at a time.
         """
         return np.concatenate(_in_batches(self._load_features(), spectrograms))
@@ -229,7 +229,7 @@ class Classifier:
         return max(1, round(hop * self.spec.sr))
 
     def _prediction(self, p: np.ndarray, top_k: int) -> Prediction:
-        """Of a sound's windows, p (W, K)."""
+        """Averages window probabilities p (W, K)."""
         if top_k < 1:
             raise UserError(f"--top-k {top_k}: must be 1 or more")
         return Prediction(self.classes, p.mean(axis=0), top_k, len(p))
@@ -263,24 +263,16 @@ def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
-    """Load a framework in half the time: Keras does without the optional packages that are not yet there, and no
-    garbage is collected. Only for a program that ends with its predictions: Keras goes on taking them for missing.
+    """Loads a framework in half the time: Keras finds its optional packages missing, and no garbage is collected.
+
+    Keras never looks for them again, so this is for a program that only predicts.
     """
-    imports = builtins.__import__
-
-    def lean_import(name: str, globals: dict | None = None, *rest: Any, **options: Any) -> Any:
-        package = name.partition(".")[0]
-        if package in _OPTIONAL and package not in sys.modules:
-            importer = (globals or {}).get("__name__", "").partition(".")[0]
-            if importer in ("keras", "tensorflow"):
-                raise ImportError(f"{name} is left out to start sooner")
-        return imports(name, globals, *rest, **options)
-
-    builtins.__import__ = lean_import
+    hidden = [name for name in _OPTIONAL if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # to import None raises ModuleNotFoundError
     gc.disable()
     try:
         yield
     finally:
-        builtins.__import__ = imports
         gc.enable()
-        gc.freeze()  # what was loaded stays: later collections need not look at it
+        for name in hidden:
+            sys.modules.pop(name, None)

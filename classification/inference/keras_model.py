@@ -13,7 +13,7 @@ from shared.errors import UserError
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with quiet_stderr():  # TensorFlow's start-up notes heed no log level
+with quiet_stderr():  # no log level silences TensorFlow's start-up notes
     import keras
 
     ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -36,7 +36,7 @@ def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.nd
 
 
 def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run but for its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
+    """The best model of a run without its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
     use_device(device)
     model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)
     last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them

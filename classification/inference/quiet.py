@@ -1,4 +1,4 @@
-"""Silence for libraries that write to standard error below Python's reach."""
+"""Silences libraries that write to file descriptor 2 and not to sys.stderr."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Nothing written to file descriptor 2 is seen; exceptions are raised as ever."""
+    """Discard what is written to file descriptor 2; exceptions pass."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)

@@ -1,4 +1,4 @@
-"""What predict.py is given and gives back: the sounds of a file, a folder or a CSV, and what each was taken for."""
+"""The sounds that predict.py is given (a file, a folder or a CSV) and their predictions as text, CSV and JSON."""
 
 import csv
 import dataclasses
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from classification.inference.cached import predict_files
 from classification.inference.classifier import SLACK, Classifier, Prediction
 from classification.inference.timeline import Timeline, csv_text
-from classification.inference.together import Together
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache
 
-LONG = 1.5  # times the model's duration from which a recording has a timeline without being asked
+LONG = 1.5  # a recording longer than so many durations of the model has a timeline without --timeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sound:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one sound was taken for; ``windows`` are a longer one's (Timeline.rows), ``files`` its CSV and PNG."""
+    """The prediction of one sound; a longer one also has ``windows`` (Timeline.rows) and ``files`` (CSV, PNG)."""
 
     sound: Sound
     prediction: Prediction
@@ -137,7 +137,7 @@ def predict_sounds(
     hop: float | None,
     timelines: Path | None,
     every: bool,
-    together: Together | None = None,
+    together: bool = False,
 ) -> Outcome:
     """Predict the sounds; those longer than the model's duration window by window.
 
@@ -147,7 +147,7 @@ def predict_sounds(
         hop: seconds between the windows of a longer one; None is half a window.
         timelines: folder for the CSV and PNG of recordings longer than LONG times the model's duration, or of
             ``every`` sound; None writes none.
-        together: judge short sounds with those that sound like them.
+        together: average the sounds of one window with those that sound like the same recording.
 
     Raises:
         UserError: an impossible hop, or not one of the sounds can be used.
@@ -178,18 +178,13 @@ def predict_sounds(
         except AudioError as error:
             skipped[i] = str(error)
     if short:
-        clips = cache.build([sounds[i].path for i in short], n_jobs=n_jobs)
-        skipped |= {i: clips.rejects[sounds[i].path] for i in short if sounds[i].path in clips.rejects}
-        p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
+        found = predict_files(classifier, [sounds[i].path for i in short], cache, together=together, n_jobs=n_jobs)
+        skipped |= {i: found.rejects[sounds[i].path] for i in short if sounds[i].path in found.rejects}
         if together:
-            alone, p = p, together.judge(p, clips.features)
-            changed = (alone.argmax(axis=1) != p.argmax(axis=1)).sum()
-            print(
-                f"{changed} of {len(p)} named after what sounds like them (--no-together)",
-                flush=True,
-            )
-        for row, kept in enumerate(clips.kept):
-            results[short[kept]] = Result(sounds[short[kept]], Prediction(classifier.classes, p[row], top_k))
+            changed = (found.probabilities.argmax(axis=1) != found.best.argmax(axis=1)).sum()
+            print(f"--together: averaging changed {changed} of {len(found.kept)} predictions", flush=True)
+        for kept, p in zip(found.kept, found.best, strict=True):
+            results[short[kept]] = Result(sounds[short[kept]], Prediction(classifier.classes, p, top_k))
     if not results:
         first = f"{sounds[0].path}: {skipped[0]}"
         raise UserError(f"--input {'' if len(sounds) == 1 else f'none of {len(sounds)} files is usable; '}{first}")

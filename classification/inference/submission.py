@@ -1,141 +1,90 @@
-"""submission.csv: the IDs a competition asks for, joined to files of the test folder, in its order and columns.
-
-python -m classification.inference.submission --runs RUN RUN --output CSV copies that of the run with the best figure.
-"""
+"""The competition's submission from one or several runs: frequency-quest submission --runs RUN RUN --output CSV"""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import tyro
 
-from classification.inference.classifier import Forward
-from classification.inference.together import Together
-from shared.audio import AUDIO_SUFFIXES
+from classification.rundir import TEST_PROBABILITIES, read_run
 from shared.errors import UserError, run_entry
-from shared.features.cache import FeatureCache
 from shared.files import read_json, write_text
 
 
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """The rows a submission must have."""
-
-    ids: list[str]
-    columns: tuple[str, str] = ("ID", "Class")
-
-
-def wanted_ids(files: Sequence[Path], sample_submission: Path | None) -> Wanted:
-    """The sample's IDs and column names, or without one the sorted names of the files.
-
-    Raises:
-        UserError: the sample cannot be read as a CSV with an ID and a class column.
-    """
-    if sample_submission is None:
-        return Wanted(sorted(path.name for path in files))
-    try:
-        table = pd.read_csv(sample_submission, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--sample-submission {sample_submission}: cannot be read as CSV ({error})") from error
-    if len(table.columns) < 2:
-        raise UserError(
-            f"--sample-submission {sample_submission}: has the column(s) {', '.join(table.columns)}; "
-            "expected an ID and a class column"
-        )
-    return Wanted(table.iloc[:, 0].tolist(), (table.columns[0], table.columns[1]))
-
-
-def find_file(folder: Path, clip_id: str) -> Path | str:
-    """The file in ``folder`` that an ID names, with or without its suffix; else the reason there is none.
-
-    An ID comes from a file of unknown origin: one that is absolute or climbs out of the folder is never opened.
-    """
-    parts = PurePosixPath(clip_id).parts
-    windows = PureWindowsPath(clip_id)
-    if not parts or ".." in (*parts, *windows.parts) or parts[0] == "/" or windows.drive or windows.root:
-        return "the ID is no plain file name of the test folder"
-    base = folder.resolve()
-    for name in (clip_id, *(clip_id + suffix for suffix in sorted(AUDIO_SUFFIXES))):
-        path = folder / name
-        if path.is_file():
-            inside = path.resolve().is_relative_to(base)
-            return path if inside else "the file is a link out of the test folder"
-    return "no such file in the test folder"
-
-
-def predict_ids(
-    wanted: Wanted,
-    folder: Path,
-    predict: Forward,
-    cache: FeatureCache,
-    *,
-    classes: Sequence[str],
-    fallback: str,
-    together: Together | None = None,
-    n_jobs: int | None = None,
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row an ID, in order; an ID without a usable file is predicted as ``fallback``. With ``together``, clips that
-    sound like one recording are judged as one.
-
-    Returns:
-        The submission table, and id -> reason for the ones that fell back.
-    """
-    found = {clip_id: find_file(folder, clip_id) for clip_id in wanted.ids}
-    failed = {clip_id: reason for clip_id, reason in found.items() if isinstance(reason, str)}
-    usable = [clip_id for clip_id in found if clip_id not in failed]
-    clips = cache.build([found[clip_id] for clip_id in usable], n_jobs=n_jobs)
-    failed |= {clip_id: clips.rejects[found[clip_id]] for clip_id in usable if found[clip_id] in clips.rejects}
-    labels = dict.fromkeys(wanted.ids, fallback)
-    if clips.kept:
-        chunks = np.array_split(np.arange(len(clips.kept)), -(-len(clips.kept) // 32))
-        p = np.concatenate([predict(clips.features[rows]) for rows in chunks])
-        if together:
-            p = together.judge(p, clips.features)
-        labels |= {usable[i]: classes[k] for i, k in zip(clips.kept, p.argmax(axis=1), strict=True)}
-    column_id, column_class = wanted.columns
-    table = pd.DataFrame({column_id: wanted.ids, column_class: [labels[clip_id] for clip_id in wanted.ids]})
-    return table, failed
-
-
-def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str], *, fallback: str) -> None:
-    """Write the CSV; name and count what could not be read."""
-    write_text(path, table.to_csv(index=False))
-    for clip_id, reason in failed.items():
-        print(f"  {clip_id}: {reason}; predicted as {fallback}, the most frequent training class")
-    counts = ", ".join(f"{label} {n}" for label, n in sorted(Counter(table.iloc[:, 1]).items()))
-    print(f"{path}: {len(table)} rows ({counts}), {len(failed)} of them without a readable clip", flush=True)
-
-
 @dataclasses.dataclass(kw_only=True)
-class ChooseOptions:
-    """Take the submission of the best of several runs: on validation, or on test where a recipe validates nothing."""
+class SubmissionOptions:
+    """Average the test probabilities of runs into one submission; a single run gives its own."""
 
-    runs: list[Path]
-    """Finished run folders of classification/train.py."""
+    runs: tuple[Path, ...]
+    """Finished run folders of classification/train.py, trained on the same data."""
     output: Path
-    """Where submission.csv goes; a note of the choice goes beside it as .txt."""
+    """CSV to write; a note of what it averages goes beside it as .txt."""
+    together: bool = True
+    """Average clips of the test set that sound like one recording, in the runs that learned which do."""
 
 
 def main() -> None:
-    options = tyro.cli(ChooseOptions)
-    unfinished = [run for run in options.runs if not (run / "metrics.json").is_file()]
-    if unfinished:
-        raise UserError(f"--runs {unfinished[0]}: no finished run (metrics.json is missing)")
-    metrics = {run: read_json(run / "metrics.json") for run in options.runs}
-    on = "val" if all("val/accuracy" in figures for figures in metrics.values()) else "test"
-    scores = {run: figures.get(f"{on}/accuracy", 0.0) for run, figures in metrics.items()}
-    best = max(scores, key=scores.get)
-    if not (best / "submission.csv").is_file():
-        print(f"no submission: the data of {best} has no test folder")
+    options = tyro.cli(SubmissionOptions)
+    if not options.runs:
+        raise UserError("--runs: names no run; give one or more run folders")
+    lacking = [run for run in options.runs if not has_probabilities(run)]
+    if len(lacking) == len(options.runs):
+        print(f"no submission: the data of {lacking[0]} has no test set")
         return
-    write_text(options.output, (best / "submission.csv").read_text(encoding="utf-8"))
-    figures = ", ".join(f"{run.name} {score:.1%}" for run, score in scores.items())
-    note = f"{options.output.name} is that of {best.name}, the best on {on} ({figures})."
+    if lacking:
+        raise UserError(f"--runs {lacking[0]}: its data has no test set, that of another run has; leave it out")
+    submit(options)
+
+
+def has_probabilities(run: Path) -> bool:
+    """Whether a finished run predicted a test set.
+
+    Raises:
+        UserError: no finished run, or one that kept only its submission.
+    """
+    config, _ = read_run(run, flag="--runs")
+    if (run / TEST_PROBABILITIES).is_file():
+        return True
+    if "converted_from" in config:
+        raise UserError(f"--runs {run}: was converted; give {config['converted_from']}, which has the same weights")
+    if (run / config["options"].get("submission_name", "submission.csv")).is_file():
+        raise UserError(f"--runs {run}: an older version wrote no {TEST_PROBABILITIES}; train it anew (--overwrite)")
+    return False
+
+
+def submit(options: SubmissionOptions) -> None:
+    """Write the submission and the note beside it.
+
+    Raises:
+        UserError: the runs predicted other IDs or classes.
+    """
+    from classification.inference.test_set import (  # pandas and scipy: --help does not wait for them
+        classes_of,
+        labels_of,
+        read_probabilities,
+        write_submission,
+    )
+
+    first, *others = options.runs
+    tables = [read_probabilities(run) for run in options.runs]
+    for run, table in zip(others, tables[1:], strict=True):
+        if not table.iloc[:, 0].equals(tables[0].iloc[:, 0]) or classes_of(table) != classes_of(tables[0]):
+            raise UserError(f"--runs {first} {run}: they predicted other IDs or classes; train both on the same data")
+    labels = labels_of(tables, together=options.together)
+    write_submission(options.output, tables[0].assign(**{tables[0].columns[1]: labels}), {})
+    note = f"{options.output.name} {described(options.runs)}"
     write_text(options.output.with_suffix(".txt"), note + "\n")
     print(note)
+
+
+def described(runs: Sequence[Path]) -> str:
+    """The runs behind a submission, and how accurate each was on its own held-out clips."""
+    named = []
+    for run in runs:
+        metrics = read_json(run / "metrics.json")
+        accuracy = metrics.get(f"{metrics['reported_on']}/accuracy")
+        named.append(run.resolve().name + ("" if accuracy is None else f" (held-out accuracy {accuracy:.1%})"))
+    return f"{'averages the test probabilities' if len(runs) > 1 else 'is the prediction'} of {' and '.join(named)}."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Timeline: what is heard when in a long recording, as a CSV and a figure."""
+"""Timeline: the predictions of a long recording's windows, as a CSV and a figure."""
 
 import csv
 import dataclasses
@@ -13,8 +13,8 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank, mel_spectrogram
 from shared.files import write_text
 
-_COLUMNS = 1600  # of the figure's spectrogram: about what its width can show
-_RANGE_DB = 80.0  # shown below the recording's loudest cell
+_COLUMNS = 1600  # of the figure's spectrogram: about its width in pixels
+_RANGE_DB = 80.0  # the figure's range below the recording's loudest cell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,10 +23,10 @@ class Timeline:
 
     Attributes:
         classes: names of the K classes.
-        starts, ends: seconds (W,); a window that begins in a short recording ends with it.
+        starts, ends: seconds (W,); the window of a shorter recording ends with it.
         probabilities: float32 (W, K).
         y: the recording, mono float32 (N,) at spec.sr.
-        spec: how each window was heard.
+        spec: how each window became the model's input.
     """
 
     classes: Sequence[str]
@@ -46,7 +46,7 @@ class Timeline:
 
     @property
     def labels(self) -> list[str]:
-        """The likeliest class of each window."""
+        """The most probable class of each window."""
         return [self.classes[k] for k in self.probabilities.argmax(axis=1)]
 
     @property
@@ -56,12 +56,12 @@ class Timeline:
 
     @property
     def edges(self) -> np.ndarray:
-        """Seconds (W + 1,): the stretch that is nearer to a window's middle than to any other's."""
+        """Seconds (W + 1,): window i owns the time from edge i to edge i + 1, which is nearest to its middle."""
         middles = (self.starts + self.ends) / 2
         return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [self.seconds]])
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A window: start, end (seconds), label, probability and p_<class> of every class."""
+        """One dict a window: start, end (seconds), label, probability and p_<class> of every class."""
         for start, end, p in zip(self.starts, self.ends, self.probabilities, strict=True):
             best = int(p.argmax())
             row = {"start": round(float(start), 3), "end": round(float(end), 3)}
@@ -70,7 +70,7 @@ class Timeline:
 
     def save(self, csv_path: Path | str, png_path: Path | str, *, title: str) -> None:
         """Write ``rows`` as CSV and the figure: the recording's log-mel above the probabilities over time."""
-        from shared.report.plots import plot_timeline  # imported here: half a second that only the figure needs
+        from shared.report.plots import plot_timeline  # imported here: only the figure needs matplotlib
 
         write_text(Path(csv_path), csv_text(list(self.rows())))
         plot_timeline(
@@ -80,7 +80,7 @@ class Timeline:
             self.probabilities.T,
             self.classes,
             frequencies=mel_filterbank(self.spec).argmax(axis=1) * self.spec.sr / self.spec.n_fft,
-            title=f"{title}: windows of {self.spec.duration:g} s, the likeliest class outlined",
+            title=f"{title}: windows of {self.spec.duration:g} s, the most probable class outlined",
         )
 
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from classification.export.model_card import write_card
-from classification.inference.classifier import Forward
-from classification.inference.submission import predict_ids, wanted_ids, write_submission
+from classification.export.model_card import Card, write_card
+from classification.inference.classifier import Classifier, Forward
+from classification.inference.test_set import predict_test_set, wanted_ids, write_probabilities, write_submission
 from classification.inference.together import TRUST, Together
 from classification.recipes import TrainOptions
 from classification.rundir import LABELS
@@ -63,11 +63,13 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
         submit(clips, predict, run, options, inputs[kept], scored[kept].together)
     metrics |= {"skipped": len(clips.rejects)}
     run.finish(metrics)
-    write_card(run.dir)
+    card = Card(run.dir.resolve().name, run.config, metrics)
+    write_card(run.dir, card)
     if options.export:
-        from classification.export.export import export  # the other framework's converter comes with it
+        from classification.export.export import export
 
-        export(run.dir, options.export)
+        exported = export(run.dir, options.export, config=run.config, classes=inputs[kept].classes)
+        write_card(run.dir, dataclasses.replace(card, exported=exported))
     print(conclusion(run, metrics))
 
 
@@ -121,19 +123,14 @@ def load_framework(name: str) -> Framework:
 def submit(
     clips: Clips, predict: Forward, run: Run, options: TrainOptions, inputs: Inputs, together: Together | None
 ) -> None:
-    """submission.csv of the kept model."""
-    dataset = clips.dataset
-    table, failed = predict_ids(
-        wanted_ids(dataset.test_files, dataset.sample_submission),
-        dataset.test_dir,
-        predict,
-        FeatureCache(clips.features.spec, options.cache_dir),
-        classes=inputs.classes,
-        fallback=inputs.most_frequent,
-        together=together,
-        n_jobs=options.n_jobs,
-    )
-    write_submission(run.dir / options.submission_name, table, failed, fallback=inputs.most_frequent)
+    """test_probabilities.csv and submission.csv of the kept model."""
+    dataset, spec = clips.dataset, clips.features.spec
+    classifier = Classifier(predict, inputs.classes, spec, most_frequent=inputs.most_frequent, together=together)
+    wanted = wanted_ids(dataset.test_files, dataset.sample_submission)
+    cache = FeatureCache(spec, options.cache_dir)
+    table, failed = predict_test_set(wanted, dataset.test_dir, classifier, cache, n_jobs=options.n_jobs)
+    write_probabilities(run.dir, table)
+    write_submission(run.dir / options.submission_name, table, failed)
 
 
 def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:

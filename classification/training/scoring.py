@@ -64,7 +64,7 @@ def score(
     tables = []
     for split in evaluated:
         p = probabilities(predict, inputs.splits[split])
-        averaged = together.judge(p, inputs.splits[split].features) if together else None
+        averaged = together.average(p, inputs.splits[split].features) if together else None
         tables.append(predictions_table(inputs, split, p, averaged))
         metrics |= evaluate(tables[-1], metrics, run, split=split)
     table = pd.concat(tables) if tables else None

@@ -1,18 +1,23 @@
-"""Is one run better than another, or is it chance? python -m shared.runs.compare --runs RUN_A RUN_B
+"""Whether one run is better than another, or differs by chance: frequency-quest compare --runs RUN_A RUN_B
 
-Both must have judged the same clips: the difference is bootstrapped over the recordings, drawn for both together.
+Both must have evaluated the same clips: the difference is bootstrapped over the recordings, drawn for both together.
 """
+
+from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import tyro
 
 from shared.errors import UserError, run_entry
 from shared.evaluation import bootstrap
 from shared.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -20,26 +25,33 @@ class CompareOptions:
     """Compare the figures of two finished classification runs, recording by recording."""
 
     runs: tuple[Path, Path]
-    """Two run folders of classification/train.py that judged the same clips."""
-    alone: bool = False
-    """Compare what each clip was taken for by itself, where a recipe judged those that sound alike together."""
+    """Two run folders of classification/train.py that evaluated the same clips."""
+    together: bool = False
+    """Compare the predictions averaged over clips that sound like one recording, not those clip by clip."""
 
 
-def judged(run: Path, *, alone: bool = False) -> pd.DataFrame:
-    """The predictions a run's figures are made of: path, label, group, predicted; several seeds repeat a clip.
+def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
+    """The predictions behind a run's figures: path, label, group, predicted; several seeds repeat a clip.
 
-    With ``alone``, predicted is what each clip was taken for by itself.
+    ``predicted`` is clip by clip or, with ``together``, averaged over clips that sound like one recording.
 
     Raises:
-        UserError: no finished run with figures.
+        UserError: no finished run with figures, or one that averages no clips.
     """
+    import pandas as pd  # half a second that --help does not need
+
     if not (run / "metrics.json").is_file() or not (run / "predictions.csv").is_file():
         raise UserError(f"--runs {run}: no finished classification run with figures")
-    names = ("label", "group", "predicted", "alone")
+    names = ("label", "group", "predicted", "together", "alone")
     table = pd.read_csv(run / "predictions.csv", dtype=dict.fromkeys(names, str))
-    if alone and "alone" in table:
-        table = table.assign(predicted=table.alone)
-    return table[table.split == read_json(run / "metrics.json")["reported_on"]]
+    table = table[table.split == read_json(run / "metrics.json")["reported_on"]]
+    if "alone" in table:  # an older version: "predicted" was averaged, "alone" clip by clip
+        table = table.rename(columns={"predicted": "together", "alone": "predicted"})
+    if not together:
+        return table
+    if "together" not in table:
+        raise UserError(f"--together: {run} averages no clips; leave it out")
+    return table.assign(predicted=table.together)
 
 
 def tables_of(table: pd.DataFrame, classes: list[str]) -> np.ndarray:
@@ -49,16 +61,17 @@ def tables_of(table: pd.DataFrame, classes: list[str]) -> np.ndarray:
     return bootstrap.confusions(y, predicted, table.group, len(classes)) * table.path.nunique() / len(table)
 
 
-def compare(run_a: Path, run_b: Path, *, alone: bool = False) -> dict[str, dict]:
+def compare(run_a: Path, run_b: Path, *, together: bool = False) -> dict[str, dict]:
     """``bootstrap.paired_difference`` of two runs: a minus b.
 
     Raises:
-        UserError: they judged other clips.
+        UserError: they evaluated other clips.
     """
-    a, b = judged(run_a, alone=alone), judged(run_b, alone=alone)
+    a, b = evaluated(run_a, together=together), evaluated(run_b, together=together)
     if set(zip(a.path, a.label, a.group, strict=True)) != set(zip(b.path, b.label, b.group, strict=True)):
         raise UserError(
-            f"--runs {run_a} {run_b}: they judged other clips; train both with the same data, --seed, --folds and split"
+            f"--runs {run_a} {run_b}: they evaluated other clips; "
+            "train both with the same data, --seed, --folds and split"
         )
     classes = sorted(set(a.label) | set(a.predicted) | set(b.predicted))
     return bootstrap.paired_difference(tables_of(a, classes), tables_of(b, classes))
@@ -77,7 +90,9 @@ def sentence(run_a: Path, run_b: Path, difference: dict[str, dict]) -> str:
 
 def main() -> None:
     options = tyro.cli(CompareOptions)
-    difference = compare(*options.runs, alone=options.alone)
+    import pandas as pd
+
+    difference = compare(*options.runs, together=options.together)
     rows = {
         name: {"difference": f"{100 * d['difference']:+.1f}", "p": f"{d['p_value']:.3f}"}
         | {"interval": " to ".join(f"{100 * v:+.1f}" for v in d["interval"])}

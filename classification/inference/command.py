@@ -1,0 +1,85 @@
+"""What ``predict`` does, from its options to the predictions of every sound."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+from classification.inference.classifier import Classifier, quick_imports
+from classification.inference.options import PredictOptions
+from classification.inference.sounds import Sound, list_sounds, predict_sounds
+from classification.rundir import read_run
+from shared.errors import UserError
+from shared.features.cache import FeatureCache
+from shared.files import write_text
+
+
+def predict(options: PredictOptions) -> None:
+    """The whole command."""
+    sounds = prepare(options)
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        with quick_imports():
+            classifier = Classifier.load(options.model_dir, device=options.device)
+        if options.together and classifier.together is None:
+            raise UserError(f"--together: {options.model_dir} did not learn which clips are of one recording; omit it")
+        cache = FeatureCache(classifier.spec, options.cache_dir)
+        if options.sample_submission is not None:
+            submit(options, classifier, cache)
+            return
+        beside = options.output.parent if options.output else None if options.json else Path()
+        outcome = predict_sounds(
+            classifier,
+            sounds,
+            cache=cache,
+            n_jobs=options.n_jobs,
+            top_k=options.top_k,
+            hop=options.hop,
+            together=options.together,
+            timelines=options.timeline or beside,
+            every=options.timeline is not None,
+        )
+        if options.output is not None:
+            write_text(options.output, outcome.csv(probabilities=options.probabilities))
+        outcome.tell(options.output)
+    if options.json:
+        said = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
+        print(json.dumps(said | outcome.json(), indent=2))
+
+
+def prepare(options: PredictOptions) -> list[Sound]:
+    """The sounds to predict, none for a submission.
+
+    Raises:
+        UserError: options that cannot work, before a framework is loaded.
+    """
+    read_run(options.model_dir)
+    for flag, count in (("--top-k", options.top_k), ("--n-jobs", options.n_jobs)):
+        if count is not None and count < 1:
+            raise UserError(f"{flag} {count}: must be 1 or more")
+    if options.output is not None and options.output.is_dir():
+        raise UserError(f"--output {options.output}: is a folder; give the CSV to write")
+    sounds = []
+    if options.sample_submission is None:
+        sounds = list_sounds(options.input)
+    elif not options.sample_submission.is_file():
+        raise UserError(f"--sample-submission {options.sample_submission}: no such file")
+    elif not options.input.is_dir() or options.output is None or options.json or options.timeline is not None:
+        raise UserError("--sample-submission: needs a folder as --input, an --output, and no --json or --timeline")
+    for flag, folder in (("--output", options.output and options.output.parent), ("--timeline", options.timeline)):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{flag} {folder}: is no folder and cannot be made one ({error.strerror})") from error
+    return sounds
+
+
+def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache) -> None:
+    """Write the rows and columns of --sample-submission, in its order; every clip is cut or padded as in training."""
+    from classification.inference import test_set  # imported here: pandas takes a second
+
+    wanted = test_set.wanted_ids([], options.sample_submission)
+    table, failed = test_set.predict_test_set(
+        wanted, options.input, classifier, cache, together=options.together, n_jobs=options.n_jobs
+    )
+    test_set.write_submission(options.output, table, failed)
