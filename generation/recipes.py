@@ -8,6 +8,8 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec, preset
 from shared.runs.options import CommonOptions, Precision
 
+VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "waveform", "mfcc"]
+
 
 @dataclasses.dataclass(kw_only=True)
 class GeneratorOptions(CommonOptions):
@@ -31,12 +33,12 @@ class GeneratorOptions(CommonOptions):
     """Adam's step size."""
     sample_every: int = 1
     """Epochs between wavs and figures."""
-    vocoder: str = "auto"
-    """What turns them into sound: auto (by the features), griffin-lim, hifigan, ..."""
+    vocoder: VocoderName = "auto"
+    """What turns them into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
     """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
     griffin_lim_iterations: int = 6
-    """Phase iterations of Griffin-Lim."""
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
 
     def check(self) -> None:
         super().check()
@@ -185,9 +187,6 @@ class WganOptions(GeneratorOptions):
             )
 
 
-WGAN_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
-
-
 @dataclasses.dataclass(kw_only=True)
 class VaeOptions(GeneratorOptions):
     """Train a variational autoencoder on waveforms, or on spectrograms of labelled sounds."""
@@ -223,4 +222,3 @@ VAE_MODELS: dict[str, dict[str, Any]] = {
     "convpool": {**_WAVEFORMS, "epochs": 50},
     "cvae": {"features": "amplitude", "epochs": 50, "latent": 10, "learning_rate": 1e-4, "sample_every": 5},
 }
-VAE_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
