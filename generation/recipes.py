@@ -25,6 +25,8 @@ class GeneratorOptions(CommonOptions):
     """Sampling rate in Hz the clips are resampled to; None is the features' own."""
     segment_seconds: float | None = None
     """Split every clip into equal parts of so many seconds; None takes one of the features' own length."""
+    holdout_share: float = 0.0
+    """Share of the recordings that are not trained on, so that samples can be compared with unheard sounds."""
     conditional: bool = True
     """Learn the classes apart; otherwise all clips are one class."""
     latent: int = 100
@@ -44,6 +46,7 @@ class GeneratorOptions(CommonOptions):
         super().check()
         self.require("1 or more", lambda v: v >= 1, "latent", "sample_every", "griffin_lim_iterations")
         self.require("above 0", lambda v: v > 0, "learning_rate")
+        self.require("between 0 and 0.8", lambda v: 0 <= v <= 0.8, "holdout_share")
         self.require("at least 1000", lambda v: v is None or v >= 1000, "sr")
         self.require("above 0", lambda v: v is None or v > 0, "segment_seconds")
         preset(self.features, flag="--features")

@@ -99,7 +99,7 @@ _KINDS = (
         nets_option="model",
         nets={"conv1d": "wave_vae", "convpool": "wave_vae", "cvae": "cond_vae"},
         build="generation.objectives.vae:build",
-        listen="generation.sampling:write_reconstructions",
+        listen="generation.listening:write_reconstructions",
         family="vae",
     ),
 )

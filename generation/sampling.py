@@ -1,7 +1,7 @@
 """New sounds of a class from a trained generator: generate_audio(...) and save_and_play(...) for notebooks."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from generation.objectives.vae import VaeObjective
 from generation.registry import NETS, load
+from generation.rundir import CONDITIONS, DESCRIPTION, WEIGHTS
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.errors import UserError
-from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
-from shared.files import read_json, replacing, safe_name, write_json
-from shared.report.plots import plot_features, plot_mosaic
+from shared.files import read_json, replacing, write_json
 from shared.runs.loop import pick_device
-
-WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
-PAIRS = 2  # pairs of clips to reconstruct and to interpolate between
-STEPS = 5  # sounds from one clip of a pair to the other, both included
-COLUMNS = 10  # samples of a label in the grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Sampler:
         device = next(self.generator.parameters()).device
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(len(labels), self.generator.latent, generator=random).to(device)
-        y = torch.tensor([self.ordinal(label) for label in labels])
+        y = torch.tensor(self.ordinals(labels))
         condition: tuple[Tensor, ...] = ()
         if self.phases is not None:
             chosen = torch.randint(self.phases.shape[1], (len(labels),), generator=random)
@@ -65,10 +58,11 @@ class Sampler:
         self.generator.train(training)
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
-    def ordinal(self, label: str) -> int:
-        if label not in self.classes:
-            raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
-        return self.classes.index(label)
+    def ordinals(self, labels: Sequence[str]) -> list[int]:
+        for label in labels:
+            if label not in self.classes:
+                raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
+        return [self.classes.index(label) for label in labels]
 
     def save(self, run_dir: Path) -> None:
         """Write the generator and its description, each whole or not at all."""
@@ -140,66 +134,3 @@ def save_and_play(y: np.ndarray, sr: int, path: Path | str = "generated.wav") ->
     except ImportError:
         return Path(path)
     return Audio(str(path))
-
-
-def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
-    """Write a wav of each class and one figure of all; every epoch has the same noise, so that progress is heard."""
-    S = sampler.arrays(sampler.classes, seed=seed)
-    spec = sampler.vocoder.spec
-    for label, y in zip(sampler.classes, sampler.vocoder(S).cpu().numpy(), strict=True):
-        write_wav(out_dir / f"{family}_generated_audio" / f"{safe_name(label)}_ep{epoch}.wav", y, spec.sr)
-    plot_features(
-        out_dir / f"{family}_spectrogram_plots" / f"epoch_{epoch:03d}.png",
-        dict(zip(sampler.classes, S.cpu().numpy(), strict=True)),
-        spec,
-        title=f"generated after epoch {epoch}",
-    )
-
-
-def write_reconstructions(
-    objective: VaeObjective, sampler: Sampler, batches: Batches, out_dir: Path, epoch: int, *, seed: int
-) -> None:
-    """Write what else a VAE is listened to by.
-
-    reconstructions/<clip>_{original,reconstruction}.wav: both go through the vocoder, so that they differ by the
-    autoencoder alone. interpolations/<clip>_<clip>_<step>.wav: straight lines between the means of two posteriors,
-    under the label that both share. Of spectrograms also a grid of ten samples of each label.
-    """
-    device = next(sampler.generator.parameters()).device
-
-    def write(folder: str, names: Iterable[str], S: Tensor) -> None:
-        for name, y in zip(names, sampler.vocoder(S).cpu().numpy(), strict=True):
-            write_wav(out_dir / folder / f"{name}.wav", y, sampler.vocoder.spec.sr)
-
-    weights = torch.linspace(0, 1, STEPS, device=device)[:, None]
-    for pair in choose_pairs(batches.labels):
-        x = torch.from_numpy(batches.features[list(pair)]).to(device)
-        y = torch.from_numpy(batches.labels[list(pair)]).to(device)
-        a, b = objective.encode(x, y).unsqueeze(1)
-        path = objective.decode(torch.lerp(a, b, weights), y[:1].expand(STEPS))
-        write("reconstructions", [f"{clip}_original" for clip in pair], x)
-        write("reconstructions", [f"{clip}_reconstruction" for clip in pair], path[[0, -1]])
-        write("interpolations", [f"{pair[0]}_{pair[1]}_{step}" for step in range(STEPS)], path)
-    if sampler.vocoder.spec.kind != "waveform":
-        write_grid(sampler, out_dir / "vae_spectrogram_plots" / f"grid_{epoch:03d}.png", epoch, seed=seed)
-
-
-def choose_pairs(labels: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of clips of one class, from both ends of the class, as places in ordinals (N,)."""
-    pairs = []
-    for i in range(PAIRS):
-        members = np.flatnonzero(labels == i % (labels.max() + 1))
-        pairs.append((int(members[i % len(members)]), int(members[-1 - i % len(members)])))
-    return pairs
-
-
-def write_grid(sampler: Sampler, path: Path, epoch: int, *, seed: int) -> None:
-    """A picture of ten samples of every label."""
-    labels = [label for label in sampler.classes for _ in range(COLUMNS)]
-    S = sampler.arrays(labels, seed=seed).cpu().numpy().reshape(-1, COLUMNS, *sampler.vocoder.spec.shape)
-    plot_mosaic(
-        path,
-        dict(zip(sampler.classes, S, strict=True)),
-        sampler.vocoder.spec,
-        title=f"{COLUMNS} samples a label after epoch {epoch}",
-    )

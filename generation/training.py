@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from generation.listening import write_samples
 from generation.recipes import GeneratorOptions
 from generation.registry import Kind, kind_of, load
-from generation.sampling import Sampler, write_samples
+from generation.rundir import write_clips
+from generation.sampling import Sampler
 from generation.vocoders.vocoder import make_vocoder
+from shared.data.splits import assign_splits
 from shared.errors import UserError
 from shared.features.batches import Augmentation, Batches
 from shared.report.plots import plot_history
@@ -41,17 +44,40 @@ def train(options: GeneratorOptions) -> None:
 
 
 def find_clips(options: GeneratorOptions) -> Clips:
-    """The usable clips of the data folder; with --no-conditional all are of one class, named like the folder."""
+    """The usable clips to train on: without the recordings that --holdout-share keeps out.
+
+    With --no-conditional all are of one class, named like the data folder.
+    """
     clips = load_clips(options, find_data(options), options.spec, segmented=options.segment_seconds is not None)
     if len(clips.manifest) < 2:
         raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a generator needs more")
+    if options.holdout_share > 0:
+        clips = hold_out(clips, options)
     if options.conditional:
         return clips
     return dataclasses.replace(clips, manifest=clips.manifest.assign(label=clips.dataset.root.resolve().name))
 
 
+def hold_out(clips: Clips, options: GeneratorOptions) -> Clips:
+    """The clips without that share of the recordings.
+
+    Raises:
+        UserError: a class with too few recordings.
+    """
+    try:
+        split = assign_splits(clips.manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
+    except UserError as error:
+        why = str(error).partition(". ")[0]
+        raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or take 0") from error
+    rows = np.flatnonzero(split == "train")
+    manifest = clips.manifest.iloc[rows].reset_index(drop=True)
+    print(f"{len(clips.manifest) - len(rows)} of {len(clips.manifest)} clips are held out", flush=True)
+    return dataclasses.replace(clips, manifest=manifest, features=clips.features.take(rows))
+
+
 def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
     """Train to ``options.epochs``; after every epoch keep the generator, and write sounds where --sample-every says."""
+    write_clips(run.dir, clips.dataset, clips.manifest.path)
     torch.manual_seed(options.seed)
     spec = clips.features.spec
     precision = choose_precision(options, kind, spec.shape[-1])

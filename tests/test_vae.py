@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from generation.listening import choose_pairs
 from generation.models import cond_vae, wave_vae
 from generation.objectives.vae import VaeObjective, kl_divergence, make_nets
 from generation.recipes import VAE_MODELS, VaeOptions
-from generation.sampling import Sampler, choose_pairs
+from generation.sampling import Sampler
 from generation.scaling import Scaler
 from shared.errors import UserError
 from shared.features.batches import Batches
