@@ -8,6 +8,8 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec, preset
 from shared.runs.options import CommonOptions, Precision
 
+VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "waveform", "mfcc"]
+
 
 @dataclasses.dataclass(kw_only=True)
 class GeneratorOptions(CommonOptions):
@@ -23,6 +25,8 @@ class GeneratorOptions(CommonOptions):
     """Sampling rate in Hz the clips are resampled to; None is the features' own."""
     segment_seconds: float | None = None
     """Split every clip into equal parts of so many seconds; None takes one of the features' own length."""
+    holdout_share: float = 0.0
+    """Share of the recordings that are not trained on, so that samples can be compared with unheard sounds."""
     conditional: bool = True
     """Learn the classes apart; otherwise all clips are one class."""
     latent: int = 100
@@ -31,17 +35,18 @@ class GeneratorOptions(CommonOptions):
     """Adam's step size."""
     sample_every: int = 1
     """Epochs between wavs and figures."""
-    vocoder: str = "auto"
-    """What turns them into sound: auto (by the features), griffin-lim, hifigan, ..."""
+    vocoder: VocoderName = "auto"
+    """What turns them into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
     """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
     griffin_lim_iterations: int = 6
-    """Phase iterations of Griffin-Lim."""
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
 
     def check(self) -> None:
         super().check()
         self.require("1 or more", lambda v: v >= 1, "latent", "sample_every", "griffin_lim_iterations")
         self.require("above 0", lambda v: v > 0, "learning_rate")
+        self.require("between 0 and 0.8", lambda v: 0 <= v <= 0.8, "holdout_share")
         self.require("at least 1000", lambda v: v is None or v >= 1000, "sr")
         self.require("above 0", lambda v: v is None or v > 0, "segment_seconds")
         preset(self.features, flag="--features")
@@ -185,9 +190,6 @@ class WganOptions(GeneratorOptions):
             )
 
 
-WGAN_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
-
-
 @dataclasses.dataclass(kw_only=True)
 class VaeOptions(GeneratorOptions):
     """Train a variational autoencoder on waveforms, or on spectrograms of labelled sounds."""
@@ -223,4 +225,3 @@ VAE_MODELS: dict[str, dict[str, Any]] = {
     "convpool": {**_WAVEFORMS, "epochs": 50},
     "cvae": {"features": "amplitude", "epochs": 50, "latent": 10, "learning_rate": 1e-4, "sample_every": 5},
 }
-VAE_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}

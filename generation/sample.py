@@ -5,7 +5,9 @@ from pathlib import Path
 
 import tyro
 
+from generation.recipes import VocoderName
 from shared.errors import UserError, run_entry
+from shared.files import safe_name
 from shared.runs.options import Device
 
 SHOWN = 20  # sounds of a class in its picture, at most: more are too small to see, and take longer to draw than to make
@@ -13,24 +15,24 @@ SHOWN = 20  # sounds of a class in its picture, at most: more are too small to s
 
 @dataclasses.dataclass(kw_only=True)
 class SampleOptions:
-    """Generate new sounds of a class and a figure of their spectrograms."""
+    """Generate new sounds of some classes and a figure of each one's spectrograms."""
 
     model_dir: Path
     """Run folder of a generator, finished or still training."""
-    label: str
-    """Class to generate; "all" takes each in turn."""
+    label: tuple[str, ...] = ()
+    """Classes to generate; without any, all of them."""
     count: int = 8
     """Sounds a class."""
     seed: int = 0
     """Equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
     """Folder for <label>_<n>.wav and <label>.png, a picture of the first 20."""
-    vocoder: str = "auto"
-    """What turns what is generated into sound: auto (by its features), griffin-lim, hifigan, ..."""
+    vocoder: VocoderName = "auto"
+    """What turns what is generated into sound; auto chooses by its features."""
     hifigan_path: Path | None = None
     """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 6
-    """Phase iterations."""
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
     device: Device = "auto"
     """Where to compute."""
 
@@ -39,6 +41,7 @@ def main() -> None:
     options = tyro.cli(SampleOptions)
     if options.count < 1:
         raise UserError(f"--count {options.count}: must be 1 or more")
+    from generation.rundir import write_origin  # torch and pandas: --help does not wait for them
     from generation.sampling import Sampler
     from shared.audio import write_wav
     from shared.report.plots import plot_features
@@ -50,13 +53,15 @@ def main() -> None:
         iterations=options.griffin_lim_iterations,
         hifigan_path=options.hifigan_path,
     )
+    sampler.ordinals(options.label)  # refuses an unknown class before anything is written
+    write_origin(options.out_dir, options.model_dir, sampler.classes)
     spec = sampler.vocoder.spec
-    for label in sampler.classes if options.label == "all" else [options.label]:
-        S = sampler.arrays([label] * options.count, seed=options.seed)
+    for label in options.label or sampler.classes:
+        S, name = sampler.arrays([label] * options.count, seed=options.seed), safe_name(label)
         for i, y in enumerate(sampler.vocoder(S).cpu().numpy()):
-            write_wav(options.out_dir / f"{label}_{i:02d}.wav", y, spec.sr)
+            write_wav(options.out_dir / f"{name}_{i:02d}.wav", y, spec.sr)
         plot_features(
-            options.out_dir / f"{label}.png",
+            options.out_dir / f"{name}.png",
             {f"{label} {i}": row for i, row in enumerate(S[:SHOWN].cpu().numpy())},
             spec,
             title=f"generated {label}, seed {options.seed}",

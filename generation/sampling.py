@@ -10,24 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from generation.models import cond_vae, gan2d, linear_gan, wave_vae, wgan_gp
+from generation.registry import NETS, load
+from generation.rundir import CONDITIONS, DESCRIPTION, WEIGHTS
 from generation.scaling import Scaler
-from generation.vocoders import Vocoder, make_vocoder
+from generation.vocoders.vocoder import Vocoder, make_vocoder
 from shared.audio import write_wav
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, replacing, write_json
 from shared.runs.loop import pick_device
-
-WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
-GENERATORS: dict[str, type[nn.Module]] = {
-    "gan2d": gan2d.Generator,
-    "linear": linear_gan.Generator,
-    "wgan_gp_dense": wgan_gp.DenseGenerator,
-    "wgan_gp_conv": wgan_gp.ConvGenerator,
-    "wave_vae": wave_vae.Decoder,
-    "cond_vae": cond_vae.Decoder,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Sampler:
         device = next(self.generator.parameters()).device
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(len(labels), self.generator.latent, generator=random).to(device)
-        y = torch.tensor([self.ordinal(label) for label in labels])
+        y = torch.tensor(self.ordinals(labels))
         condition: tuple[Tensor, ...] = ()
         if self.phases is not None:
             chosen = torch.randint(self.phases.shape[1], (len(labels),), generator=random)
@@ -67,16 +58,17 @@ class Sampler:
         self.generator.train(training)
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
-    def ordinal(self, label: str) -> int:
-        if label not in self.classes:
-            raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
-        return self.classes.index(label)
+    def ordinals(self, labels: Sequence[str]) -> list[int]:
+        for label in labels:
+            if label not in self.classes:
+                raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
+        return [self.classes.index(label) for label in labels]
 
     def save(self, run_dir: Path) -> None:
         """Write the generator and its description, each whole or not at all."""
-        names = {kind: name for name, kind in GENERATORS.items()}
+        own = f"{type(self.generator).__module__}:{type(self.generator).__name__}"
         description = {
-            "model": names[type(self.generator)],
+            "model": next(name for name, nets in NETS.items() if nets.generator == own),
             "arguments": self.generator.arguments,
             "classes": self.classes,
             "features": dataclasses.asdict(self.vocoder.spec),
@@ -105,7 +97,7 @@ class Sampler:
         where = pick_device(device)
         try:
             description = read_json(run_dir / DESCRIPTION)
-            generator = GENERATORS[description["model"]](**description["arguments"])
+            generator = load(NETS[description["model"]].generator)(**description["arguments"])
             generator.load_state_dict(load_file(run_dir / WEIGHTS))
             spec, scaler = FeatureSpec(**description["features"]), Scaler(**description["scaling"])
             phases = load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None

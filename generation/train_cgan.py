@@ -1,14 +1,14 @@
 """Train a (conditional) GAN on spectrograms: python generation/train_cgan.py --data-dir DIR --out-dir RUN"""
 
-from generation.data import train
-from generation.recipes import CGAN_RECIPES, CganOptions
+from generation.registry import KINDS
 from shared.errors import run_entry
-from shared.runs.options import parse
 
 
 def main() -> None:
-    options = parse(CganOptions, CGAN_RECIPES)
-    train(options, fit="fit_cgan", default_dir=f"cgan-{options.recipe}")
+    options = KINDS["cgan"].parse()
+    from generation.training import train  # torch and pandas: --help does not wait for them
+
+    train(options)
 
 
 if __name__ == "__main__":

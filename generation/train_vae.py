@@ -1,14 +1,14 @@
 """Train a VAE on waveforms or labelled spectrograms: python generation/train_vae.py --model cvae --data-dir DIR"""
 
-from generation.data import train
-from generation.recipes import VAE_MODELS, VAE_RECIPES, VaeOptions
+from generation.registry import KINDS
 from shared.errors import run_entry
-from shared.runs.options import parse
 
 
 def main() -> None:
-    options = parse(VaeOptions, VAE_RECIPES, models=VAE_MODELS)
-    train(options, fit="fit_vae", default_dir=f"vae-{options.model}")
+    options = KINDS["vae"].parse()
+    from generation.training import train  # torch and pandas: --help does not wait for them
+
+    train(options)
 
 
 if __name__ == "__main__":

@@ -1,109 +1,145 @@
-"""The training of any generator: the loop, listening after every epoch, the run folder's last words."""
+"""The training of any generator: clips, run folder, networks, epochs with sounds to listen to, figures."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
 
+from generation.listening import write_samples
 from generation.recipes import GeneratorOptions
+from generation.registry import Kind, kind_of, load
+from generation.rundir import write_clips
 from generation.sampling import Sampler
-from generation.vocoders import Vocoder, make_vocoder
-from shared.audio import write_wav
-from shared.features.batches import Batches
-from shared.features.spec import FeatureSpec
-from shared.report.plots import plot_features, plot_history
-from shared.runs.loop import Objective, bfloat16_pays
+from generation.vocoders.vocoder import make_vocoder
+from shared.data.splits import assign_splits
+from shared.errors import UserError
+from shared.features.batches import Augmentation, Batches
+from shared.report.plots import plot_history
+from shared.runs.loop import bfloat16_pays, make_accelerator
 from shared.runs.loop import fit as run_loop
 from shared.runs.run import Run, peak_memory_mib
-from shared.runs.start import Clips
+from shared.runs.start import Clips, find_data, load_clips, once, open_run
 from shared.runs.timing import training_cost
 
 NARROW = 32  # frames: fewer become one where the networks, which halve them four times, are narrowest
 
 
-def make_batches(clips: Clips, options: GeneratorOptions) -> Batches:
-    """All clips in a new order each epoch, with the ordinals of their classes."""
-    labels = np.searchsorted(clips.classes, clips.manifest.label)
-    return Batches(clips.features, labels, batch_size=options.batch_size, seed=options.seed, shuffle=True)
+def train(options: GeneratorOptions) -> None:
+    """Train the generator of these options, or go on training it, unless its run is finished.
 
-
-def choose_precision(precision: str, frames: int) -> str:
-    """ "auto" as what pays here for maps of so many frames; with AMX, oneDNN's bfloat16 convolutions read memory that
-    nothing was written to where stride leaves one frame of many bands, so short sounds are computed in float32.
+    Raises:
+        UserError: too few clips, or a folder that holds another run.
     """
-    if precision != "auto":
-        return precision
-    return "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"
+    kind = kind_of(options)
+    clips = find_clips(options)
+    run = open_run(
+        options,
+        clips,
+        default_dir=f"{kind.name}-{getattr(options, kind.choice)}",
+        extendable=frozenset({"epochs"}),
+        details={"features": dataclasses.asdict(clips.features.spec)},
+    )
+    once(run, lambda: fit(options, kind, clips, run))
 
 
-def open_vocoder(options: GeneratorOptions, spec: FeatureSpec, device: torch.device) -> Vocoder:
-    """The vocoder of --vocoder for what the network makes: before training, so that one that fails costs nothing."""
-    return make_vocoder(
+def find_clips(options: GeneratorOptions) -> Clips:
+    """The usable clips to train on: without the recordings that --holdout-share keeps out.
+
+    With --no-conditional all are of one class, named like the data folder.
+    """
+    clips = load_clips(options, find_data(options), options.spec, segmented=options.segment_seconds is not None)
+    if len(clips.manifest) < 2:
+        raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a generator needs more")
+    if options.holdout_share > 0:
+        clips = hold_out(clips, options)
+    if options.conditional:
+        return clips
+    return dataclasses.replace(clips, manifest=clips.manifest.assign(label=clips.dataset.root.resolve().name))
+
+
+def hold_out(clips: Clips, options: GeneratorOptions) -> Clips:
+    """The clips without that share of the recordings.
+
+    Raises:
+        UserError: a class with too few recordings.
+    """
+    try:
+        split = assign_splits(clips.manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
+    except UserError as error:
+        why = str(error).partition(". ")[0]
+        raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or take 0") from error
+    rows = np.flatnonzero(split == "train")
+    manifest = clips.manifest.iloc[rows].reset_index(drop=True)
+    print(f"{len(clips.manifest) - len(rows)} of {len(clips.manifest)} clips are held out", flush=True)
+    return dataclasses.replace(clips, manifest=manifest, features=clips.features.take(rows))
+
+
+def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
+    """Train to ``options.epochs``; after every epoch keep the generator, and write sounds where --sample-every says."""
+    write_clips(run.dir, clips.dataset, clips.manifest.path)
+    torch.manual_seed(options.seed)
+    spec = clips.features.spec
+    precision = choose_precision(options, kind, spec.shape[-1])
+    accelerator = make_accelerator(options.device, precision)
+    vocoder = make_vocoder(  # before training, so that a vocoder that cannot be had costs no time
         options.vocoder,
         spec,
-        device=device,
+        device=accelerator.device,
         iterations=options.griffin_lim_iterations,
         hifigan_path=options.hifigan_path,
     )
-
-
-def train(
-    objective: Objective,
-    sampler: Sampler,
-    batches: Batches,
-    options: GeneratorOptions,
-    run: Run,
-    *,
-    model: str,
-    device: torch.device,
-    extra: Callable[[int], None] | None = None,
-    details: dict[str, Any] | None = None,
-) -> None:
-    """Train, or go on training, to ``options.epochs``; the figures of the last epoch go to metrics.json.
-
-    Args:
-        model: the family, "gan" or "vae": it names the folders of sounds and figures.
-        extra: called with the number of every epoch that is listened to, to write more.
-        details: more for metrics.json.
-    """
-    print(f"{batches.clips} clips of {len(sampler.classes)} classes on {device}", flush=True)
+    parts = load(kind.build)(options, spec, len(clips.classes), make_batches(clips, options), accelerator)
+    batches = make_batches(clips, options, augment=parts.augment)
+    sampler = Sampler(parts.generator, parts.scaler, vocoder, clips.classes, parts.phases)
+    print(f"{batches.clips} clips of {len(clips.classes)} classes on {accelerator.device}", flush=True)
 
     def listen(epoch: int) -> None:
         sampler.save(run.dir)
         if (epoch + 1) % options.sample_every == 0 or epoch + 1 == options.epochs:
-            write_samples(sampler, run, epoch + 1, model=model, seed=options.seed)
-            if extra is not None:
-                extra(epoch + 1)
+            write_samples(sampler, run.dir, epoch + 1, family=kind.family, seed=options.seed)
+            if kind.listen:
+                load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
 
-    run_loop(objective, batches, run, epochs=options.epochs, device=device, on_epoch=listen)
+    run_loop(parts.objective, batches, run, epochs=options.epochs, device=accelerator.device, on_epoch=listen)
+    details = {"precision": precision, "skipped": len(clips.rejects)} | parts.details
+    finish(run, options, kind, sampler, details)
+
+
+def finish(run: Run, options: GeneratorOptions, kind: Kind, sampler: Sampler, details: dict[str, Any]) -> None:
+    """plots/curves.png, and metrics.json with the figures of the last epoch."""
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
     last = {key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")}
     run.finish(
         {
-            "model": model,
+            "model": kind.family,
             "recipe": options.recipe,
             "classes": sampler.classes,
             "model/parameters": sum(p.numel() for p in sampler.generator.parameters()),
             "memory/peak_mib": peak_memory_mib(),
         }
-        | (details or {})
+        | details
         | training_cost(history)
         | last
     )
-    print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / f'{model}_generated_audio'}")
+    print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / f'{kind.family}_generated_audio'}")
 
 
-def write_samples(sampler: Sampler, run: Run, epoch: int, *, model: str, seed: int) -> None:
-    """One wav a class and one figure of all classes; the same noise each epoch, so progress can be heard."""
-    S = sampler.arrays(sampler.classes, seed=seed)
-    sounds = sampler.vocoder(S).cpu().numpy()
-    for label, y in zip(sampler.classes, sounds, strict=True):
-        write_wav(run.dir / f"{model}_generated_audio" / f"{label}_ep{epoch}.wav", y, sampler.vocoder.spec.sr)
-    plot_features(
-        run.dir / f"{model}_spectrogram_plots" / f"epoch_{epoch:03d}.png",
-        dict(zip(sampler.classes, S.cpu().numpy(), strict=True)),
-        sampler.vocoder.spec,
-        title=f"generated after epoch {epoch}",
-    )
+def make_batches(clips: Clips, options: GeneratorOptions, *, augment: Augmentation | None = None) -> Batches:
+    """All clips in a new order each epoch, with the ordinals of their classes."""
+    labels = np.searchsorted(clips.classes, clips.manifest.label)
+    size, seed = options.batch_size, options.seed
+    return Batches(clips.features, labels, batch_size=size, seed=seed, shuffle=True, augment=augment)
+
+
+def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
+    """--precision, or for "auto" the faster one that is safe for maps of so many frames.
+
+    With AMX, oneDNN's bfloat16 convolutions read unwritten memory where a map is one frame wide, so short sounds are
+    computed in float32.
+    """
+    precision = kind.auto_precision if options.precision == "auto" else options.precision
+    if precision != "auto":
+        return precision
+    return "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"

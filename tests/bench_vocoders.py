@@ -9,9 +9,8 @@ from rivals import compare, seconds
 from torch import Tensor
 
 from generation.models.hifigan import HifiGan
-from generation.vocoders import Vocoder, make_vocoder
 from generation.vocoders.hifigan_checkpoint import MEL
-from generation.vocoders.torchaudio_compat import GriffinLim, InverseMelScale
+from generation.vocoders.vocoder import Vocoder, make_vocoder
 from shared.features.spec import PRESETS
 from shared.features.transforms import mel_filterbank, stft
 
@@ -24,18 +23,6 @@ V1 = {  # config_v1.json of jik876/hifi-gan, NVIDIA's published model too
     "resblock_kernel_sizes": [3, 7, 11],
     "resblock_dilation_sizes": [[1, 3, 5]] * 3,
 }
-
-
-class Torchaudio:
-    """InverseMelScale and GriffinLim at their defaults, 32 iterations."""
-
-    def __init__(self) -> None:
-        options = {"sample_rate": SPEC.sr, "norm": "slaney", "mel_scale": "slaney", "driver": "gelsd"}
-        self.inverse = InverseMelScale(SPEC.n_fft // 2 + 1, SPEC.n_mels, **options)
-        self.phase = GriffinLim(SPEC.n_fft, hop_length=SPEC.hop_length, length=SPEC.n_samples)
-
-    def __call__(self, S: Tensor) -> Tensor:
-        return self.phase(self.inverse(torch.expm1(S[..., : SPEC.clip_frames])))
 
 
 def spectral_convergence(y: np.ndarray, original: np.ndarray) -> tuple[float, float]:
@@ -54,7 +41,7 @@ def untrained_hifigan(folder: Path) -> Vocoder:
 
 def bench_vocoders(S: Tensor, originals: np.ndarray, rounds: int) -> None:
     """S (B, M, T) of the cgan preset, and the clips (B, N) it was made from."""
-    ours, rival = make_vocoder("griffin-lim", SPEC), Torchaudio()
+    ours, rival = (make_vocoder(name, SPEC) for name in ("griffin-lim", "torchaudio"))
     for name, vocoder in {"griffin-lim": ours, "torchaudio": rival}.items():
         rows = [spectral_convergence(y, x) for y, x in zip(vocoder(S).numpy(), originals, strict=True)]
         mel, linear = np.mean(rows, axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import tyro
 
-from generation.vocoders import AUTO, make_vocoder
+from generation.vocoders.vocoder import AUTO, make_vocoder
 from shared.audio import load_audio
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data

@@ -103,11 +103,11 @@ def test_an_unknown_preset_is_named() -> None:
 def test_torchaudio_convention_is_torchaudios(tmp_path: Path) -> None:
     import torch
 
-    from generation.vocoders.torchaudio_compat import MelSpectrogram
+    from generation.vocoders.torchaudio import transforms
 
     spec = PRESETS["torchaudio"]
     y = 0.3 * np.random.default_rng(0).standard_normal(spec.n_samples).astype(np.float32)
-    mel = MelSpectrogram(spec.sr, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels)
+    mel = transforms.MelSpectrogram(spec.sr, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels)
     theirs = 10 * torch.log10(mel(torch.from_numpy(y))).numpy()
     theirs = np.maximum(theirs - theirs.max(), -80.0)
     assert np.abs(log_mel(y, spec) - theirs).max() < 0.01

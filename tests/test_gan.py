@@ -10,15 +10,18 @@ import torch
 
 from generation.models import gan2d, linear_gan
 from generation.models.gan2d import Discriminator, Generator
-from generation.objectives.gan import GanObjective
+from generation.objectives.gan import GanObjective, masks
+from generation.recipes import CganOptions
+from generation.registry import KINDS
 from generation.sampling import Sampler, generate_audio, save_and_play
 from generation.scaling import Scaler
 from generation.training import choose_precision
-from generation.vocoders import make_vocoder
+from generation.vocoders.vocoder import make_vocoder
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
+from shared.features.transforms import TRANSFORMS
 from shared.runs.loop import fit, make_accelerator
 from shared.runs.run import Run, describe
 
@@ -35,7 +38,7 @@ def batches(sounds: Path) -> Batches:
 def objective(scaler: Scaler, precision: str = "float32", **how: object) -> GanObjective:
     torch.manual_seed(0)
     nets = Generator(2, shape=SPEC.shape), Discriminator(2, shape=SPEC.shape)
-    return GanObjective(*nets, scaler, make_accelerator("cpu", precision), masks=(15, 35), **how)
+    return GanObjective(*nets, scaler, make_accelerator("cpu", precision), **how)
 
 
 @pytest.mark.parametrize("shape", [(128, 512), (64, 96), (16, 16)])
@@ -87,13 +90,20 @@ def test_scaling_and_back(how: str, batches: Batches) -> None:
     assert torch.isfinite(scaler.forward(torch.zeros(1, 4, 4))).all()
 
 
-def test_masking_hides_a_band_of_each_clip(batches: Batches) -> None:
-    masking = objective(Scaler("dataset", 0.0, 8.0)).masking
-    torch.manual_seed(1)
-    masked = masking(torch.ones(4, 1, 128, 512))[:, 0] == 0
-    bands, frames = masked.all(dim=2).sum(dim=1), masked.all(dim=1).sum(dim=1)
-    assert bands.max() <= 15 and frames.max() <= 35
-    assert len({tuple(row.tolist()) for row in masked.all(dim=2)}) > 1  # not the same band for all
+@pytest.mark.parametrize("features", ["cgan", "amplitude"])
+def test_a_band_and_some_frames_of_each_clip_are_silent(features: str) -> None:
+    options = CganOptions(features=features)
+    silence, x = (
+        TRANSFORMS[options.spec.kind](np.zeros(options.spec.n_samples, "f4"), options.spec),
+        np.full((4, 128, 512), 0.5, "f4"),
+    )
+    seen, _ = masks(options, options.spec)(x, np.zeros(4), np.random.default_rng(1))
+    masked = seen != x
+    assert (seen[masked] == silence.max()).all() and silence.max() == silence.min()
+    bands, frames = masked.all(axis=2).sum(axis=1), masked.all(axis=1).sum(axis=1)
+    assert 0 < bands.max() <= 15 and 0 < frames.max() <= 35
+    assert len({tuple(row) for row in masked.all(axis=2)}) > 1  # not the same band for all
+    assert masks(CganOptions(masking=False), options.spec) is None
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -111,7 +121,9 @@ def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
 def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     for pays, frames, chosen in ((True, 12, "float32"), (True, 512, "bfloat16"), (False, 512, "float32")):
         monkeypatch.setattr("generation.training.bfloat16_pays", lambda pays=pays: pays)
-        assert choose_precision("auto", frames) == chosen and choose_precision("bfloat16", frames) == "bfloat16"
+        assert choose_precision(CganOptions(), KINDS["cgan"], frames) == chosen
+        assert choose_precision(CganOptions(precision="bfloat16"), KINDS["cgan"], frames) == "bfloat16"
+        assert choose_precision(CganOptions(), KINDS["wgan-gp"], frames) == "float32"
 
 
 def test_the_discriminator_learns(batches: Batches) -> None:

@@ -11,16 +11,18 @@ import pytest
 import soundfile as sf
 import torch
 
-from generation.recipes import CGAN_RECIPES, EXPERIMENTS, VAE_MODELS
+from generation.registry import KINDS
 from shared.errors import UserError
 
 SMALL = ("--segment-seconds", 0.9)
 GENERATORS: dict[str, tuple[object, ...]] = {
-    **{f"cgan-{recipe}": ("train_cgan", "--recipe", recipe) for recipe in CGAN_RECIPES},
+    **{
+        f"{name}-{variant}": (f"train_{name.replace('-', '_')}", f"--{kind.choice}", variant)
+        for name, kind in KINDS.items()
+        for variant in kind.variants
+    },
     "cgan-relu": ("train_cgan", "--output", "relu", "--scaling", "none", "--spectral-norm", "--no-masking"),
-    **{f"wgan-{k}": ("train_wgan_gp", "--experiment", k) for k in EXPERIMENTS},
-    "wgan-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
-    **{f"vae-{model}": ("train_vae", "--model", model) for model in VAE_MODELS},
+    "wgan-gp-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
 }
 SIZES = {"cgan-plain": ("--bands", 32, "--frames", 32), "cgan-relu": ("--bands", 16, "--frames", 48)}
 

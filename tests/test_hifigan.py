@@ -19,8 +19,9 @@ from generation.models.gan2d import Generator
 from generation.models.hifigan import HifiGan
 from generation.sampling import Sampler, generate_audio
 from generation.scaling import Scaler
-from generation.vocoders import hifigan_checkpoint, make_vocoder
+from generation.vocoders import hifigan_checkpoint
 from generation.vocoders.hifigan_checkpoint import MEL, load_generator
+from generation.vocoders.vocoder import make_vocoder
 from shared.audio import load_audio
 from shared.errors import UserError
 from shared.features.spec import PRESETS

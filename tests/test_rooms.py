@@ -15,9 +15,9 @@ ROOMS = [  # the order in docs and README; a room is a module or a package
     *("classification.models", "classification.rundir", "classification.recipes"),
     *("classification.inference", "classification.export", "classification.training"),
     *("classification.train", "classification.predict", "classification.convert"),
-    *("generation.recipes", "generation.registry", "generation.scaling"),
+    *("generation.recipes", "generation.registry", "generation.rundir", "generation.scaling"),
     *("generation.models", "generation.objectives", "generation.vocoders"),
-    *("generation.sampling", "generation.training", "generation.evaluation"),
+    *("generation.sampling", "generation.listening", "generation.training", "generation.evaluation"),
     *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp"),
     *("generation.sample", "generation.evaluate"),
 ]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from generation.fit_vae import choose_pairs, make_nets
+from generation.listening import choose_pairs
 from generation.models import cond_vae, wave_vae
-from generation.objectives.vae import VaeObjective, kl_divergence
+from generation.objectives.vae import VaeObjective, kl_divergence, make_nets
 from generation.recipes import VAE_MODELS, VaeOptions
 from generation.sampling import Sampler
 from generation.scaling import Scaler
@@ -52,7 +52,7 @@ def make_batches(model: str) -> Batches:
 
 def make_objective(model: str, *, learning_rate: float = 1e-3, **how: float) -> VaeObjective:
     torch.manual_seed(0)
-    nets = make_nets(model, SPECS[model], 2, 4)
+    nets = make_nets(VaeOptions(model=model, latent=4), SPECS[model], 2)
     accelerator = make_accelerator("cpu", "float32")
     return VaeObjective(*nets, Scaler("dataset", -1.0, 2.0), accelerator, learning_rate=learning_rate, **how)
 

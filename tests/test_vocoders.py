@@ -1,6 +1,7 @@
 """Every vocoder returns the clip that went in: its spectrogram, its level, its length; and refuses what it cannot."""
 
 import dataclasses
+import typing
 from pathlib import Path
 
 import librosa
@@ -8,18 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from generation.vocoders import make_vocoder
+from generation.recipes import VocoderName
+from generation.registry import load
 from generation.vocoders.griffin_lim import GriffinLimVocoder, Stft, griffin_lim
 from generation.vocoders.inverse_mel import InverseMel
-from generation.vocoders.torchaudio_compat import GriffinLim, InverseMelScale
+from generation.vocoders.torchaudio import TorchaudioVocoder
+from generation.vocoders.vocoder import AUTO, VOCODERS, make_vocoder
 from shared.audio import load_audio
 from shared.errors import UserError
-from shared.features.spec import PRESETS, FeatureSpec
+from shared.features.spec import PRESETS
 from shared.features.transforms import TRANSFORMS, extract, log_mel, mel_filterbank, stft
 
 SPEC = PRESETS["cgan"]
 SIZES = {"n_fft": SPEC.n_fft, "hop_length": SPEC.hop_length}
-VOCODERS = ["griffin-lim"]  # hifigan needs trained weights: tests/test_hifigan.py
+MEL_VOCODERS = ["griffin-lim", "torchaudio"]  # hifigan needs trained weights: tests/test_hifigan.py
+
+
+def test_the_command_line_lists_every_vocoder() -> None:
+    assert set(typing.get_args(VocoderName)) == {"auto", *VOCODERS} and set(AUTO.values()) < set(VOCODERS)
+    assert all(isinstance(load(path), type) for path in VOCODERS.values())
 
 
 def round_trip(name: str, path: Path) -> tuple[float, float, np.ndarray]:
@@ -31,7 +39,7 @@ def round_trip(name: str, path: Path) -> tuple[float, float, np.ndarray]:
     return float(error), 10 * np.log10((y**2).mean() / (original**2).mean()), y
 
 
-@pytest.mark.parametrize("name", VOCODERS)
+@pytest.mark.parametrize("name", MEL_VOCODERS)
 def test_round_trip(name: str, sounds: Path) -> None:
     for path in sorted(sounds.glob("train/train/*/*"))[::8]:
         error, level, y = round_trip(name, path)
@@ -40,14 +48,14 @@ def test_round_trip(name: str, sounds: Path) -> None:
         assert abs(y[0]) < 1e-3 and abs(y[-1]) < 1e-3  # no click at the ends
 
 
-@pytest.mark.parametrize("name", VOCODERS)
+@pytest.mark.parametrize("name", MEL_VOCODERS)
 def test_round_trip_of_real_clips(name: str, real_data: Path) -> None:
     paths = sorted((real_data / "frequency-quest" / "train" / "train").glob("*/*.flac"))[::100]
     errors, levels, _ = zip(*(round_trip(name, path) for path in paths), strict=True)
     assert np.mean(errors) < 0.03 and np.abs(levels).max() < 3
 
 
-@pytest.mark.parametrize("name", VOCODERS)
+@pytest.mark.parametrize("name", MEL_VOCODERS)
 def test_noise_in_a_spectrogram_is_heard(name: str, sounds: Path) -> None:
     """By order: the further from a real spectrogram, the further is its sound's."""
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), SPEC))[None]
@@ -59,7 +67,7 @@ def test_noise_in_a_spectrogram_is_heard(name: str, sounds: Path) -> None:
     assert errors[0] < errors[1] < errors[2]
 
 
-@pytest.mark.parametrize("name", VOCODERS)
+@pytest.mark.parametrize("name", MEL_VOCODERS)
 def test_batches_repeat_and_random_numbers_are_left_alone(name: str, sounds: Path) -> None:
     S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:2]]))
     vocoder, before = make_vocoder(name, SPEC), torch.get_rng_state()
@@ -67,7 +75,7 @@ def test_batches_repeat_and_random_numbers_are_left_alone(name: str, sounds: Pat
     assert torch.equal(first, second) and torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", VOCODERS)
+@pytest.mark.parametrize("name", MEL_VOCODERS)
 def test_another_spec_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="db"):
         make_vocoder(name, PRESETS["classifier"])
@@ -75,15 +83,6 @@ def test_another_spec_is_refused(name: str) -> None:
         make_vocoder(name, SPEC)(torch.zeros(1, 80, 512))
     with pytest.raises(UserError, match="griffin"):
         make_vocoder("grifin-lim", SPEC)
-
-
-def torchaudios(S: torch.Tensor, spec: FeatureSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Linear magnitudes (B, F, clip_frames) and waveforms (B, N) of torchaudio's parts at their defaults."""
-    options = {"sample_rate": spec.sr, "norm": "slaney", "mel_scale": "slaney", "driver": "gelsd"}
-    power = InverseMelScale(spec.n_fft // 2 + 1, spec.n_mels, **options)(torch.expm1(S[..., : spec.clip_frames]))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return power.sqrt(), GriffinLim(spec.n_fft, hop_length=spec.hop_length, length=spec.n_samples)(power)
 
 
 def magnitude(y: np.ndarray) -> np.ndarray:
@@ -100,7 +99,9 @@ def errors(paths: list[Path]) -> np.ndarray:
     """Mean errors [[inversion, waveform] of ours, [inversion, waveform] of torchaudio's]."""
     S = torch.from_numpy(np.stack([extract(path, SPEC) for path in paths]))
     mels = np.expm1(S[..., : SPEC.clip_frames].numpy())
-    pairs = (InverseMel(SPEC)(S), GriffinLimVocoder(SPEC)(S)), torchaudios(S, SPEC)
+    theirs = TorchaudioVocoder(SPEC)
+    power = theirs.magnitude(torch.expm1(S[..., : SPEC.clip_frames]))
+    pairs = (InverseMel(SPEC)(S), GriffinLimVocoder(SPEC)(S)), (power.sqrt(), theirs(S))
     rows = [
         [
             (mel_error(A.numpy() ** 2, mel), mel_error(magnitude(y.numpy()) ** 2, mel))

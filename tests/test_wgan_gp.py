@@ -11,13 +11,12 @@ import soundfile as sf
 import torch
 from torch import nn
 
-from generation.fit_wgan_gp import UNSCALED, draw_phases, make_nets
 from generation.models.conditioning import Condition, linear
 from generation.models.wgan_gp import ConvGenerator, DenseCritic, DenseGenerator
-from generation.objectives.wgan_gp import WganGpObjective, gradient_penalty
+from generation.objectives.wgan_gp import UNSCALED, WganGpObjective, draw_phases, gradient_penalty, make_nets
 from generation.recipes import EXPERIMENTS, WganOptions
 from generation.sampling import Sampler
-from generation.vocoders import make_vocoder
+from generation.vocoders.vocoder import make_vocoder
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache

@@ -60,10 +60,12 @@ class DenseCritic(nn.Module):
         channels: int = 1,
         phase: bool = False,
         width: int = 512,
+        widening: int = 1,
         depth: int = 3,
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
+        width *= widening
         self.pixels = linear((channels, *shape), width)
         given = linear(shape, width) if phase else None
         self.condition = Condition(n_classes, width, phase=given, pixels=math.prod(shape))
@@ -118,13 +120,14 @@ class ConvCritic(nn.Module):
         channels: int = 1,
         phase: bool = False,
         width: int = 16,
+        widening: int = 1,
         depth: int = 4,
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         self.condition = Condition(n_classes, math.prod(shape))
-        widths = [channels + 1 + phase, *(width * 2**i for i in range(depth))]
+        widths = [channels + 1 + phase, *(width * widening * 2**i for i in range(depth))]
         layers: list[nn.Module] = []
         for c_in, c_out in itertools.pairwise(widths):
             layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -1,23 +1,56 @@
 """The conditional GAN's objective: non-saturating BCE, discriminator then generator (Goodfellow 2014; Mirza 2014)."""
 
-from collections.abc import Mapping
-
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generation.objectives.trained import Trained
+from generation.models.gan2d import begin_at
+from generation.objectives.trained import Parts, Trained
+from generation.recipes import CganOptions
+from generation.registry import load_nets
 from generation.scaling import Scaler
-from generation.vocoders.torchaudio_compat import FrequencyMasking, TimeMasking
+from shared.features.augment import mask_stripe
+from shared.features.batches import Augmentation, Batches
+from shared.features.spec import FeatureSpec
+
+
+def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
+    """The parts of the (conditional) GAN on spectrograms."""
+    make_generator, make_discriminator = load_nets(options)
+    scaler = Scaler.of(options.scaling, batches)
+    generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output)
+    begin_at(generator, scaler.mean(batches))
+    objective = GanObjective(
+        generator,
+        make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm),
+        scaler,
+        accelerator,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+    return Parts(objective, accelerator.unwrap_model(objective.generator), scaler, augment=masks(options, spec))
+
+
+def masks(options: CganOptions, spec: FeatureSpec) -> Augmentation | None:
+    """What --masking does to a batch of features (B, M, T): a silent stripe of bands and one of frames in each clip."""
+    if not options.masking:
+        return None
+
+    def mask(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        for axis, widest in ((1, options.frequency_mask), (2, options.time_mask)):
+            x = mask_stripe(x, axis, widest, rng, fill=spec.silence)
+        return x, y
+
+    return mask
 
 
 class GanObjective(Trained):
     """Args:
     generator: (z (B, Z), y (B,)) -> (B, 1, M, T); has ``latent``.
     discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,).
-    scaler: the reals' way into the generator's range.
-    masks: widest frequency mask in bands and widest time mask in frames, or None for none.
+    scaler: brings real features into the generator's range.
     """
 
     parts = ("generator", "discriminator", "adam_g", "adam_d")
@@ -31,7 +64,6 @@ class GanObjective(Trained):
         *,
         learning_rate: float = 2e-4,
         weight_decay: float = 0.0,
-        masks: tuple[int, int] | None = None,
     ) -> None:
         def adam(net: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.Adam(
@@ -45,12 +77,10 @@ class GanObjective(Trained):
             generator, discriminator, adam(generator), adam(discriminator)
         )
         self.latent, self.scaler, self.accelerator = generator.latent, scaler, accelerator
-        frequency, time = masks or (0, 0)
-        self.masking = nn.Sequential(FrequencyMasking(frequency, iid_masks=True), TimeMasking(time, iid_masks=True))
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update of the discriminator on log-mels x (B, M, T) and fakes, then one of the generator."""
-        real = self.scaler.forward(self.masking(x[:, None])[:, 0])[:, None]  # masked with 0, which is silence
+        """One update of the discriminator on features x (B, M, T) and fakes, then one of the generator."""
+        real = self.scaler.forward(x)[:, None]
         z = torch.randn(len(x), self.latent, device=x.device)
         fake = self.generator(z, y)
 
@@ -72,9 +102,6 @@ class GanObjective(Trained):
             "real/probability": real_logits.float().sigmoid().mean(),
             "fake/probability": fake_logits.float().sigmoid().mean(),
         }
-
-    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        return {}
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:

@@ -1,10 +1,14 @@
-"""What every generator's objective keeps in a checkpoint: its networks and their optimisers."""
+"""What the objectives of all generators share: their checkpoints, and the parts that a training needs of them."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
+
+from generation.scaling import Scaler
+from shared.features.batches import Augmentation
 
 
 class Trained:
@@ -13,6 +17,9 @@ class Trained:
     parts: tuple[str, ...]
     accelerator: Accelerator
     finished = False  # a generator has no validation loss to stop by
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        return {}
 
     def _part(self, name: str) -> Any:
         part = getattr(self, name)
@@ -24,3 +31,21 @@ class Trained:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name in self.parts:
             self._part(name).load_state_dict(state[name])
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What an objective's ``build`` returns to generation/training.py.
+
+    Attributes:
+        generator: the network that makes new features; see ``sampling.Sampler``, as for ``scaler`` and ``phases``.
+        augment: what is done to the real clips of a batch.
+        details: more for metrics.json.
+    """
+
+    objective: Trained
+    generator: nn.Module
+    scaler: Scaler
+    phases: Tensor | None = None
+    augment: Augmentation | None = None
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,13 +1,42 @@
 """The variational autoencoder's objective (Kingma & Welling 2014); with labels the conditional one's (Sohn 2015)."""
 
-from collections.abc import Mapping
-
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from generation.objectives.trained import Trained
+from generation.objectives.trained import Parts, Trained
+from generation.recipes import VaeOptions
+from generation.registry import load_nets
 from generation.scaling import Scaler
+from shared.features.batches import Batches
+from shared.features.spec import FeatureSpec
+
+
+def build(options: VaeOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
+    """The parts of the VAE on waveforms or spectrograms."""
+    scaler = Scaler.of("dataset", batches)
+    objective = VaeObjective(
+        *make_nets(options, spec, n_classes),
+        scaler,
+        accelerator,
+        learning_rate=options.learning_rate,
+        kl_weight=options.kl_weight,
+    )
+    details = {
+        "network": options.model,
+        "encoder/parameters": sum(p.numel() for p in objective.encoder.parameters()),
+    }
+    return Parts(objective, accelerator.unwrap_model(objective.decoder), scaler, details=details)
+
+
+def make_nets(options: VaeOptions, spec: FeatureSpec, n_classes: int) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the decoder of --model."""
+    make_decoder, make_encoder = load_nets(options)
+    if options.model == "cvae":
+        how = {"n_classes": n_classes, "latent": options.latent, "shape": spec.shape}
+    else:
+        how = {"samples": spec.n_samples, "latent": options.latent, "pooling": options.model == "convpool"}
+    return make_encoder(**how), make_decoder(**how)
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -68,6 +97,3 @@ class VaeObjective(Trained):
         x = self.scaler.inverse(self.decoder(z, y).float())
         self.decoder.train()
         return x
-
-    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        return {}

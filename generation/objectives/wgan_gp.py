@@ -3,11 +3,58 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from generation.objectives.trained import Trained
+from generation.objectives.trained import Parts, Trained
+from generation.recipes import EXPERIMENTS, WganOptions
+from generation.registry import load_nets
+from generation.scaling import Scaler
+from shared.features.batches import Batches
+from shared.features.spec import FeatureSpec
+
+UNSCALED = Scaler("none", -1.0, 1.0)  # the features are in [-1, 1] already
+PHASES = 32  # images a class to sample with, at most
+
+
+def build(options: WganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
+    """The parts of the conditional WGAN-GP of --experiment."""
+    objective = WganGpObjective(
+        *make_nets(options, spec, n_classes),
+        accelerator,
+        learning_rate=options.learning_rate,
+        critic_steps=options.critic_steps,
+        penalty=options.penalty,
+    )
+    given = EXPERIMENTS[options.experiment].phase != "none"
+    phases = draw_phases(batches, n_classes, seed=options.seed) if given else None
+    generator, details = accelerator.unwrap_model(objective.generator), {"experiment": options.experiment}
+    return Parts(objective, generator, UNSCALED, phases, details=details)
+
+
+def make_nets(options: WganOptions, spec: FeatureSpec, n_classes: int) -> tuple[nn.Module, nn.Module]:
+    """The generator and the critic of --experiment and --net, for images (F, T) as ``spec`` says."""
+    experiment, (make_generator, make_critic) = EXPERIMENTS[options.experiment], load_nets(options)
+    image = {"shape": spec.shape[-2:], "channels": experiment.channels}
+    generator = make_generator(n_classes, latent=options.latent, phase=experiment.phase, **image)
+    critic = make_critic(
+        n_classes,
+        phase=experiment.phase != "none",
+        widening=experiment.widening,
+        dropout=options.dropout,
+        **image,
+    )
+    return generator, critic
+
+
+def draw_phases(batches: Batches, n_classes: int, *, seed: int) -> Tensor:
+    """Real phase images by class (K, n, F, T), n at most 32; a class with fewer clips repeats some."""
+    rng = np.random.default_rng(seed)
+    n = min(PHASES, int(np.bincount(batches.labels).max()))
+    rows = [np.resize(rng.permutation(np.flatnonzero(batches.labels == k)), n) for k in range(n_classes)]
+    return torch.from_numpy(np.stack([batches.features[drawn][:, 1] for drawn in rows]))
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:

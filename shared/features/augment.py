@@ -76,10 +76,8 @@ class Augment:
         return (x - mean) / deviation * to_deviation + to_mean
 
 
-def mask_stripe(
-    x: np.ndarray, axis: int, widest: int, rng: np.random.Generator, *, fill: float | None = None
-) -> np.ndarray:
-    """One stripe of each clip of x (B, M, T), up to ``widest`` wide along ``axis``, set to ``fill``; None is its mean.
+def mask_stripe(x: np.ndarray, axis: int, widest: int, rng: np.random.Generator, *, fill: float) -> np.ndarray:
+    """Set one stripe of each clip of x (B, M, T), up to ``widest`` wide along ``axis``, to ``fill``.
 
     SpecAugment (Park et al. 2019).
     """
@@ -89,4 +87,4 @@ def mask_stripe(
     places = np.arange(size)
     inside = (places >= start) & (places < start + width)
     inside = inside[:, :, None] if axis == 1 else inside[:, None, :]
-    return np.where(inside, x.mean(axis=(1, 2), keepdims=True) if fill is None else np.float32(fill), x)
+    return np.where(inside, np.float32(fill), x)

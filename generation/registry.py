@@ -1,0 +1,123 @@
+"""The generators by name: options, variants, networks and objective. The only place that lists them.
+
+Code is named by its path "module:name" and imported when it is needed, so that --help imports no torch.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from generation.recipes import (
+    CGAN_RECIPES,
+    EXPERIMENTS,
+    VAE_MODELS,
+    CganOptions,
+    GeneratorOptions,
+    VaeOptions,
+    WganOptions,
+)
+from shared.runs.options import Precision, parse
+
+
+class Nets(NamedTuple):
+    """The paths of two networks that are trained together."""
+
+    generator: str  # makes new features
+    partner: str  # a discriminator, a critic or an encoder
+
+
+NETS = {  # by the name that generator.json keeps
+    "gan2d": Nets("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
+    "linear": Nets("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
+    "wgan_gp_dense": Nets("generation.models.wgan_gp:DenseGenerator", "generation.models.wgan_gp:DenseCritic"),
+    "wgan_gp_conv": Nets("generation.models.wgan_gp:ConvGenerator", "generation.models.wgan_gp:ConvCritic"),
+    "wave_vae": Nets("generation.models.wave_vae:Decoder", "generation.models.wave_vae:Encoder"),
+    "cond_vae": Nets("generation.models.cond_vae:Decoder", "generation.models.cond_vae:Encoder"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What one training script trains.
+
+    Attributes:
+        name: as in runs/<name>-<variant>, where a run lies unless --out-dir is given.
+        options: its command line with the defaults.
+        choice: the option that chooses a variant.
+        variants: variant -> the defaults it changes; "features" is the preset.
+        nets_option: the option that chooses the networks.
+        nets: value of that option -> a name in NETS.
+        build: path of a function (options, spec, n_classes, batches, accelerator) -> objectives.trained.Parts.
+        listen: path of a function (objective, sampler, batches, out_dir, epoch) that writes more to listen to, or None.
+        family: first word of the names of the folders with sounds and figures.
+        auto_precision: what --precision auto means; "auto" leaves it to the machine.
+    """
+
+    name: str
+    options: type[GeneratorOptions]
+    choice: Literal["recipe", "experiment", "model"]
+    variants: Mapping[Any, Mapping[str, Any]]
+    nets_option: Literal["net", "model"] = "net"
+    nets: Mapping[str, str]
+    build: str
+    listen: str | None = None
+    family: Literal["gan", "vae"]
+    auto_precision: Precision = "auto"
+
+    def parse(self) -> GeneratorOptions:
+        """The command line."""
+        recipes = self.variants if self.choice == "recipe" else {"plain": {}}
+        return parse(self.options, recipes, models=self.variants if self.choice == "model" else None)
+
+
+_KINDS = (
+    Kind(
+        name="cgan",
+        options=CganOptions,
+        choice="recipe",
+        variants=CGAN_RECIPES,
+        nets={"dcgan": "gan2d", "linear": "linear"},
+        build="generation.objectives.gan:build",
+        family="gan",
+    ),
+    Kind(
+        name="wgan-gp",
+        options=WganOptions,
+        choice="experiment",
+        variants={number: {"features": experiment.features} for number, experiment in EXPERIMENTS.items()},
+        nets={"dense": "wgan_gp_dense", "conv": "wgan_gp_conv"},
+        build="generation.objectives.wgan_gp:build",
+        family="gan",
+        auto_precision="float32",
+    ),
+    Kind(
+        name="vae",
+        options=VaeOptions,
+        choice="model",
+        variants=VAE_MODELS,
+        nets_option="model",
+        nets={"conv1d": "wave_vae", "convpool": "wave_vae", "cvae": "cond_vae"},
+        build="generation.objectives.vae:build",
+        listen="generation.listening:write_reconstructions",
+        family="vae",
+    ),
+)
+KINDS = {kind.name: kind for kind in _KINDS}
+
+
+def kind_of(options: GeneratorOptions) -> Kind:
+    return next(kind for kind in _KINDS if type(options) is kind.options)
+
+
+def load_nets(options: GeneratorOptions) -> tuple[type, type]:
+    """The classes of the two networks that the options choose."""
+    kind = kind_of(options)
+    nets = NETS[kind.nets[getattr(options, kind.nets_option)]]
+    return load(nets.generator), load(nets.partner)
+
+
+def load(path: str) -> Any:
+    """Import what a path "module:name" names."""
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,75 @@
+"""torchaudio's own way from mels to sound, InverseMelScale and GriffinLim; the only module that imports torchaudio.
+
+torchaudio 2.11, its last release, loads a C++ extension that is linked against CUDA and so fails to import beside a
+CPU-only torch. Its transforms are pure Python: only where the import fails with OSError, a stand-in takes the place of
+the extension module.
+"""
+
+import importlib
+import sys
+import types
+
+import torch
+from torch import Tensor
+
+from generation.vocoders.inverse_stft import check_shape, fades
+from shared.errors import UserError
+from shared.features.spec import FeatureSpec
+
+
+def _import_torchaudio() -> types.ModuleType:
+    try:
+        return importlib.import_module("torchaudio")
+    except OSError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        extension = sys.modules["torchaudio._extension"] = types.ModuleType("torchaudio._extension")
+        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+        extension._check_cuda_version = lambda: None
+        extension.fail_if_no_align = lambda function: _unavailable
+        return importlib.import_module("torchaudio")
+
+
+def _unavailable(*args: object, **kwargs: object) -> None:
+    raise RuntimeError("torchaudio's compiled extension does not load here")
+
+
+transforms = _import_torchaudio().transforms
+
+
+class TorchaudioVocoder:
+    """log1p mel spectrograms (B, M, T) -> waveforms (B, N), by torchaudio's transforms at their defaults.
+
+    Both run on the CPU, where lstsq has the driver that solves a filterbank of any rank. GriffinLim begins at random
+    phases, which are the same at each call.
+
+    Raises:
+        UserError: a spec that is no log1p mel.
+    """
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
+        if (spec.kind, spec.scaling) != ("log_mel", "log1p"):
+            raise UserError(f"torchaudio inverts log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
+        slaney = spec.convention == "librosa"
+        self.spec, self.fades = spec, fades(spec)
+        self.magnitude = transforms.InverseMelScale(
+            1 + spec.n_fft // 2,
+            spec.n_mels,
+            sample_rate=spec.sr,
+            f_min=spec.fmin,
+            f_max=spec.fmax,
+            norm="slaney" if slaney else None,
+            mel_scale="slaney" if slaney else "htk",
+            driver="gelsd",
+        )
+        self.griffin_lim = transforms.GriffinLim(
+            spec.n_fft, hop_length=spec.hop_length, power=spec.power, length=spec.n_samples
+        )
+
+    @torch.no_grad()
+    def __call__(self, S: Tensor) -> Tensor:
+        check_shape(S, self.spec)
+        mel = torch.expm1(S.cpu().float().clamp(min=0.0)[..., : self.spec.clip_frames])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.griffin_lim(self.magnitude(mel)) * self.fades
