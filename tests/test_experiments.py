@@ -88,7 +88,7 @@ def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_scrip
     other = tmp_path / "other"
     run_script(TRAIN, "--framework", "torch", "--epochs", 1, "--data-dir", sounds, "--out-dir", other, "--no-refit")
     failed = run_script("shared/commands.py", "compare", "--runs", folded, other, code=2).stderr
-    assert failed.startswith("error: --runs") and "judged other clips" in failed
+    assert failed.startswith("error: --runs") and "evaluated other clips" in failed
     shutil.copytree(folded, tmp_path / "again")
     page = run_script("shared/commands.py", "report", "--out-dir", tmp_path).stdout
     assert "95 % interval" in page and "(of 4)" in page and "no finished" not in page
