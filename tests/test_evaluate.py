@@ -14,7 +14,10 @@ from safetensors.numpy import load_file
 
 from classification.inference.classifier import Classifier
 from generation import evaluate
-from generation import evaluation as judging
+from generation.evaluation import clips as parts
+from generation.evaluation.clips import Embedded
+from generation.evaluation.figures import METRICS
+from generation.evaluation.notes import notes_on
 from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
@@ -85,9 +88,9 @@ def stub(classes: tuple[str, ...] = ("chirp", "hum")) -> Classifier:
     return Classifier(lambda x: np.full((len(x), 2), 0.5), classes, SPEC, load_features=lambda: features)
 
 
-def heard(manifest: pd.DataFrame) -> judging.Heard:
+def embedded(manifest: pd.DataFrame) -> Embedded:
     rng = np.random.default_rng(0)
-    return judging.Heard(manifest, rng.standard_normal((len(manifest), 4)), np.full((len(manifest), 2), 0.5))
+    return Embedded(manifest, rng.standard_normal((len(manifest), 4)), np.full((len(manifest), 2), 0.5))
 
 
 def test_better_sounds_are_judged_better(judged, others, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +101,7 @@ def test_better_sounds_are_judged_better(judged, others, tmp_path: Path, capsys:
         assert row["better"] == "lower" and max(row["floor"], row["samples"]) < row["ceiling"]
     for name, sign in (("frechet", 1), ("kernel_distance", 1), ("coverage", -1)):
         assert sign * good["metrics"][name]["samples"] < sign * bad["metrics"][name]["samples"]
-    assert good["clips"] == {"samples": 40, "train": 20, "floor": 20, "features": 16}
+    assert good["clips"] == {"samples": 40, "train": 20, "heard": 40, "floor": 20, "features": 16}
     assert {label: row["clips"] for label, row in good["by_label"]["samples"].items()} == dict.fromkeys(
         ("dog_bark", "drilling", "engine_idling", "siren", "street_music"), 8
     )
@@ -108,7 +111,7 @@ def test_better_sounds_are_judged_better(judged, others, tmp_path: Path, capsys:
 
 
 def zip_titles(evaluation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(title, evaluation["metrics"][name]) for name, (title, _) in judging.METRICS.items()]
+    return [(title, evaluation["metrics"][name]) for name, (title, _) in METRICS.items()]
 
 
 def test_copies_are_found(judged, sounds: Path, others, tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_copies_are_found(judged, sounds: Path, others, tmp_path: Path) -> None:
         shutil.copy(path, tmp_path / "copies" / f"{path.parent.name}_{i}{path.suffix}")
     copied, new = judged(tmp_path / "copies"), judged(write_samples(tmp_path / "new", others))
     share = copied["metrics"]["copies"]
-    assert share["samples"] >= 0.5 > 0.2 > share["floor"] and share["samples"] > new["metrics"]["copies"]["samples"]
+    assert share["samples"] == 1.0 and share["floor"] < 0.2 and share["samples"] > new["metrics"]["copies"]["samples"]
     assert copied["closest"][0]["distance"] < 1e-4 < new["closest"][0]["distance"]
     assert Path(copied["closest"][0]["sample"]).parent == tmp_path / "copies"
 
@@ -136,7 +139,7 @@ def test_unlabelled_sounds(judged, others, tmp_path: Path, capsys: pytest.Captur
     assert all(isinstance(row[column], float) for row in known.values() for column in ("samples", "floor", "ceiling"))
     assert not (tmp_path / "new" / "evaluation.json").exists()
     said = capsys.readouterr().out
-    assert "share no label" in said and "knows no class (no label)" in said and "in windows of" in said
+    assert "share no label" in said and "knows no class (no label)" in said and "into windows of" in said
     assert "flatters" not in said  # another reference than the classifier's
 
 
@@ -151,34 +154,35 @@ def test_names_tell_the_labels(tmp_path: Path) -> None:
     names = {"dog_bark_03": "dog_bark", "siren_ep12": "siren", "class_1_007": "class_1", "3_00": "3", "piece": ""}
     for name in names:
         write_wav(tmp_path / f"{name}.wav", np.zeros(100), 22050)
-    found = judging.list_samples(tmp_path)
+    found = parts.list_samples(tmp_path)
     assert {path.stem: label for path, label in zip(found.path, found.label, strict=True)} == names
     write_wav(tmp_path / "classes" / "hum" / "a.wav", np.zeros(100), 22050)
-    assert judging.list_samples(tmp_path / "classes").label.tolist() == ["hum"]
+    assert parts.list_samples(tmp_path / "classes").label.tolist() == ["hum"]
 
 
 def test_halves_keep_recordings_apart_and_the_floor_matches(sounds: Path) -> None:
-    real = heard(load_dataset(sounds).manifest)
-    train, held = judging.halves(real, seed=0)
-    assert len(train) + len(held) == len(real) and not set(train.manifest.group) & set(held.manifest.group)
+    real = embedded(load_dataset(sounds).manifest.assign(heard=False, unheard=False))
+    known = parts.divide(real, seed=0)
+    train, held = known.apart, known.unheard
+    assert len(train) + len(held) == len(known.heard) and not set(train.manifest.group) & set(held.manifest.group)
     assert set(train.manifest.label) == set(held.manifest.label)
     wanted = {"dog_bark": 3, "siren": 1}
-    samples = heard(pd.DataFrame({"label": [label for label, n in wanted.items() for _ in range(n)]}))
-    floor = judging.matching(held, samples, seed=0)
+    samples = embedded(pd.DataFrame({"label": [label for label, n in wanted.items() for _ in range(n)]}))
+    floor = parts.matching(held, samples, seed=0)
     assert floor.manifest.label.value_counts().to_dict() == wanted
     assert set(floor.manifest.path) <= set(held.manifest.path)
-    unlabelled = heard(pd.DataFrame({"label": [""] * 7}))
-    assert len(judging.matching(held, unlabelled, seed=0)) == 7
+    unlabelled = embedded(pd.DataFrame({"label": [""] * 7}))
+    assert len(parts.matching(held, unlabelled, seed=0)) == 7
     with pytest.raises(UserError, match="one recording"):
-        judging.halves(heard(real.manifest.assign(group="same")), seed=0)
+        parts.divide(embedded(real.manifest.assign(group="same")), seed=0)
 
 
 def test_noise_is_as_long_and_as_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     t = np.arange(11025) / 22050
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), 22050)
     seen = []
-    monkeypatch.setitem(judging.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
-    noise = judging.hear_noise(stub(), ["hum", "hum", "chirp"], [tmp_path / "a.wav"], seed=0)
+    monkeypatch.setitem(parts.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
+    noise = parts.embed_noise(stub(), ["hum", "hum", "chirp"], [tmp_path / "a.wav"], seed=0)
     assert noise.manifest.label.tolist() == ["hum", "hum", "chirp"] and len(noise.features) == 3
     for y in seen:
         assert len(y) == SPEC.n_samples and not y[11025:].any()
@@ -189,20 +193,20 @@ def test_noise_is_as_long_and_as_loud(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_noise_has_the_band_of_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000)), 4000)
     seen = []
-    monkeypatch.setitem(judging.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
-    judging.hear_noise(stub(), ["hum"], [tmp_path / "a.wav"], seed=0)
+    monkeypatch.setitem(parts.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
+    parts.embed_noise(stub(), ["hum"], [tmp_path / "a.wav"], seed=0)
     power = np.abs(np.fft.rfft(seen[0])) ** 2
     cut = len(power) * 4000 // SPEC.sr
     assert power[cut:].sum() < 0.01 * power.sum()
 
 
 def test_a_lower_rate_than_the_reference_is_noted(tmp_path: Path) -> None:
-    def at(sr: int) -> judging.Heard:
+    def at(sr: int) -> Embedded:
         write_wav(tmp_path / f"{sr}.wav", 0.3 * np.sin(np.arange(2 * sr)), sr)
-        return heard(pd.DataFrame({"path": [tmp_path / f"{sr}.wav"], "label": "hum", "group": "a", "offset": 0.0}))
+        return embedded(pd.DataFrame({"path": [tmp_path / f"{sr}.wav"], "label": "hum", "group": "a", "offset": 0.0}))
 
-    def notes(made: judging.Heard, real: judging.Heard) -> str:
-        return " ".join(judging.notes_on(made, real, real, classifier=stub(), common={"hum"}))
+    def notes(made: Embedded, real: Embedded) -> str:
+        return " ".join(notes_on(made, real, real, classifier=stub(), common={"hum"}))
 
     low, high = at(3150), at(11025)
     assert "3150 Hz" in notes(low, high) and "3150 Hz" not in notes(low, low) + notes(high, low)

@@ -69,7 +69,7 @@ def test_a_generator_is_trained_resumed_sampled_and_judged(
         assert (run / "vae_spectrogram_plots" / "grid_002.png").is_file() == (name == "vae-cvae")
 
     samples = tmp_path / "samples"
-    sampling = ("--model-dir", run, "--label", "all", "--count", 3, "--griffin-lim-iterations", 2)
+    sampling = ("--model-dir", run, "--count", 3, "--griffin-lim-iterations", 2)
     call(monkeypatch, "generation.sample", *sampling, "--out-dir", samples)
     y, sr = sf.read(next(samples.glob(f"{classes[0]}_00.wav")))
     spec = json.loads((run / "config.json").read_text())["features"]
@@ -123,8 +123,8 @@ def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) ->
     for folder in ("a", "b"):
         run_script("generation/sample.py", *arguments, "--out-dir", tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
-    for name in names[1:]:
+    assert names == ["samples.json", "siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
+    for name in names[2:]:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     failed = run_script(
         "generation/sample.py", "--model-dir", cgan, "--label", "sirne", "--out-dir", tmp_path / "c", code=2

@@ -212,18 +212,19 @@ def judged_notes(runs: list[RunView]) -> list[tuple[str, str]]:
 def judged_rows(runs: list[RunView]) -> list[tuple[str, list[str], str]]:
     """The generators' comparison: metric, a cell a run and those of real clips and noise, where it should go.
 
-    Floor and ceiling are the first run's: those of runs with as many samples differ by the drawing alone.
+    Floor and ceiling are those of the first run that has a floor.
     """
     if not runs:
         return []
     found = [run.evaluation["metrics"] for run in runs]
+    first = next((metrics for metrics in found if metrics["frechet"]["floor"] is not None), found[0])
     return [
         (
             row["name"],
             [_number(metrics[key]["samples"]) for metrics in found] + [_number(row["floor"]), _number(row["ceiling"])],
             row["better"],
         )
-        for key, row in found[0].items()
+        for key, row in first.items()
     ]
 
 
