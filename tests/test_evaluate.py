@@ -18,12 +18,14 @@ from generation.evaluation import clips as parts
 from generation.evaluation.clips import Embedded
 from generation.evaluation.figures import METRICS
 from generation.evaluation.notes import notes_on
+from generation.rundir import CLIPS, write_clips, write_origin
 from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import UserError
 from shared.features.spec import PRESETS
 from shared.features.transforms import extract
+from shared.files import safe_name, write_json
 
 EVALUATE, TRAIN, CONVERT = "generation/evaluate.py", "classification/train.py", "classification/convert.py"
 TINY = ("--recipe", "plain", "--widths", 8, 16, "--dense", 16, "--epochs", 20, "--learning-rate", 0.01)
@@ -123,6 +125,52 @@ def test_copies_are_found(judged, sounds: Path, others, tmp_path: Path) -> None:
     assert share["samples"] == 1.0 and share["floor"] < 0.2 and share["samples"] > new["metrics"]["copies"]["samples"]
     assert copied["closest"][0]["distance"] < 1e-4 < new["closest"][0]["distance"]
     assert Path(copied["closest"][0]["sample"]).parent == tmp_path / "copies"
+
+
+def test_every_clip_that_was_trained_on_is_searched_for_copies(judged, sounds: Path, tmp_path: Path) -> None:
+    last = {sorted(p.name for p in folder.iterdir())[-1].split("-")[0] for folder in sounds.glob("train/train/*")}
+    dataset = load_dataset(sounds)
+    generator = tmp_path / "gan"
+    write_json(generator / "generator.json", {})
+    write_clips(generator, dataset, [p for p in dataset.manifest.path if p.name.split("-")[0] not in last])
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for i, path in enumerate(dataset.manifest.path):
+        shutil.copy(path, samples / f"{path.parent.name}_{i}{path.suffix}")
+    write_origin(samples, generator, sorted(dataset.manifest.label.unique()))
+    found = judged(samples)
+    assert found["has_floor"] and found["generator"] == str(generator)
+    assert (found["clips"]["heard"], found["clips"]["floor"], found["clips"]["train"]) == (30, 10, 30)
+    assert found["metrics"]["copies"]["samples"] >= 0.75  # all 30 that it heard, and none of them by halves
+    assert not [note for note in found["notes"] if "may have been trained" in note]
+
+
+def test_without_unheard_recordings_there_is_no_floor(
+    judged, sounds: Path, others, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load_dataset(sounds)
+    write_json(tmp_path / "gan" / "generator.json", {})
+    write_clips(tmp_path / "gan", dataset, dataset.manifest.path)
+    found = judged(
+        write_samples(tmp_path / "s", others), "--output", tmp_path / "o.json", "--generator", tmp_path / "gan"
+    )
+    assert not found["has_floor"] and found["clips"]["floor"] == 0 and found["clips"]["heard"] == 40
+    assert all(row["floor"] is None for row in found["metrics"].values())
+    assert found["metrics"]["copies"]["samples"] is None and found["metrics"]["frechet"]["samples"] > 0
+    assert any("there is no floor" in note and "--holdout-share" in note for note in found["notes"])
+    assert "there is no floor" in capsys.readouterr().out
+    (tmp_path / "gan" / CLIPS).unlink()  # as runs of an older version are
+    older = judged(tmp_path / "s", "--output", tmp_path / "p.json", "--generator", tmp_path / "gan")
+    assert older["has_floor"] and any("does not say what it was trained on" in note for note in older["notes"])
+    with pytest.raises(UserError, match="--generator .*: no trained generator"):
+        judged(tmp_path / "s", "--generator", sounds)
+
+
+def test_labels_are_found_again_in_file_names(tmp_path: Path) -> None:
+    labels = ["dog/bark", "a: b", "plain_1"]
+    for label in labels:
+        write_wav(tmp_path / f"{safe_name(label)}_07.wav", np.zeros(100), 22050)
+    assert sorted(parts.list_samples(tmp_path, labels).label) == sorted(labels)
 
 
 def test_unlabelled_sounds(judged, others, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
