@@ -162,7 +162,7 @@ def test_without_unheard_recordings_there_is_no_floor(
     (tmp_path / "gan" / CLIPS).unlink()  # as runs of an older version are
     older = judged(tmp_path / "s", "--output", tmp_path / "p.json", "--generator", tmp_path / "gan")
     assert older["has_floor"] and any("does not say what it was trained on" in note for note in older["notes"])
-    with pytest.raises(UserError, match="--generator .*: no trained generator"):
+    with pytest.raises(UserError, match=r"--generator .*: no trained generator"):
         judged(tmp_path / "s", "--generator", sounds)
 
 
