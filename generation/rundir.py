@@ -51,7 +51,7 @@ def heard_by(run_dir: Path, dataset: Dataset) -> pd.DataFrame:
 
     table = pd.read_csv(run_dir / CLIPS, dtype={"recording": str, "clip": str}, keep_default_na=False)
     known, here = table[table.heard], clip_table(dataset)
-    heard = here.clip.isin(set(known.clip))
+    heard = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
     return pd.DataFrame({"heard": heard, "unheard": ~heard & ~here.recording.isin(set(known.recording))})
 
 

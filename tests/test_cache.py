@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from shared.features.cache import FeatureCache
+from shared.features.cache import OPEN_SHARDS, FeatureCache, _open_shard
 from shared.features.spec import PRESETS
 from shared.features.transforms import VERSION, extract, extract_parts
 from shared.files import content_hash
@@ -109,7 +109,22 @@ def test_a_shard_without_its_listing_does_not_count(tmp_path: Path, clips: list[
 def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:
     features = FeatureCache(SPEC, tmp_path / "cache").build(clips).features.take([1, 3])
     assert features[[0]].shape == (1, *SPEC.shape)
-    assert all(isinstance(shard, np.memmap) for shard in features._shards.values())
+    assert isinstance(_open_shard(features.locations[0][0]), np.memmap)
+
+
+def test_however_many_shards_few_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.features.cache.CLIPS_PER_SHARD", 1)
+    spec = dataclasses.replace(SPEC, sr=4000, duration=0.1, n_fft=128, hop_length=64, n_mels=4)
+    clips = 3 * OPEN_SHARDS
+    for i in range(clips):
+        sf.write(tmp_path / f"{i:03}.wav", np.full(400, (i + 1) / 1000), 4000)
+    features = FeatureCache(spec, tmp_path / "cache").build(sorted(tmp_path.glob("*.wav")), n_jobs=1).features
+    parts = [features.take(np.arange(k, clips, 5)) for k in range(5)]  # as folds and splits are taken
+    for part in parts:
+        part[np.arange(len(part))]
+    descriptors = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+    assert len({shard for shard, _ in features.locations}) == clips
+    assert sum((tmp_path / "cache") in path.parents for path in descriptors) <= OPEN_SHARDS
 
 
 def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:

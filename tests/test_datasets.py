@@ -49,6 +49,33 @@ def test_urbansound8k(tmp_path: Path) -> None:
     assert all(path.is_file() for path in dataset.manifest.path)
 
 
+@pytest.mark.parametrize(
+    ("audio", "metadata"),
+    [("", ""), ("", "metadata"), ("audio", ""), ("", None), ("audio", None)],
+    ids=["folds and table in the folder", "folds in the folder", "table in the folder", "no table", "audio/, no table"],
+)
+def test_folds_of_urbansound8k_are_no_classes(audio: str, metadata: str | None, tmp_path: Path) -> None:
+    rows = [("7-3-0-0.wav", 7, 1, "dog_bark"), ("7-3-0-1.wav", 7, 1, "dog_bark"), ("9-8-0-0.wav", 9, 10, "siren")]
+    touch(*(tmp_path / audio / f"fold{fold}" / name for name, _, fold, _ in rows))
+    if metadata is not None:
+        (tmp_path / metadata).mkdir(exist_ok=True)
+        table = pd.DataFrame(rows, columns=["slice_file_name", "fsID", "fold", "class"])
+        table.to_csv(tmp_path / metadata / "UrbanSound8K.csv", index=False)
+    dataset = load_dataset(tmp_path)
+    assert dataset.layout == "UrbanSound8K" and dataset.groups_known
+    assert sorted(dataset.manifest.label) == ["dog_bark", "dog_bark", "siren"]
+    assert sorted(dataset.manifest.official) == ["1", "1", "10"] and set(dataset.manifest.group) == {"7", "9"}
+    assert all(path.is_file() for path in dataset.manifest.path)
+
+
+def test_folds_whose_names_tell_no_class_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "fold1" / "7-3-0-0.wav", tmp_path / "fold2" / "bark.wav")
+    with pytest.raises(UserError, match=r"bark\.wav: .*UrbanSound8K\.csv beside the folds"):
+        load_dataset(tmp_path)
+    touch(tmp_path / "siren" / "1.wav")  # beside another class, fold1 is one like any other
+    assert set(load_dataset(tmp_path).manifest.label) == {"fold1", "fold2", "siren"}
+
+
 def test_recordings(tmp_path: Path) -> None:
     touch(*(tmp_path / "recordings" / f"{d}_{s}_{i}.flac" for d in (0, 1) for s in ("jo", "ann") for i in range(2)))
     dataset = load_dataset(tmp_path)

@@ -67,6 +67,18 @@ def test_batches_depend_on_seed_and_epoch_alone(sounds: Path) -> None:
     np.testing.assert_array_equal(x, features[y])
 
 
+@pytest.mark.parametrize("weights", [None, range(1, 41)], ids=["each once", "weighted"])
+def test_an_epochs_order_is_drawn_once(weights: range | None, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = FeatureCache(PRESETS["classifier"]).build(sorted(sounds.glob("train/train/*/*"))).features
+    batches = Batches(features, range(40), batch_size=4, seed=5, shuffle=True, weights=weights)
+    drawn, draw = [], Batches._draw
+    monkeypatch.setattr(Batches, "_draw", lambda self, epoch: drawn.append(epoch) or draw(self, epoch))
+    first = [y.tolist() for _, y in batches(3)]
+    assert drawn == [3] and len(first) == 10
+    assert [y.tolist() for _, y in batches(4)] != first and drawn == [3, 4]
+    assert [y.tolist() for _, y in batches(3)] == first
+
+
 def objective(batches: Batches, folder: Path, **options: object) -> ClassifierObjective:
     torch.manual_seed(0)
     net = cnn((128, 173), 2, widths=(4, 8, 8))

@@ -14,6 +14,7 @@ import shared.recordings.embedding
 import shared.recordings.similarity
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import SOURCES, SYNTH_SR
+from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
 from shared.features.transforms import log_mel
@@ -146,6 +147,26 @@ def test_leaks_are_named_in_one_line(strangers: np.ndarray) -> None:
     line = leak_warning(leaks, paths)
     assert line.startswith("WARNING: 1 near-duplicate pairs") and line.endswith(f"0.wav = {n}.wav")
     assert leak_warning(leaks[:0], paths) == "" and leak_check(x, ["train"] * 2 * n).empty
+
+
+def test_of_many_clips_a_sample_is_compared(strangers: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = len(strangers)
+    x = np.concatenate([strangers] * 4)
+    compared = []
+    details = shared.recordings.similarity._details
+    monkeypatch.setattr(
+        shared.recordings.similarity, "_details", lambda x, sounds: compared.append(len(x)) or details(x, sounds)
+    )
+    monkeypatch.setattr(shared.recordings.similarity, "MOST", 2 * n)
+    pairs = near_duplicates(x)
+    assert sum(compared) == 2 * n and 0 < len(pairs) < 6 * n
+    assert (pairs.i % n == pairs.j % n).all() and pairs.j.max() >= 2 * n  # places among all clips, not in the sample
+    leaks = leak_check(x, ["train"] * n + ["test"] * 3 * n)
+    assert 0 < len(leaks) < 3 * n
+    line = leak_warning(leaks, [Path(f"{k}.wav") for k in range(4 * n)])
+    assert f"pairs in a sample of {2 * n} of {4 * n} clips stand in" in line
+    with pytest.raises(UserError, match=f"{4 * n} clips cannot be grouped by similarity"):
+        similarity_groups(x, ["a"] * 4 * n)
 
 
 def test_wrong_shapes_are_refused() -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from shared.audio import AUDIO_SUFFIXES, seconds
+from shared.data.sources import URBANSOUND8K_CLASSES
 from shared.errors import UserError
 
-_URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-\d+-\d+-\d+")  # fsID-classID-occurrence-slice
+_URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-(?P<class_id>\d+)-\d+-\d+")  # fsID-classID-occurrence-slice
+_URBANSOUND_CSV = "UrbanSound8K.csv"
+_FOLD = re.compile(r"fold\d+")
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
 _SPOKEN_TEST = range(5)  # the indices of the official test set
 
@@ -120,18 +123,60 @@ def _read_kaggle(root: Path) -> Dataset | None:
 
 
 def _read_urbansound8k(root: Path) -> Dataset | None:
-    metadata = root / "metadata" / "UrbanSound8K.csv"
-    if not metadata.is_file():
+    """audio/fold*/ and metadata/UrbanSound8K.csv, or both in the folder itself, as some downloads have them.
+
+    Without the table the files' names tell the classes.
+    """
+    audio = next((folder for folder in (root / "audio", root) if folder.is_dir() and _folds(folder)), None)
+    metadata = root / "metadata" / _URBANSOUND_CSV
+    if audio is not None and not metadata.is_file():
+        metadata = root / _URBANSOUND_CSV
+    if metadata.is_file():
+        rows = _urbansound_table(metadata, audio or root / "audio")
+    elif audio is not None:
+        rows = [_urbansound_row(path) for folder in _folds(audio) for path in audio_files(folder)]
+    else:
         return None
+    return Dataset(root, "UrbanSound8K", *_manifest(rows)) if rows else None
+
+
+def _folds(folder: Path) -> list[Path]:
+    """Its fold1, fold2, ...; none where folders of other names hold sounds, too."""
+    folds = [child for child in _folders(folder) if _FOLD.fullmatch(child.name)]
+    others = [child for child in _folders(folder) if child not in folds and audio_files(child)]
+    return [] if others else folds
+
+
+def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
+    """A file of a fold, by its name.
+
+    Raises:
+        UserError: the name tells no class.
+    """
+    name = _URBANSOUND_NAME.fullmatch(path.stem)
+    if name is None or int(name["class_id"]) >= len(URBANSOUND8K_CLASSES):
+        raise UserError(
+            f"{path}: folders named fold1, fold2, ... hold UrbanSound8K's folds, not classes, and this name tells no "
+            f"class (fsID-classID-occurrence-slice); put {_URBANSOUND_CSV} beside the folds, or make a folder per class"
+        )
+    return path, URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
+
+
+def _urbansound_table(metadata: Path, audio: Path) -> list[tuple[Path, str, str, str]]:
+    """The rows of UrbanSound8K.csv, whose files are below ``audio``.
+
+    Raises:
+        UserError: no such table, or none of its files is there.
+    """
     table = pd.read_csv(metadata)
     missing = {"slice_file_name", "fsID", "fold", "class"} - set(table.columns)
     if missing:
         raise UserError(f"{metadata}: lacks the columns {', '.join(sorted(missing))}; take the official file")
     columns = zip(table.slice_file_name, table.fsID, table.fold, table["class"], strict=True)
-    rows = [(root / "audio" / f"fold{k}" / name, label, str(fs_id), str(k)) for name, fs_id, k, label in columns]
+    rows = [(audio / f"fold{k}" / name, label, str(fs_id), str(k)) for name, fs_id, k, label in columns]
     if not any(row[0].is_file() for row in rows):
-        raise UserError(f"{metadata}: none of its {len(rows)} files is below {root / 'audio'}; unpack the audio there")
-    return Dataset(root, "UrbanSound8K", *_manifest(rows))
+        raise UserError(f"{metadata}: none of its {len(rows)} files is below {audio}; unpack the audio there")
+    return rows
 
 
 def _read_recordings(root: Path) -> Dataset | None:

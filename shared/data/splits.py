@@ -106,7 +106,7 @@ def assign_splits(
         inside = "random" if how == "official" and fold is None else how  # the official set repeats the speakers
         manifest.loc[_held_out(rest, share=share, how=inside, seed=seed + 1), "split"] = "val"
     if fold is None and how != "official":
-        _check_every_class_everywhere(manifest, how=how)
+        _check_every_class_everywhere(manifest, how=how, splits=1 + (val_share > 0) + (test_share > 0))
     return manifest
 
 
@@ -171,11 +171,10 @@ def _folds(frame: pd.DataFrame, *, n_splits: int, how: SplitKind, seed: int) -> 
                 return
 
 
-def _check_every_class_everywhere(manifest: pd.DataFrame, *, how: SplitKind) -> None:
+def _check_every_class_everywhere(manifest: pd.DataFrame, *, how: SplitKind, splits: int) -> None:
     table = manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
-    splits = len(table.columns)
     for label, row in table.iterrows():
-        if (row == 0).any():
+        if (row > 0).sum() < splits:
             recordings = manifest[manifest.label == label].group.nunique()
             raise UserError(
                 f"class {label} has clips of {recordings} recording(s), too few for {splits} splits (--split {how}). "

@@ -35,6 +35,7 @@ class Batches:
         self.features, self.labels = features, np.asarray(labels, dtype=np.int64)
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
         self.weights = None if weights is None else np.asarray(weights, dtype=float) / np.sum(weights)
+        self._drawn: tuple[int, np.ndarray] | None = None  # the last epoch asked for, and its order
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -45,6 +46,12 @@ class Batches:
         return len(self.features)
 
     def order(self, epoch: int) -> np.ndarray:
+        """The clips of an epoch (N,) in the order they are trained on; drawn once an epoch, not at every step."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, self._draw(epoch)
+        return self._drawn[1]
+
+    def _draw(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.clips)
         rng = np.random.default_rng((self.seed, epoch))

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,9 +26,16 @@ from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
 CLIPS_PER_SHARD = 64  # 6 to 17 MiB: the most a worker holds, and the most a Ctrl-C costs it
+OPEN_SHARDS = 64  # at a time; systems allow a process 1024 open files, some 256
 Missing = dict[str, tuple[Path, float]]  # a clip's id -> its file and the second at which it begins
 Parts = dict[str, float]  # the ids of one file's clips -> the seconds at which they begin, rising
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _open_shard(shard: Path) -> np.ndarray:
+    """A shard as a memory map. All ``Features`` of the process share the open ones: a map holds a file descriptor."""
+    return np.load(shard, mmap_mode="r", allow_pickle=False)
 
 
 class Features:
@@ -35,7 +43,6 @@ class Features:
 
     def __init__(self, locations: Sequence[tuple[Path, int]], spec: FeatureSpec) -> None:
         self.locations, self.spec = list(locations), spec
-        self._shards: dict[Path, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.locations)
@@ -45,9 +52,7 @@ class Features:
         batch = np.empty((len(indices), *self.spec.shape), dtype=np.float32)
         for row, index in enumerate(indices):
             shard, position = self.locations[index]
-            if shard not in self._shards:
-                self._shards[shard] = np.load(shard, mmap_mode="r", allow_pickle=False)
-            batch[row] = self._shards[shard][position]
+            batch[row] = _open_shard(shard)[position]
         return batch
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Features":
@@ -109,7 +114,9 @@ class FeatureCache:
             known = self.index()
             missing = {clip: where for clip, where in zip(ids, clips, strict=True) if clip and clip not in known}
             reasons = self._compute(missing, n_jobs=n_jobs, progress=progress)
-            known = self.index() if missing else known
+            if missing:
+                _open_shard.cache_clear()  # a shard may have been written anew
+                known = self.index()
         rejects = {
             path: reasons.get(clip, "cannot be read")
             for clip, (path, _) in zip(ids, clips, strict=True)

@@ -23,6 +23,8 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
+from shared.errors import UserError
+from shared.features.cache import Features
 from shared.recordings.embedding import AnyFeatures, chunks, embed
 from shared.recordings.thresholds import DISTANCE, THRESHOLD
 
@@ -32,10 +34,12 @@ MIN_ENERGY = 0.2  # share of a clip's energy that the common part counts as hold
 LEAST_TRUST = 0.56  # factor on the similarity of the shortest clips, so that copies still pass the threshold
 DIMENSIONS = 24  # of the embedding: with more, recordings are torn apart more often, and leak
 BLOCK = 128  # clips compared at a time
+MOST = 20_000  # clips whose pairs are all compared: two hundred million pairs take some ten minutes
 
 
-def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> pd.DataFrame:
-    """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts.
+def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD, most: int | None = None) -> pd.DataFrame:
+    """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts; of more than ``most`` clips
+    (None is MOST), every pair of a random sample of that many.
 
     All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
     some 50 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
@@ -46,7 +50,11 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
         Columns i < j and similarity, the most alike first: the correlation of the common part at the best shift, less
         where the clips hold little sound; ``threshold`` is the least of it, at most 1.
     """
-    found = [np.empty((3, 0))]
+    found, most = [np.empty((3, 0))], MOST if most is None else most
+    places = np.arange(len(features))
+    if len(features) > most:
+        places = np.sort(np.random.default_rng(0).choice(places, most, replace=False))
+        features = features.take(places) if isinstance(features, Features) else features[places]
     if len(features):
         parts = zip(*(_details(x, sounds) for x, sounds in chunks(features)), strict=True)
         spectra, first, second = (np.concatenate(part, axis=1) for part in parts)
@@ -60,7 +68,8 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD) -> p
 
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # small products are no work for two threads
         found += pool.map(compare, itertools.combinations_with_replacement(blocks, 2))
-    pairs = pd.DataFrame(np.concatenate(found, axis=1).T, columns=["i", "j", "similarity"]).astype({"i": int, "j": int})
+    pairs = pd.DataFrame(np.concatenate(found, axis=1).T, columns=["i", "j", "similarity"])
+    pairs = pairs.assign(i=places[pairs.i.astype(int)], j=places[pairs.j.astype(int)])
     return pairs.sort_values(["similarity", "i", "j"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -105,10 +114,18 @@ def similarity_groups(
     Average linkage joins what is nearer than ``distance`` (1 - cosine of ``embed``, 0 to 2) within a class; then
     near-duplicates are joined whatever their class, so that none can stand in two splits. Memory grows with the square
     of a class. Takes the clips (N, M, T), N labels and ``pairs``, what ``near_duplicates`` returned if asked before.
+
+    Raises:
+        UserError: more than MOST clips: a group must not miss a pair.
     """
     labels, n = np.asarray(labels, dtype=object), len(features)
     if len(labels) != n:
         raise ValueError(f"{len(labels)} labels for {n} clips")
+    if n > MOST:
+        raise UserError(
+            f"{n} clips cannot be grouped by similarity: every two are compared, which takes hours above {MOST}; "
+            "use --fraction, or tell recordings by file name (fsID-classID-occurrence-slice)"
+        )
     pairs = near_duplicates(features) if pairs is None else pairs
     rows, clusters = embed(features, dimensions=DIMENSIONS), np.arange(n)
     average = AgglomerativeClustering(None, metric="precomputed", linkage="average", distance_threshold=distance)
@@ -147,8 +164,9 @@ def leak_check(
 
 def leak_warning(leaks: pd.DataFrame, paths: Sequence[Path], *, worst: int = 3) -> str:
     """What ``leak_check`` found among the clips at ``paths``, in one line; "" if nothing."""
+    sample = f" in a sample of {MOST} of {len(paths)} clips" if len(paths) > MOST else ""
     pairs = [f"{Path(paths[i]).name} = {Path(paths[j]).name}" for i, j in leaks[["i", "j"]].head(worst).to_numpy()]
-    text = f"WARNING: {len(leaks)} near-duplicate pairs stand in different splits and LEAK, above all "
+    text = f"WARNING: {len(leaks)} near-duplicate pairs{sample} stand in different splits and LEAK, above all "
     return text + ", ".join(pairs) if pairs else ""
 
 
