@@ -10,6 +10,7 @@ import soundfile as sf
 
 from shared.data import command
 from shared.data.demo_data import CLASS_IDS, make_demo_data, plan
+from shared.data.sources import DemoSize
 from shared.errors import UserError
 
 TINY = {"recordings": 1, "slices": 2, "test_recordings": 1, "test_slices": 1}
@@ -56,7 +57,7 @@ def test_seed_decides_every_byte(demo: Path, tmp_path: Path) -> None:
 
 
 def test_test_recordings_are_not_in_train() -> None:
-    clips = plan(seed=0, recordings=16, slices=4, test_recordings=4, test_slices=3)
+    clips = plan(DemoSize())
     train = {recording for name, recording, _ in clips if name.startswith("train/")}
     test = {recording for name, recording, _ in clips if name.startswith("test/")}
     assert (len(clips), len(train), len(test)) == (380, 80, 20)
