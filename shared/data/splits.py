@@ -40,8 +40,6 @@ def take_fraction(manifest: pd.DataFrame, *, fraction: float, seed: int) -> pd.D
     """
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction {fraction}: must be above 0 and at most 1")
-    if fraction == 1:
-        return manifest
     kept: list[int] = []
     for _, rows in manifest.groupby("label"):
         shuffled = rows.sample(frac=1, random_state=seed)
@@ -77,8 +75,8 @@ def assign_splits(
 ) -> pd.DataFrame:
     """A copy of the manifest with split = train, val or test.
 
-    "grouped" keeps all clips of a recording on one side (StratifiedGroupKFold); "random" does not, and so tells
-    how well recordings are recognised again; "official" tests on the data's own fold or test set. The test split is
+    "grouped" keeps all clips of a recording on one side (StratifiedGroupKFold); "random" does not, and so measures
+    how far the split leaks; "official" tests on the data's own fold or test set. The test split is
     fold number ``fold`` of ``folds``, or without one ``test_share`` of the clips; a share of 0 leaves a split out.
 
     Raises:
@@ -130,8 +128,7 @@ def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -
     for n_splits in range(max(2, round(1 / share)), 1, -1):
         for held in _folds(frame, n_splits=n_splits, how=how, seeds=shuffles):
             shares = frame.label.iloc[held].value_counts().reindex(totals.index, fill_value=0) / totals
-            lacking = int(((shares == 0) | (shares == 1)).sum())
-            error = float((shares - share).abs().sum()) + 10.0 * lacking
+            error = (shares - share).abs().sum() + 10.0 * shares.isin([0, 1]).sum()  # 0: the fold lacks it, 1: the rest
             if error < best_error:
                 best, best_error = frame.index[held], error
         if best_error < 10.0:
