@@ -75,12 +75,8 @@ def test_unlabelled_music_is_one_class_in_equal_parts(tmp_path: Path) -> None:
     dataset = load_dataset(tmp_path)
     assert set(dataset.manifest.label) == {tmp_path.name} and not dataset.groups_known
     parts = segments(dataset.manifest, duration=14.5)
-    assert [(path.stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == [
-        ("jingle", 0.0),
-        ("long", 0.0),
-        ("long", 14.5),
-        ("short", 0.0),
-    ]
+    expected = [("jingle", 0.0), ("long", 0.0), ("long", 14.5), ("short", 0.0)]
+    assert [(path.stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == expected
 
 
 def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path) -> None:
@@ -101,14 +97,14 @@ def manifest(sizes: dict[str, list[int]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "group"]).assign(path="", official="", split="")
 
 
+def sizes_of(least: int, most: int) -> st.SearchStrategy[dict[str, list[int]]]:
+    """2 to 5 classes of ``least`` to ``most`` recordings."""
+    recordings = st.lists(st.integers(1, 8), min_size=least, max_size=most)
+    return st.dictionaries(st.sampled_from("abcde"), recordings, min_size=2, max_size=5)
+
+
 @settings(max_examples=30, deadline=None)
-@given(
-    sizes=st.dictionaries(
-        st.sampled_from("abcde"), st.lists(st.integers(1, 8), min_size=4, max_size=12), min_size=2, max_size=5
-    ),
-    seed=st.integers(0, 99),
-    test_share=st.sampled_from([0.0, 0.1, 0.2, 0.3]),
-)
+@given(sizes=sizes_of(4, 12), seed=st.integers(0, 99), test_share=st.sampled_from([0.0, 0.1, 0.2, 0.3]))
 def test_no_recording_is_on_both_sides(sizes: dict[str, list[int]], seed: int, test_share: float) -> None:
     frame = assign_splits(manifest(sizes), val_share=0.2, test_share=test_share, seed=seed)
     assert (frame.groupby("group").split.nunique() == 1).all()
@@ -124,13 +120,7 @@ def test_shares_are_kept_and_the_seed_decides() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    sizes=st.dictionaries(
-        st.sampled_from("abcde"), st.lists(st.integers(1, 8), min_size=3, max_size=9), min_size=2, max_size=5
-    ),
-    folds=st.integers(2, 5),
-    seed=st.integers(0, 99),
-)
+@given(sizes=sizes_of(3, 9), folds=st.integers(2, 5), seed=st.integers(0, 99))
 def test_every_clip_is_tested_once_and_never_trained_on_its_recording(sizes, folds: int, seed: int) -> None:
     frame = manifest(sizes)
     tested = pd.Series(0, index=frame.index)

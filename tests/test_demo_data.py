@@ -96,9 +96,7 @@ def test_refuses_empty_sizes(tmp_path: Path) -> None:
 def test_the_command_makes_the_same_data(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = [
-        part for name, count in {"seed": 3, **TINY}.items() for part in (f"--{name.replace('_', '-')}", str(count))
-    ]
+    sizes = [f"--{name.replace('_', '-')}={count}" for name, count in {"seed": 3, **TINY}.items()]
     monkeypatch.setattr(sys, "argv", ["frequency-quest data", "demo", "--data-dir", str(tmp_path / "data"), *sizes])
     command.main()
     assert contents(tmp_path / "data") == contents(demo)
