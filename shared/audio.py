@@ -56,14 +56,10 @@ def load_parts(path: Path | str, *, sr: int, duration: float, offsets: Sequence[
     size = round(sr * duration)
     with _opened(path) as file:
         blocks = _resampled_blocks(file, sr, wanted=_frames(file, max(offsets) + duration + _MARGIN_SECONDS))
-        y, begin, read = np.zeros(0, dtype=np.float32), 0, 0  # y is what is resampled, from sample ``begin`` on
+        y, begin = np.zeros(0, dtype=np.float32), 0  # y is what is resampled, from sample ``begin`` on
         for offset in offsets:
             start = round(offset * sr)
-            while begin + len(y) < start + size:
-                block, read = next(blocks, (None, read))
-                if block is None:
-                    _refuse_short(read, _frames(file, offset + duration + _MARGIN_SECONDS))
-                    break
+            while begin + len(y) < start + size and (block := next(blocks, None)) is not None:
                 passed = min(len(y), max(0, start - begin))
                 y, begin = np.concatenate([y[passed:], block]), begin + passed
             yield fix_length(y[max(0, start - begin) :], size=size)
@@ -113,16 +109,17 @@ def _finite_mono(y: np.ndarray) -> np.ndarray:
 
 def seconds(path: Path | str) -> float:
     """The length a file's header states, in seconds; 0 where there is none to read: decoding says why."""
-    try:
-        return sf.info(str(path)).duration
-    except (sf.LibsndfileError, OSError):
-        return 0.0
+    return _header(path, "duration")
 
 
 def sampling_rate(path: Path | str) -> int:
     """The rate a file's header states, in Hz; 0 where there is none to read."""
+    return _header(path, "samplerate")
+
+
+def _header(path: Path | str, field: str) -> float:
     try:
-        return sf.info(str(path)).samplerate
+        return getattr(sf.info(str(path)), field)
     except (sf.LibsndfileError, OSError):
         return 0
 
@@ -157,8 +154,8 @@ def _frames(file: sf.SoundFile, duration: float) -> int:
     return min(file.frames, round(duration * file.samplerate))
 
 
-def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[tuple[np.ndarray, int]]:
-    """The first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz, and how many frames were read so far.
+def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[np.ndarray]:
+    """The first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz; what is asked beyond a truncated file is refused.
 
     Joined, the blocks are what ``resample`` makes of those frames, bit by bit.
     """
@@ -177,7 +174,8 @@ def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[t
         elif file.samplerate != sr:
             y = stream.resample_chunk(y, last)[: int(np.ceil(read * sr / file.samplerate)) - given]
         given += len(y)
-        yield y, read
+        yield y
+    _refuse_short(read, wanted)
 
 
 def _refuse_short(read: int, wanted: int) -> None:
@@ -192,11 +190,8 @@ def _refuse_truncated_wav(path: Path) -> None:
     """libsndfile reads a cut wav as a short one without a word; the RIFF header knows the promised size."""
     with path.open("rb") as file:
         head = file.read(8)
-    if head[:4] != b"RIFF":
-        return
-    promised = int.from_bytes(head[4:8], "little")
-    size = path.stat().st_size
-    if promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
+    promised, size = int.from_bytes(head[4:], "little"), path.stat().st_size
+    if head[:4] == b"RIFF" and promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
         raise AudioError(f"is truncated: its header promises {promised + 8} bytes, the file has {size}")
 
 

@@ -59,10 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = self.server.cuts.pop(0) if self.server.cuts and body else None
         if self.server.chunked:  # ends in an empty chunk, unless it breaks off
-            body = b"".join(
-                b"%x\r\n%b\r\n" % (len(body[i : i + 999]), body[i : i + 999]) for i in range(0, len(body), 999)
-            )
-            body += b"0\r\n\r\n"
+            chunks = (body[i : i + 999] for i in range(0, len(body), 999))
+            body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
         self.wfile.write(body[:cut])
 
     def log_message(self, *_: object) -> None:

@@ -64,49 +64,47 @@ def test_parts_before_the_damage_are_given(tmp_path: Path, monkeypatch: pytest.M
         next(parts)
 
 
-def bad_files(folder: Path) -> dict[str, Path]:
-    good = folder / "good.wav"
-    sf.write(good, tone(8000, 1), 8000)
-    flac = folder / "good.flac"
-    sf.write(flac, np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
-    contents = {
-        "empty": b"",
-        "text": b"this is no sound at all, whatever its name says\n" * 20,
-        "truncated": good.read_bytes()[:9000],
-        "header_only": good.read_bytes()[:44],
-    }
-    paths = {}
-    for name, content in contents.items():
-        paths[name] = folder / f"{name}.wav"
-        paths[name].write_bytes(content)
-    paths["truncated_flac"] = folder / "truncated.flac"
-    paths["truncated_flac"].write_bytes(flac.read_bytes()[:20000])
-    y = tone(8000, 1)
-    y[500] = np.nan
-    paths["nan"] = folder / "nan.wav"
-    sf.write(paths["nan"], y, 8000, subtype="FLOAT")
-    paths["no_samples"] = folder / "no_samples.wav"
-    sf.write(paths["no_samples"], np.zeros(0), 8000)
-    paths["missing"] = folder / "missing.wav"
-    return paths
+def test_no_silence_stands_for_what_a_truncated_file_lacks(tmp_path: Path) -> None:
+    sf.write(tmp_path / "whole.mp3", np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 60), 8000)
+    whole, parts = (tmp_path / "whole.mp3").read_bytes(), []
+    (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) * 7 // 8])
+    with pytest.raises(AudioError, match="truncated"):
+        for y in load_parts(tmp_path / "cut.mp3", sr=8000, duration=1.0, offsets=range(60)):
+            parts.append(y)
+    assert len(parts) > 50 and all(y.any() for y in parts)
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"),
+    ("name", "reason"),
     [
-        ("empty", "0 bytes"),
-        ("text", "cannot be decoded"),
-        ("truncated", "truncated"),
-        ("header_only", "truncated"),
-        ("truncated_flac", "truncated|cannot be decoded"),
-        ("nan", "NaN"),
-        ("no_samples", "no samples"),
-        ("missing", "cannot be decoded"),
+        ("empty.wav", "0 bytes"),
+        ("text.wav", "cannot be decoded"),
+        ("truncated.wav", "truncated"),
+        ("header_only.wav", "truncated"),
+        ("truncated.flac", "truncated|cannot be decoded"),
+        ("nan.wav", "NaN"),
+        ("no_samples.wav", "no samples"),
+        ("missing.wav", "cannot be decoded"),
     ],
 )
-def test_a_bad_file_says_why(tmp_path: Path, kind: str, reason: str) -> None:
+def test_a_bad_file_says_why(tmp_path: Path, name: str, reason: str) -> None:
+    sf.write(tmp_path / "good.wav", y := tone(8000, 1), 8000)
+    sf.write(tmp_path / "good.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
+    good = (tmp_path / "good.wav").read_bytes()
+    contents = {
+        "empty.wav": b"",
+        "text.wav": b"this is no sound at all, whatever its name says\n" * 20,
+        "truncated.wav": good[:9000],
+        "header_only.wav": good[:44],
+        "truncated.flac": (tmp_path / "good.flac").read_bytes()[:20000],
+    }
+    for file, content in contents.items():
+        (tmp_path / file).write_bytes(content)
+    y[500] = np.nan
+    sf.write(tmp_path / "nan.wav", y, 8000, subtype="FLOAT")
+    sf.write(tmp_path / "no_samples.wav", np.zeros(0), 8000)
     with pytest.raises(AudioError, match=reason):
-        load_audio(bad_files(tmp_path)[kind], sr=22050, duration=4.0)
+        load_audio(tmp_path / name, sr=22050, duration=4.0)
 
 
 def test_written_wavs_never_clip(tmp_path: Path) -> None:

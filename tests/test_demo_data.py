@@ -10,6 +10,7 @@ import soundfile as sf
 
 from shared.data import command
 from shared.data.demo_data import CLASS_IDS, make_demo_data, plan
+from shared.data.sources import DemoSize
 from shared.errors import UserError
 
 TINY = {"recordings": 1, "slices": 2, "test_recordings": 1, "test_slices": 1}
@@ -56,7 +57,7 @@ def test_seed_decides_every_byte(demo: Path, tmp_path: Path) -> None:
 
 
 def test_test_recordings_are_not_in_train() -> None:
-    clips = plan(seed=0, recordings=16, slices=4, test_recordings=4, test_slices=3)
+    clips = plan(DemoSize())
     train = {recording for name, recording, _ in clips if name.startswith("train/")}
     test = {recording for name, recording, _ in clips if name.startswith("test/")}
     assert (len(clips), len(train), len(test)) == (380, 80, 20)
@@ -95,9 +96,7 @@ def test_refuses_empty_sizes(tmp_path: Path) -> None:
 def test_the_command_makes_the_same_data(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = [
-        part for name, count in {"seed": 3, **TINY}.items() for part in (f"--{name.replace('_', '-')}", str(count))
-    ]
+    sizes = [f"--{name.replace('_', '-')}={count}" for name, count in {"seed": 3, **TINY}.items()]
     monkeypatch.setattr(sys, "argv", ["frequency-quest data", "demo", "--data-dir", str(tmp_path / "data"), *sizes])
     command.main()
     assert contents(tmp_path / "data") == contents(demo)

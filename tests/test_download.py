@@ -135,17 +135,12 @@ def test_published_checksums_are_compared(server: Server, tmp_path: Path) -> Non
     assert left(tmp_path) == []
 
 
-def evil_tar(member: tarfile.TarInfo) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.addfile(member, io.BytesIO(b"evil"[: member.size]))
-    return buffer.getvalue()
-
-
 def tar_member(name: str, *, kind: bytes = tarfile.REGTYPE, to: str = "") -> bytes:
-    member = tarfile.TarInfo(name)
+    member, buffer = tarfile.TarInfo(name), io.BytesIO()
     member.type, member.linkname, member.size = kind, to, 4 if kind == tarfile.REGTYPE else 0
-    return evil_tar(member)
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(member, io.BytesIO(b"evil"))
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from shared.data.sources import Download
 from shared.errors import UserError, run_entry
 
 API = "/api/v1/competitions.CompetitionApiService/"
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -120,11 +121,7 @@ def test_kaggle_refuses(kaggle: Server, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_kaggle_dataset_by_name(kaggle: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     service = "/api/v1/datasets.DatasetApiService/"
-    kaggle.answers[service + "GetDataset"] = lambda _: (
-        200,
-        {"Content-Type": "application/json"},
-        b'{"currentVersionNumber": 3}',
-    )
+    kaggle.answers[service + "GetDataset"] = lambda _: (200, JSON, b'{"currentVersionNumber": 3}')
     kaggle.answers[service + "DownloadDataset"] = lambda _: (302, {"Location": f"{kaggle.url}/data.zip"}, b"")
     kaggle.files["/data.zip"] = zipped(["siren/a.wav", "dog/b.wav"])
     download.download(Download(name="frequency-quest", dest=tmp_path / "data", kaggle_dataset="jo/sounds"))
@@ -143,7 +140,7 @@ def test_submit(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     def answer(name: str, body: dict[str, str]) -> Callable[[bytes], Answer]:
         def reply(request: bytes) -> Answer:
             sent[name] = request
-            return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+            return 200, JSON, json.dumps(body).encode()
 
         return reply
 

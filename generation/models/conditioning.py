@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from generation.models.layers import dense, halving
+
 
 class Condition(nn.Module):
     """Ordinals y (B,) and, with ``phase``, phase images (B, 1, F, T) -> what is added to a layer (B, width).
@@ -33,17 +35,11 @@ def linear(shape: Sequence[int], width: int) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), width))
 
 
-def branch(shape: Sequence[int], width: int, *, hidden: Sequence[int] = (256, 128)) -> nn.Sequential:
+def branch(shape: Sequence[int], width: int) -> nn.Sequential:
     """Phase images (B, 1, *shape) -> (B, width): through dense layers of their own."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    for n_in, n_out in zip((math.prod(shape), *hidden), hidden, strict=False):
-        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Linear(hidden[-1], width))
+    return nn.Sequential(nn.Flatten(), *dense((math.prod(shape), 256, 128)), nn.Linear(128, width))
 
 
 def strided(widths: Sequence[int]) -> nn.Sequential:
     """Phase images (B, 1, F, T) -> (B, C * F / 2**n * T / 2**n): through n convolutions that halve, the last C wide."""
-    layers: list[nn.Module] = []
-    for c_in, c_out in zip((1, *widths), widths, strict=False):
-        layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers[:-1], nn.Flatten())
+    return nn.Sequential(*halving((1, *widths))[:-1], nn.Flatten())

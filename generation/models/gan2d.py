@@ -1,6 +1,5 @@
 """Generator and discriminator of the conditional DCGAN on spectrograms."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm as normalise
 
+from generation.models.layers import doubling, halving, with_label
 from shared.errors import UserError
 
 OUTPUTS = {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}
@@ -53,28 +53,18 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self,
-        n_classes: int,
-        *,
-        latent: int = 100,
-        shape: Sequence[int] = (128, 512),
-        widths: Sequence[int] = (256, 128, 64, 32),
-        output: str = "tanh",
+        self, n_classes: int, *, latent: int = 100, shape: Sequence[int] = (128, 512), output: str = "tanh"
     ) -> None:
         super().__init__()
         self.arguments = {"n_classes": n_classes, "latent": latent, "shape": list(shape), "output": output}
         self.n_classes, self.latent = n_classes, latent
-        self.start = (widths[0], *reduced(shape, len(widths)))
-        self.project = nn.Linear(latent + n_classes, self.start[0] * self.start[1] * self.start[2])
-        layers: list[nn.Module] = []
-        for c_in, c_out in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1), OUTPUTS[output]())
+        self.start = (256, *reduced(shape, 4))
+        self.project = nn.Linear(latent + n_classes, math.prod(self.start))
+        self.layers = nn.Sequential(*doubling((256, 128, 64, 32, 1)), OUTPUTS[output]())
         _initialise(self)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        condition = F.one_hot(y, self.n_classes).to(z.dtype)
-        h = self.project(torch.cat([z, condition], dim=1))
+        h = self.project(with_label(z, y, self.n_classes))
         return self.layers(h.unflatten(1, self.start).contiguous(memory_format=torch.channels_last))
 
 
@@ -84,21 +74,12 @@ class Discriminator(nn.Module):
     The label enters as a second channel, a learned (M, T) picture of its one-hot vector.
     """
 
-    def __init__(
-        self,
-        n_classes: int,
-        *,
-        shape: Sequence[int] = (128, 512),
-        widths: Sequence[int] = (32, 64, 128, 256),
-        spectral_norm: bool = False,
-    ) -> None:
+    def __init__(self, n_classes: int, *, shape: Sequence[int] = (128, 512), spectral_norm: bool = False) -> None:
         super().__init__()
         self.n_classes, self.shape = n_classes, tuple(shape)
-        self.condition = nn.Linear(n_classes, shape[0] * shape[1])
-        layers: list[nn.Module] = [nn.Conv2d(2, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
-        for c_in, c_out in itertools.pairwise(widths):
-            layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), nn.BatchNorm2d(c_out), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, reduced(shape, len(widths))))
+        self.condition = nn.Linear(n_classes, math.prod(shape))
+        layers = halving((2, 32)) + halving((32, 64, 128, 256), norm=True)
+        self.layers = nn.Sequential(*layers, nn.Conv2d(256, 1, reduced(shape, 4)))
         _initialise(self)
         if spectral_norm:
             for layer in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:

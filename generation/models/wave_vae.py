@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE = 4  # of every layer, samples
-KERNEL, POOLED_KERNEL = 16, 9  # samples: four strides, so that no sample weighs more than its neighbours; and centred
+# Kernel, stride and padding in samples: four strides, so that no sample weighs more than its neighbours; and centred
+STRIDED, POOLED = (16, STRIDE, 6), (9, 1, "same")
 WIDTHS = (16, 32, 64, 128, 256)
 
 
@@ -34,12 +35,10 @@ class Encoder(nn.Module):
         length, self.padding = reduced(samples, widths)
         layers: list[nn.Module] = []
         for c_in, c_out in itertools.pairwise((1, *widths)):
+            convolution = nn.Conv1d(c_in, c_out, *(POOLED if pooling else STRIDED))
+            layers += [convolution, nn.BatchNorm1d(c_out), nn.LeakyReLU(0.2)]
             if pooling:
-                convolution = nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")
-                layers += [convolution, nn.BatchNorm1d(c_out), nn.LeakyReLU(0.2), nn.MaxPool1d(STRIDE)]
-            else:
-                convolution = nn.Conv1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)
-                layers += [convolution, nn.BatchNorm1d(c_out), nn.LeakyReLU(0.2)]
+                layers.append(nn.MaxPool1d(STRIDE))
         self.layers = nn.Sequential(*layers)
         self.posterior = nn.Linear(widths[-1] * length, 2 * latent)
 
@@ -69,9 +68,9 @@ class Decoder(nn.Module):
             layers += [nn.BatchNorm1d(c_in), nn.LeakyReLU(0.2)]
             if pooling:
                 unpool = nn.ConvTranspose1d(c_in, c_in, STRIDE, STRIDE, groups=c_in)
-                layers += [unpool, nn.Conv1d(c_in, c_out, POOLED_KERNEL, padding="same")]
+                layers += [unpool, nn.Conv1d(c_in, c_out, *POOLED)]
             else:
-                layers += [nn.ConvTranspose1d(c_in, c_out, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)]
+                layers += [nn.ConvTranspose1d(c_in, c_out, *STRIDED)]
         self.layers = nn.Sequential(*layers)
         nn.init.zeros_(self.layers[-1].weight)  # begin at silence: noise is a hundred times further from quiet music
         nn.init.zeros_(self.layers[-1].bias)

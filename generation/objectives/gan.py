@@ -65,18 +65,9 @@ class GanObjective(Trained):
         learning_rate: float = 2e-4,
         weight_decay: float = 0.0,
     ) -> None:
-        def adam(net: nn.Module) -> torch.optim.Optimizer:
-            return torch.optim.Adam(
-                net.parameters(), lr=learning_rate, betas=(0.5, 0.999), weight_decay=weight_decay, fused=True
-            )
-
-        generator, discriminator = (
-            net.to(accelerator.device, memory_format=torch.channels_last) for net in (generator, discriminator)
-        )
-        self.generator, self.discriminator, self.adam_g, self.adam_d = accelerator.prepare(
-            generator, discriminator, adam(generator), adam(discriminator)
-        )
-        self.latent, self.scaler, self.accelerator = generator.latent, scaler, accelerator
+        groups = ([net.to(memory_format=torch.channels_last)] for net in (generator, discriminator))
+        super().__init__(accelerator, *groups, lr=learning_rate, betas=(0.5, 0.999), weight_decay=weight_decay)
+        self.latent, self.scaler = generator.latent, scaler
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update of the discriminator on features x (B, M, T) and fakes, then one of the generator."""
@@ -86,16 +77,12 @@ class GanObjective(Trained):
 
         real_logits, fake_logits = self.discriminator(real, y), self.discriminator(fake.detach(), y)
         d_loss = _bce(real_logits, 1.0) + _bce(fake_logits, 0.0)
-        self.adam_d.zero_grad()
-        self.accelerator.backward(d_loss)
-        self.adam_d.step()
+        self.update(self.adam_d, d_loss)
 
         self.discriminator.requires_grad_(False)  # its gradients for the generator's loss would be thrown away
         g_loss = _bce(self.discriminator(fake, y), 1.0)
         self.discriminator.requires_grad_(True)
-        self.adam_g.zero_grad()
-        self.accelerator.backward(g_loss)
-        self.adam_g.step()
+        self.update(self.adam_g, g_loss)
         return {
             "discriminator/loss": d_loss,
             "generator/loss": g_loss,

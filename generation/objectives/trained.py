@@ -1,22 +1,41 @@
 """What the objectives of all generators share: their checkpoints, and the parts that a training needs of them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
 
 from generation.scaling import Scaler
 from shared.features.batches import Augmentation
 
 
 class Trained:
-    """Saves and restores the attributes named in ``parts``, networks without what accelerate wrapped them in."""
+    """Keeps networks and their Adams under the names in ``parts``, and saves and restores them: networks without what
+    accelerate wrapped them in.
+
+    Args:
+        groups: networks that share an Adam. ``parts`` names all networks, then the Adam of each group.
+        adam: arguments of every Adam.
+    """
 
     parts: tuple[str, ...]
-    accelerator: Accelerator
     finished = False  # a generator has no validation loss to stop by
+
+    def __init__(self, accelerator: Accelerator, *groups: Sequence[nn.Module], **adam: Any) -> None:
+        self.accelerator = accelerator
+        nets = [net.to(accelerator.device) for group in groups for net in group]
+        adams = [Adam([p for net in group for p in net.parameters()], fused=True, **adam) for group in groups]
+        for name, part in zip(self.parts, accelerator.prepare(*nets, *adams), strict=True):
+            setattr(self, name, part)
+
+    def update(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """One step of ``optimizer`` down the gradient of ``loss``."""
+        optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        optimizer.step()
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         return {}

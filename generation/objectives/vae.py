@@ -64,10 +64,8 @@ class VaeObjective(Trained):
         learning_rate: float = 1e-4,
         kl_weight: float = 1.0,
     ) -> None:
-        encoder, decoder = encoder.to(accelerator.device), decoder.to(accelerator.device)
-        adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=learning_rate, fused=True)
-        self.encoder, self.decoder, self.adam = accelerator.prepare(encoder, decoder, adam)
-        self.scaler, self.accelerator, self.kl_weight = scaler, accelerator, kl_weight
+        super().__init__(accelerator, [encoder, decoder], lr=learning_rate)
+        self.scaler, self.kl_weight = scaler, kl_weight
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update on features x (B, ...) of ordinals y (B,)."""
@@ -77,9 +75,7 @@ class VaeObjective(Trained):
         mse = (self.decoder(z, y).float() - x).square().flatten(1).sum(dim=1).mean()
         kl = kl_divergence(mean, log_variance).mean()
         loss = mse + self.kl_weight * kl
-        self.adam.zero_grad()
-        self.accelerator.backward(loss)
-        self.adam.step()
+        self.update(self.adam, loss)
         return {"train/loss": loss, "train/mse": mse, "train/kl": kl}
 
     @torch.no_grad()

@@ -39,13 +39,8 @@ def make_nets(options: WganOptions, spec: FeatureSpec, n_classes: int) -> tuple[
     experiment, (make_generator, make_critic) = EXPERIMENTS[options.experiment], load_nets(options)
     image = {"shape": spec.shape[-2:], "channels": experiment.channels}
     generator = make_generator(n_classes, latent=options.latent, phase=experiment.phase, **image)
-    critic = make_critic(
-        n_classes,
-        phase=experiment.phase != "none",
-        widening=experiment.widening,
-        dropout=options.dropout,
-        **image,
-    )
+    given = experiment.phase != "none"
+    critic = make_critic(n_classes, phase=given, widening=experiment.widening, dropout=options.dropout, **image)
     return generator, critic
 
 
@@ -89,15 +84,9 @@ class WganGpObjective(Trained):
         critic_steps: int = 5,
         penalty: float = 10.0,
     ) -> None:
-        def adam(net: nn.Module) -> torch.optim.Optimizer:
-            return torch.optim.Adam(net.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True)
-
+        super().__init__(accelerator, [generator], [critic], lr=learning_rate, betas=(0.5, 0.999))
         self.latent, self.channels = generator.latent, generator.channels
-        generator, critic = generator.to(accelerator.device), critic.to(accelerator.device)
-        self.generator, self.critic, self.adam_g, self.adam_c = accelerator.prepare(
-            generator, critic, adam(generator), adam(critic)
-        )
-        self.accelerator, self.critic_steps, self.penalty = accelerator, critic_steps, penalty
+        self.critic_steps, self.penalty = critic_steps, penalty
         self.steps, self.generator_loss = 0, 0.0  # the latter an epoch's mean, 0 before the first update
         self.generator_losses: list[Tensor] = []  # of this epoch's updates
 
@@ -120,18 +109,14 @@ class WganGpObjective(Trained):
         distance = real_scores.mean() - fake_scores.mean()
         penalty = gradient_penalty(lambda x: self.critic(x, *condition), real, fake)
         loss = self.penalty * penalty - distance
-        self.adam_c.zero_grad()
-        self.accelerator.backward(loss)
-        self.adam_c.step()
+        self.update(self.adam_c, loss)
         return {"critic/loss": loss, "critic/penalty": penalty, "critic/distance": distance}
 
     def _update_generator(self, *condition: Tensor) -> Tensor:
         self.critic.requires_grad_(False)  # its gradients for the generator's loss would be thrown away
         loss = -self.critic(self._generate(*condition), *condition).mean()
         self.critic.requires_grad_(True)
-        self.adam_g.zero_grad()
-        self.accelerator.backward(loss)
-        self.adam_g.step()
+        self.update(self.adam_g, loss)
         return loss.detach()
 
     def _generate(self, *condition: Tensor) -> Tensor:

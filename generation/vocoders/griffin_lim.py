@@ -1,5 +1,6 @@
 """Spectrograms without phase -> waveforms: a phase that fits the magnitudes, then the fast Griffin-Lim iteration."""
 
+import dataclasses
 import math
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades, level, linear_magnitude
-from shared.errors import UserError
+from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import FeatureSpec
 
+MOMENTUM = 0.99  # of the fast Griffin-Lim iteration
 CLIPS = 4  # reconstructed together on a CPU: more fall out of its cache
 TINY = 1e-10  # smallest magnitude that is told from silence
 
@@ -74,9 +76,7 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
     return phase
 
 
-def griffin_lim(
-    S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int, momentum: float = 0.99
-) -> Tensor:
+def griffin_lim(S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int) -> Tensor:
     """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; frames that are missing are silent.
 
     The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), begun at ``initial_phase``: no random numbers.
@@ -90,41 +90,48 @@ def griffin_lim(
         y = stft.inverse(torch.polar(A, initial_phase(A, n_fft=n_fft, hop_length=hop_length)))
         previous = y
         for _ in range(iterations):
-            X = stft(torch.lerp(previous, y, 1 + momentum))
+            X = stft(torch.lerp(previous, y, 1 + MOMENTUM))
             previous, y = y, stft.inverse(X.sgn_().mul_(A))
         waveforms.append(y)
     return torch.cat(waveforms)
 
 
-class GriffinLimVocoder:
+class GriffinLimVocoder(Vocoder):
     """Scaled mel or STFT magnitudes (B, bands, frames) -> waveforms (B, N), batched, on any device.
 
     The clip's level is given back where the features have kept it; a peak of 0.5 where they have not.
-
-    Raises:
-        UserError: a spec of neither, or mels not scaled log1p.
     """
 
-    def __init__(
-        self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 6, momentum: float = 0.99
-    ) -> None:
-        if (spec.kind, spec.scaling) != ("log_mel", "log1p") and spec.kind != "stft":
-            raise UserError(f"griffin-lim inverts stft, or log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
-        self.spec, self.iterations, self.momentum = spec, iterations, momentum
+    name, kinds = "griffin-lim", ("stft", "log_mel")
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 6) -> None:
+        super().__init__(spec, device=device)
+        self.iterations = iterations
         self.magnitude = InverseMel(spec, device=device) if spec.kind == "log_mel" else None
         self.fades = fades(spec).to(device)
 
-    @torch.no_grad()
-    def __call__(self, S: Tensor) -> Tensor:
-        if S.ndim != 3 or S.shape[1:] != self.spec.shape:
-            raise UserError(f"griffin-lim: spectrograms of shape {tuple(S.shape)}, expected (B, *{self.spec.shape})")
-        S = S.to(self.fades)
-        y = griffin_lim(
-            self.magnitude(S) if self.magnitude else linear_magnitude(S, self.spec),
-            n_fft=self.spec.n_fft,
-            hop_length=self.spec.hop_length,
-            length=self.spec.n_samples,
-            iterations=self.iterations,
-            momentum=self.momentum,
-        )
-        return level(y, self.spec) * self.fades
+    def invert(self, S: Tensor) -> Tensor:
+        spec, S = self.spec, S.to(self.fades)
+        A = self.magnitude(S) if self.magnitude else linear_magnitude(S, spec)
+        sizes = {"n_fft": spec.n_fft, "hop_length": spec.hop_length, "length": spec.n_samples}
+        return level(griffin_lim(A, **sizes, iterations=self.iterations), spec) * self.fades
+
+
+class MfccVocoder(Vocoder):
+    """Cepstra (B, n_mfcc, frames) -> waveforms (B, N): librosa.feature.inverse.mfcc_to_mel, then Griffin-Lim.
+
+    What the discarded coefficients held is gone.
+    """
+
+    name, kinds = "mfcc", ("mfcc",)
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", iterations: int = 6) -> None:
+        super().__init__(spec, device=device)
+        mel = dataclasses.replace(spec, kind="log_mel", scaling="log1p")
+        self.griffin_lim = GriffinLimVocoder(mel, device=device, iterations=iterations)
+
+    def invert(self, S: Tensor) -> Tensor:
+        from librosa.feature.inverse import mfcc_to_mel  # here: half a second that only this vocoder needs
+
+        mel = mfcc_to_mel(S.cpu().numpy(), n_mels=self.spec.n_mels)
+        return self.griffin_lim(torch.log1p(torch.from_numpy(mel)))

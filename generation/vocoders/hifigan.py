@@ -5,27 +5,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generation.vocoders.hifigan_checkpoint import MEL, load_generator
+from generation.vocoders.hifigan_checkpoint import HEARD, load_generator
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades
+from generation.vocoders.vocoder import Vocoder
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
 
-HEARD = FeatureSpec(
-    sr=MEL["sampling_rate"],
-    n_fft=MEL["n_fft"],
-    hop_length=MEL["hop_size"],
-    n_mels=MEL["num_mels"],
-    fmin=MEL["fmin"],
-    fmax=MEL["fmax"],
-    power=1.0,
-)
 FLOOR = 1e-5  # smallest mel magnitude that is told from silence
 EPSILON = 1e-9  # of the power, under the root: meldataset.py of jik876/hifi-gan
 
 
-class HifiGanVocoder:
+class HifiGanVocoder(Vocoder):
     """log1p mel spectrograms -> waveforms, batched, on any device.
 
     HiFi-GAN's frames are not centred: the clip is padded by (n_fft - hop) / 2, so that frame t lies around sample
@@ -39,26 +31,23 @@ class HifiGanVocoder:
         UserError: a spec that is no log1p mel of its sampling rate, FFT and hop, or as load_generator.
     """
 
+    name, kinds = "hifigan", ("log_mel",)
+
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", path: Path | None = None) -> None:
-        if spec.kind != "log_mel" or spec.scaling != "log1p":
-            raise UserError(f"hifigan inverts log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
+        super().__init__(spec, device=device)
         names = ("sr", "n_fft", "hop_length")
         ours, heard = ({name: getattr(s, name) for name in names} for s in (spec, HEARD))
         if ours != heard:
             raise UserError(f"--vocoder hifigan: made for {heard}, these spectrograms are {ours}; use griffin-lim")
-        self.spec = spec
         self.generator = load_generator(path).to(device)
         self.inverse = InverseMel(spec, device=device)
         self.filterbank = torch.from_numpy(mel_filterbank(HEARD)).to(device)  # (M, F)
         self.fades = fades(spec).to(device)
 
-    def __call__(self, S: Tensor) -> Tensor:
-        if S.ndim != 3 or S.shape[1:] != self.spec.shape:
-            raise UserError(f"hifigan: spectrograms of shape {tuple(S.shape)}, expected (B, *{self.spec.shape})")
+    def invert(self, S: Tensor) -> Tensor:
         start = self.spec.hop_length // 2
-        with torch.no_grad():
-            mels = torch.nn.functional.pad(self.mels(S), (0, 1), mode="replicate")  # for the half hop at the end
-            return self.generator(mels)[:, 0, start : start + self.spec.n_samples] * self.fades
+        mels = torch.nn.functional.pad(self.mels(S), (0, 1), mode="replicate")  # for the half hop at the end
+        return self.generator(mels)[:, 0, start : start + self.spec.n_samples] * self.fades
 
     def mels(self, S: Tensor) -> Tensor:
         """(B, M, T) log1p mels -> (B, 80, clip_frames) ln(max(mel magnitude, 1e-5)), as jik876's mel_spectrogram."""

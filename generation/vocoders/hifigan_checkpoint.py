@@ -1,5 +1,6 @@
 """HiFi-GAN checkpoints, NVIDIA's and jik876's, read as weights only: no code of theirs runs, pickled or cloned."""
 
+import inspect
 import math
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from generation.models.hifigan import HifiGan
 from shared.data.archives import fetch
 from shared.errors import UserError
+from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
 # What nvidia_hifigan of NVIDIA/DeepLearningExamples:torchhub downloads (hifigan/entrypoints.py there)
@@ -22,15 +24,16 @@ URL = (
 BY_HAND = "download it elsewhere and give it as --hifigan-path FILE; or use --vocoder griffin-lim: no weights"
 REMEDY = f"the published model is {URL}; where there is no network, {BY_HAND}"
 
-# The mels these models hear, in the names of jik876's config.json and, where they differ, of NVIDIA's train_setup
+# The mels these models are trained on; MEL has jik876's names (config.json), NVIDIA_NAMES those that NVIDIA changed
+HEARD = FeatureSpec(sr=22050, n_fft=1024, hop_length=256, n_mels=80, fmin=0, fmax=8000, power=1.0)
 MEL = {
-    "sampling_rate": 22050,
-    "n_fft": 1024,
-    "hop_size": 256,
-    "win_size": 1024,
-    "num_mels": 80,
-    "fmin": 0,
-    "fmax": 8000,
+    "sampling_rate": HEARD.sr,
+    "n_fft": HEARD.n_fft,
+    "hop_size": HEARD.hop_length,
+    "win_size": HEARD.n_fft,
+    "num_mels": HEARD.n_mels,
+    "fmin": HEARD.fmin,
+    "fmax": HEARD.fmax,
 }
 NVIDIA_NAMES = {
     "filter_length": "n_fft",
@@ -39,14 +42,7 @@ NVIDIA_NAMES = {
     "mel_fmin": "fmin",
     "mel_fmax": "fmax",
 }
-ARCHITECTURE = (
-    "upsample_rates",
-    "upsample_kernel_sizes",
-    "upsample_initial_channel",
-    "resblock",
-    "resblock_kernel_sizes",
-    "resblock_dilation_sizes",
-)
+ARCHITECTURE = [name for name in inspect.signature(HifiGan).parameters if name != "n_mels"]
 SUFFIXES = (".pt", ".pth", ".safetensors")
 UNSUFFIXED = r"g_\d{8}|generator(_v\d)?"  # jik876's own
 
@@ -68,9 +64,8 @@ def load_generator(path: Path | None) -> HifiGan:
         check_mels(config)
         return build(config, content.get("generator", content))
     except UserError as error:
-        if path:
-            raise UserError(f"--hifigan-path {checkpoint}: {error}; {REMEDY}") from error
-        raise UserError(f"--vocoder hifigan: {checkpoint}: {error}; delete it; {REMEDY}") from error
+        where, how = ("--hifigan-path", "") if path else ("--vocoder hifigan:", "delete it; ")
+        raise UserError(f"{where} {checkpoint}: {error}; {how}{REMEDY}") from error
 
 
 def published() -> Path:

@@ -4,16 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from shared.errors import UserError
+from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import TOP_DB, FeatureSpec
 
 FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
 PEAK = 0.5  # of a sound whose level the representation has lost
-
-
-def check_shape(S: Tensor, spec: FeatureSpec) -> None:
-    if S.shape[1:] != spec.shape:
-        raise UserError(f"a vocoder was given shape {tuple(S.shape)}; expected (B, {', '.join(map(str, spec.shape))})")
 
 
 def linear_magnitude(S: Tensor, spec: FeatureSpec) -> Tensor:
@@ -40,22 +35,18 @@ def fades(spec: FeatureSpec) -> Tensor:
     return torch.cat([ramp, torch.ones(spec.n_samples - 2 * len(ramp)), ramp.flip(0)])
 
 
-class InverseStft:
-    """Amplitude and phase images (B, 2, bins, frames) -> waveforms (B, N): one inverse STFT, no iteration.
+class InverseStft(Vocoder):
+    """Amplitude and phase images (B, 2, bins, frames) -> waveforms (B, N): one inverse STFT, no iteration."""
 
-    Raises:
-        UserError: a spec without phase.
-    """
+    name, kinds = "istft", ("amplitude_phase",)
 
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
-        if spec.kind != "amplitude_phase":
-            raise UserError(f"istft inverts amplitude_phase, not {spec.kind}")
-        self.spec, self.window = spec, torch.hann_window(spec.n_fft, device=device)
+        super().__init__(spec, device=device)
+        self.window = torch.hann_window(spec.n_fft, device=device)
         self.fades = fades(spec).to(device)
 
-    def __call__(self, S: Tensor) -> Tensor:
-        check_shape(S, self.spec)
-        S = S.to(self.window.device)
+    def invert(self, S: Tensor) -> Tensor:
+        S = S.to(self.device)
         magnitude = linear_magnitude(S[:, 0], self.spec)
         phase = F.pad(S[:, 1, :, : self.spec.clip_frames], (0, 0, 0, magnitude.shape[1] - S.shape[2]))
         y = torch.istft(

@@ -12,8 +12,8 @@ import types
 import torch
 from torch import Tensor
 
-from generation.vocoders.inverse_stft import check_shape, fades
-from shared.errors import UserError
+from generation.vocoders.inverse_stft import fades
+from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import FeatureSpec
 
 
@@ -37,21 +37,19 @@ def _unavailable(*args: object, **kwargs: object) -> None:
 transforms = _import_torchaudio().transforms
 
 
-class TorchaudioVocoder:
+class TorchaudioVocoder(Vocoder):
     """log1p mel spectrograms (B, M, T) -> waveforms (B, N), by torchaudio's transforms at their defaults.
 
     Both run on the CPU, where lstsq has the driver that solves a filterbank of any rank. GriffinLim begins at random
     phases, which are the same at each call.
-
-    Raises:
-        UserError: a spec that is no log1p mel.
     """
 
+    name, kinds = "torchaudio", ("log_mel",)
+
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
-        if (spec.kind, spec.scaling) != ("log_mel", "log1p"):
-            raise UserError(f"torchaudio inverts log_mel scaled log1p, not {spec.kind} scaled {spec.scaling}")
+        super().__init__(spec)
         slaney = spec.convention == "librosa"
-        self.spec, self.fades = spec, fades(spec)
+        self.fades = fades(spec)
         self.magnitude = transforms.InverseMelScale(
             1 + spec.n_fft // 2,
             spec.n_mels,
@@ -66,9 +64,7 @@ class TorchaudioVocoder:
             spec.n_fft, hop_length=spec.hop_length, power=spec.power, length=spec.n_samples
         )
 
-    @torch.no_grad()
-    def __call__(self, S: Tensor) -> Tensor:
-        check_shape(S, self.spec)
+    def invert(self, S: Tensor) -> Tensor:
         mel = torch.expm1(S.cpu().float().clamp(min=0.0)[..., : self.spec.clip_frames])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

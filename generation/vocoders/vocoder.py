@@ -1,7 +1,6 @@
 """The vocoders by name. A vocoder turns spectrograms (B, bands, frames) into waveforms (B, N)."""
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,13 +10,40 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 
 
-class Vocoder(Protocol):
-    """The contract: a vocoder is built for one spec and refuses one that it cannot invert."""
+class Vocoder:
+    """The contract: a vocoder is built for one spec and refuses one that it cannot invert.
 
-    spec: FeatureSpec
+    A subclass inverts features of its ``kinds`` in ``invert``; mels must be scaled log1p.
 
+    Raises:
+        UserError: another spec, or spectrograms of another shape.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+
+    def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
+        if spec.kind not in self.kinds or (spec.kind == "log_mel" and spec.scaling != "log1p"):
+            kinds = " or ".join("log_mel scaled log1p" if kind == "log_mel" else kind for kind in self.kinds)
+            raise UserError(f"{self.name} inverts {kinds}, not {spec.kind} scaled {spec.scaling}")
+        self.spec, self.device = spec, device
+
+    @torch.no_grad()
     def __call__(self, S: Tensor) -> Tensor:
         """Spectrograms (B, M, T) scaled as ``spec`` says -> waveforms (B, N), N = spec.n_samples, at spec.sr Hz."""
+        if S.shape[1:] != self.spec.shape:
+            expected = ", ".join(map(str, self.spec.shape))
+            raise UserError(f"{self.name} was given shape {tuple(S.shape)}; expected (B, {expected})")
+        return self.invert(S)
+
+
+class Waveform(Vocoder):
+    """(B, N) -> (B, N): waveforms are sound already."""
+
+    name, kinds = "waveform", ("waveform",)
+
+    def invert(self, S: Tensor) -> Tensor:
+        return S.float().clamp(-1, 1)
 
 
 VOCODERS = {  # imported when chosen: torchaudio and librosa are slow to import
@@ -25,8 +51,8 @@ VOCODERS = {  # imported when chosen: torchaudio and librosa are slow to import
     "torchaudio": "generation.vocoders.torchaudio:TorchaudioVocoder",
     "hifigan": "generation.vocoders.hifigan:HifiGanVocoder",
     "istft": "generation.vocoders.inverse_stft:InverseStft",
-    "waveform": "generation.vocoders.waveform:Waveform",
-    "mfcc": "generation.vocoders.mfcc:MfccVocoder",
+    "waveform": "generation.vocoders.vocoder:Waveform",
+    "mfcc": "generation.vocoders.griffin_lim:MfccVocoder",
 }
 AUTO = {
     "log_mel": "griffin-lim",

@@ -54,8 +54,8 @@ def _size(path: Path) -> int:
 
 def _fetch_on(url: str, part: Path, about: Path) -> None:
     """One request that adds to ``part``; ``about`` keeps of which version of the file it is a part."""
-    known = read_json(about) if about.is_file() else {}
-    if known.get("url") != url or not (known["version"] or known["size"]):
+    known = read_json(about) if about.is_file() else dict.fromkeys(("url", "version", "size"))
+    if known["url"] != url or not (known["version"] or known["size"]):
         part.unlink(missing_ok=True)
     start = _size(part)
     if start and start == known["size"]:
@@ -64,7 +64,9 @@ def _fetch_on(url: str, part: Path, about: Path) -> None:
     if start:
         headers |= {"Range": f"bytes={start}-"} | ({"If-Range": known["version"]} if known["version"] else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if start and not _continues(response, start, known["size"]):
+        sent = response.headers.get("Content-Range", "")
+        is_rest = sent.startswith(f"bytes {start}-") and sent.endswith(f"/{known['size']}" if known["size"] else "")
+        if start and response.status_code in (206, 416) and not is_rest:  # 416: the file is now shorter than its part
             part.unlink()
             return _fetch_on(url, part, about)
         response.raise_for_status()
@@ -81,14 +83,6 @@ def _fetch_on(url: str, part: Path, about: Path) -> None:
         with bar, part.open("ab") as file:
             for block in response.iter_content(BLOCK):
                 bar.update(file.write(block))
-
-
-def _continues(response: requests.Response, start: int, size: int | None) -> bool:
-    """Whether an answer to a request for the rest is that rest, all of the file, or another failure to report."""
-    if response.status_code != 206:
-        return response.status_code != 416  # beyond the end: the file is now shorter than its part
-    sent, _, total = response.headers.get("Content-Range", "").partition("/")
-    return sent.startswith(f"bytes {start}-") and (size is None or total == str(size))
 
 
 def reason(error: requests.RequestException) -> str:
@@ -117,9 +111,7 @@ def verify(archive: Path, checksum: str | None) -> None:
     if not expected:
         print(f"no checksum is published for this archive; what came is {algorithm}:{found}")
     elif found != expected:
-        raise UserError(
-            f"the archive's {algorithm} is {found}, not {expected}: damaged or another file; download it anew"
-        )
+        raise UserError(f"the archive's {algorithm} is {found}, not {expected}: damaged or another file; get it anew")
 
 
 def unpack(archive: Path, folder: Path) -> None:

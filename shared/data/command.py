@@ -9,13 +9,12 @@ from shared.data.sources import COMPETITION, DemoSize, Download
 from shared.files import DEMO_DIR
 
 
-@dataclasses.dataclass(kw_only=True)
-class Demo:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo(DemoSize):
     """Write the synthetic demo sounds; a folder that already holds them is left as it is."""
 
     data_dir: Path = DEMO_DIR
     """Folder to make, in the competition's layout; it appears whole or not at all."""
-    size: DemoSize = dataclasses.field(default_factory=DemoSize)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,11 +30,11 @@ class Submit:
 
 
 def main() -> None:
-    command = tyro.cli(Demo | Download | Submit, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    command = tyro.cli(Demo | Download | Submit, description=__doc__)
     if isinstance(command, Demo):  # each part imports what --help need not wait for
         from shared.data.demo_data import make_demo_data
 
-        data_dir = make_demo_data(command.data_dir, **dataclasses.asdict(command.size))
+        data_dir = make_demo_data(**dataclasses.asdict(command))
         print(f"{data_dir}: {(data_dir / 'README.txt').read_text().strip()}")
     elif isinstance(command, Download):
         from shared.data.download import download

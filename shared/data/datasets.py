@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +16,8 @@ _URBANSOUND_CSV = "UrbanSound8K.csv"
 _FOLD = re.compile(r"fold\d+")
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
 _SPOKEN_TEST = range(5)  # the indices of the official test set
+
+_Rows = list[tuple[Path, str, str | None, str]]  # path, label, group (None: unknown), official
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,18 @@ def load_dataset(data_dir: Path | str) -> Dataset:
     root = Path(data_dir)
     if not root.is_dir():
         raise UserError(f"--data-dir {root}: {_why_no_folder(root)}")
-    for read in (_read_urbansound8k, _read_kaggle, _read_recordings, _read_class_folders, _read_unlabelled):
-        dataset = read(root)
-        if dataset is not None:
-            return dataset
-    inner = [child.name for child in _folders(root) if _read_kaggle(child) or _read_class_folders(child)]
-    hint = f"; did you mean {root / inner[0]}?" if inner else ""
+    readers = {
+        "UrbanSound8K": _urbansound8k,
+        "Kaggle": _kaggle,
+        "recordings": _recordings,
+        "a folder per class": _class_folders,
+        "unlabelled": _unlabelled,
+    }
+    for layout, read in readers.items():
+        if rows := read(root):
+            return _dataset(root, layout, rows)
+    inner = [child for child in _folders(root) if _kaggle(child) or _class_folders(child)]
+    hint = f"; did you mean {inner[0]}?" if inner else ""
     raise UserError(
         f"--data-dir {root}: no labelled sounds found. Expected a folder per class with "
         f"{', '.join(sorted(AUDIO_SUFFIXES))} files, train/train/<class>/, "
@@ -65,31 +72,35 @@ def load_dataset(data_dir: Path | str) -> Dataset:
 def _why_no_folder(root: Path) -> str:
     if root.exists():
         return "is a file, not a folder"
-    siblings = [p.name for p in root.parent.iterdir() if p.is_dir()] if root.parent.is_dir() else []
-    close = difflib.get_close_matches(root.name, siblings, n=1)
+    close = difflib.get_close_matches(root.name, [folder.name for folder in _folders(root.parent)], n=1)
     return "no such folder" + (f"; did you mean {root.parent / close[0]}?" if close else "")
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The folders in ``root``, hidden ones left out, sorted; [] if there is no ``root``."""
+    return sorted(root.glob("[!.]*/"))
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The folder's own audio files by name, hidden ones left out, sorted."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+    """The folder's own audio files by name, hidden ones left out, sorted; [] if there is no ``folder``."""
+    return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
-def _manifest(rows: Sequence[tuple[Path, str, str | None, str]]) -> tuple[pd.DataFrame, bool]:
-    """Rows (path, label, group or None, official) -> manifest, and whether every group was known."""
-    frame = pd.DataFrame(rows, columns=["path", "label", "group", "official"], dtype=object)
-    known = bool(frame.group.notna().all())
-    names = frame.path.map(str)
+def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
+    """The data set of these rows; each clip is its own group unless every group is known."""
+    frame = pd.DataFrame(rows, columns=["path", "label", "group", "official"], dtype=object).assign(split="")
+    known, names = bool(frame.group.notna().all()), frame.path.map(str)
     frame["group"] = frame.group.astype(str) if known else names
-    frame["split"] = ""
-    return frame.iloc[names.argsort(kind="stable")].reset_index(drop=True), known
+    manifest = frame.iloc[names.argsort(kind="stable")].reset_index(drop=True)
+    if layout != "Kaggle":
+        return Dataset(root, layout, manifest, known)
+    test = next((folder for folder in (root / "test" / "test", root / "test") if folder.is_dir()), None)
+    sample = root / "sample_submission.csv"
+    tests = audio_files(test) if test else []
+    return Dataset(root, layout, manifest, known, test, tests, sample if sample.is_file() else None)
 
 
-def _class_rows(root: Path) -> list[tuple[Path, str, str | None, str]]:
+def _class_folders(root: Path) -> _Rows:
     rows = []
     for folder in _folders(root):
         for path in audio_files(folder):
@@ -98,53 +109,27 @@ def _class_rows(root: Path) -> list[tuple[Path, str, str | None, str]]:
     return rows
 
 
-def _read_class_folders(root: Path) -> Dataset | None:
-    rows = _class_rows(root)
-    return Dataset(root, "a folder per class", *_manifest(rows)) if rows else None
-
-
-def _read_kaggle(root: Path) -> Dataset | None:
+def _kaggle(root: Path) -> _Rows:
     """train/train/<class>/*, test/test/*, sample_submission.csv; the doubled folders may also be single."""
-    for train, test in ((root / "train" / "train", root / "test" / "test"), (root / "train", root / "test")):
-        rows = _class_rows(train) if train.is_dir() else []
-        if rows:
-            sample = root / "sample_submission.csv"
-            test = test if test.is_dir() else root / "test"
-            found = test.is_dir()
-            return Dataset(
-                root,
-                "Kaggle",
-                *_manifest(rows),
-                test_dir=test if found else None,
-                test_files=audio_files(test) if found else [],
-                sample_submission=sample if sample.is_file() else None,
-            )
-    return None
+    return _class_folders(root / "train" / "train") or _class_folders(root / "train")
 
 
-def _read_urbansound8k(root: Path) -> Dataset | None:
+def _urbansound8k(root: Path) -> _Rows:
     """audio/fold*/ and metadata/UrbanSound8K.csv, or both in the folder itself, as some downloads have them.
 
     Without the table the files' names tell the classes.
     """
-    audio = next((folder for folder in (root / "audio", root) if folder.is_dir() and _folds(folder)), None)
-    metadata = root / "metadata" / _URBANSOUND_CSV
-    if audio is not None and not metadata.is_file():
-        metadata = root / _URBANSOUND_CSV
-    if metadata.is_file():
-        rows = _urbansound_table(metadata, audio or root / "audio")
-    elif audio is not None:
-        rows = [_urbansound_row(path) for folder in _folds(audio) for path in audio_files(folder)]
-    else:
-        return None
-    return Dataset(root, "UrbanSound8K", *_manifest(rows)) if rows else None
+    folds = _folds(root / "audio") or _folds(root)
+    tables = [root / "metadata" / _URBANSOUND_CSV, *([root / _URBANSOUND_CSV] if folds else [])]
+    if table := next(filter(Path.is_file, tables), None):
+        return _urbansound_table(table, folds[0].parent if folds else root / "audio")
+    return [_urbansound_row(path) for folder in folds for path in audio_files(folder)]
 
 
 def _folds(folder: Path) -> list[Path]:
     """Its fold1, fold2, ...; none where folders of other names hold sounds, too."""
-    folds = [child for child in _folders(folder) if _FOLD.fullmatch(child.name)]
-    others = [child for child in _folders(folder) if child not in folds and audio_files(child)]
-    return [] if others else folds
+    folders = [child for child in _folders(folder) if _FOLD.fullmatch(child.name) or audio_files(child)]
+    return folders if all(_FOLD.fullmatch(child.name) for child in folders) else []
 
 
 def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
@@ -162,7 +147,7 @@ def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
     return path, URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
 
 
-def _urbansound_table(metadata: Path, audio: Path) -> list[tuple[Path, str, str, str]]:
+def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
     """The rows of UrbanSound8K.csv, whose files are below ``audio``.
 
     Raises:
@@ -179,21 +164,18 @@ def _urbansound_table(metadata: Path, audio: Path) -> list[tuple[Path, str, str,
     return rows
 
 
-def _read_recordings(root: Path) -> Dataset | None:
-    folder = root / "recordings"
-    names = [(p, _SPOKEN_NAME.fullmatch(p.stem)) for p in audio_files(folder)] if folder.is_dir() else []
-    rows = [
-        (p, name["label"], name["group"], "test" if int(name["index"]) in _SPOKEN_TEST else "train")
-        for p, name in names
-        if name
-    ]
-    return Dataset(root, "recordings", *_manifest(rows)) if rows else None
+def _recordings(root: Path) -> _Rows:
+    rows = []
+    for path in audio_files(root / "recordings"):
+        if name := _SPOKEN_NAME.fullmatch(path.stem):
+            official = "test" if int(name["index"]) in _SPOKEN_TEST else "train"
+            rows.append((path, name["label"], name["group"], official))
+    return rows
 
 
-def _read_unlabelled(root: Path) -> Dataset | None:
+def _unlabelled(root: Path) -> _Rows:
     """Files in the folder itself: one class of its name, for the generators of unlabelled music."""
-    rows = [(path, root.resolve().name, None, "") for path in audio_files(root)]
-    return Dataset(root, "unlabelled", *_manifest(rows)) if rows else None
+    return [(path, root.resolve().name, None, "") for path in audio_files(root)]
 
 
 def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:

@@ -23,8 +23,6 @@ from numpy.random import Generator, default_rng
 from shared.data.sources import URBANSOUND8K_CLASSES, DemoSize
 from shared.errors import UserError
 
-LABELS = ("dog_bark", "drilling", "engine_idling", "siren", "street_music")
-CLASS_IDS: dict[str, int] = {label: URBANSOUND8K_CLASSES.index(label) for label in LABELS}
 VERSION = 1  # raise when the audio changes, so that older demo data is not taken for current
 SYNTH_SR = 32_000
 EQ_HZ = np.geomspace(40, 16_000, 10)
@@ -164,7 +162,8 @@ def street_music(rec: Generator, rng: Generator, n: int) -> np.ndarray:
     return y
 
 
-SOURCES = dict(zip(CLASS_IDS, (dog_bark, drilling, engine_idling, siren, street_music), strict=True))
+SOURCES = {source.__name__: source for source in (dog_bark, drilling, engine_idling, siren, street_music)}
+CLASS_IDS = {label: URBANSOUND8K_CLASSES.index(label) for label in SOURCES}
 
 
 class Recording(NamedTuple):
@@ -213,21 +212,19 @@ def render_slice(recording: Recording, index: int) -> np.ndarray:
     return (y * (peak / np.abs(y).max())).astype(np.float32)
 
 
-def plan(
-    *, seed: int, recordings: int, slices: int, test_recordings: int, test_slices: int
-) -> list[tuple[str, Recording, int]]:
+def plan(size: DemoSize) -> list[tuple[str, Recording, int]]:
     """The clips of a data set, training clips first: path inside it, recording, index of the slice."""
-    rng = default_rng((seed, 0))
+    rng = default_rng((size.seed, 0))
     fs_ids = iter((10_000 + rng.permutation(200_000)).tolist())
     # the offset keeps the test set's sound the same when training recordings are added
-    ranges = range(recordings), range(100_000, 100_000 + test_recordings)
-    train, test = ([draw_recording(seed, c, i, next(fs_ids)) for c in CLASS_IDS for i in part] for part in ranges)
+    ranges = range(size.recordings), range(100_000, 100_000 + size.test_recordings)
+    train, test = ([draw_recording(size.seed, c, i, next(fs_ids)) for c in CLASS_IDS for i in part] for part in ranges)
     clips = []
-    for rec, i in product(train, range(slices)):
+    for rec, i in product(train, range(size.slices)):
         name = f"{rec.fs_id}-{CLASS_IDS[rec.label]}-{i // 3}-{i % 3}.{rec.suffix}"
         clips.append((f"train/train/{rec.label}/{name}", rec, i))
-    for number, at in enumerate(rng.permutation(len(test) * test_slices)):
-        rec, i = test[at // test_slices], int(at % test_slices)
+    for number, at in enumerate(rng.permutation(len(test) * size.test_slices)):
+        rec, i = test[at // size.test_slices], int(at % size.test_slices)
         clips.append((f"test/test/clip_{number:04d}.{rec.suffix}", rec, i))
     return clips
 
@@ -263,11 +260,11 @@ def make_demo_data(data_dir: Path | str, **size: int) -> Path:
     Raises:
         UserError: ``data_dir`` holds anything else, or a number is out of range.
     """
-    params = dataclasses.asdict(DemoSize(**size))
-    for name, number in params.items():
+    wanted = DemoSize(**size)
+    for name, number in dataclasses.asdict(wanted).items():
         if number < (least := 0 if name == "seed" else 1):
             raise UserError(f"--{name.replace('_', '-')} {number}: must be {least} or more")
-    made_with = json.dumps({"version": VERSION, **params}, indent=2) + "\n"
+    made_with = json.dumps({"version": VERSION, **dataclasses.asdict(wanted)}, indent=2) + "\n"
     data_dir = Path(data_dir).resolve()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = data_dir.with_name(data_dir.name + ".partial")
@@ -278,7 +275,7 @@ def make_demo_data(data_dir: Path | str, **size: int) -> Path:
         if data_dir.exists():
             raise UserError(f"{data_dir} exists and is not this demo data: remove it or name another folder")
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
-        write_demo_data(partial, plan(**params))
+        write_demo_data(partial, plan(wanted))
         (partial / marker.name).write_text(made_with)
         partial.replace(data_dir)
     return data_dir

@@ -2,13 +2,12 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from shared.data.archives import fetch, unpack, verify
-from shared.data.datasets import Dataset, load_dataset
+from shared.data.datasets import load_dataset
 from shared.data.kaggle import fetch_from_kaggle
 from shared.data.sources import Download, Source
 from shared.errors import UserError
@@ -25,22 +24,26 @@ def download(options: Download) -> None:
     if _holds_data(dest, source.layout):
         print(f"{dest} is already there; nothing is fetched")
     else:
-        with _workplace(dest) as work:
-            _fetch_into(dest, source, options, work)
-            shutil.rmtree(work)
-    print(_summary(load_dataset(dest)))
+        _fetch_alone(dest, source, options)
+    dataset = load_dataset(dest)
+    manifest = dataset.manifest
+    recordings = f"{manifest.group.nunique()} recordings" if dataset.groups_known else "unknown recordings"
+    tests = f"; {len(dataset.test_files)} clips to predict" if dataset.test_files else ""
+    print(f"{dest}: {len(manifest)} clips, {manifest.label.nunique()} classes, {recordings}{tests}")
     print(f"licence: {source.licence}")
 
 
-@contextlib.contextmanager
-def _workplace(dest: Path) -> Iterator[Path]:
-    """A hidden folder beside ``dest`` (on its file system), one process at a time; gone when no file is left in it."""
+def _fetch_alone(dest: Path, source: Source, options: Download) -> None:
+    """Work in a hidden folder beside ``dest`` (on its file system), one process at a time.
+
+    The hidden folder is removed when no file is left in it.
+    """
     work = dest.with_name(f".{dest.name}.download")
     try:
         work.mkdir(parents=True, exist_ok=True)
         with FileLock(work / "lock", timeout=0):
             try:
-                yield work
+                _fetch_into(dest, source, options, work)
             finally:
                 if all(path.is_dir() or path.name == "lock" for path in work.rglob("*")):
                     shutil.rmtree(work, ignore_errors=True)
@@ -48,13 +51,6 @@ def _workplace(dest: Path) -> Iterator[Path]:
         raise UserError(f"--dest {dest}: another process is fetching it") from None
     except OSError as error:
         raise UserError(f"--dest {dest}: {error.strerror or error}; what was downloaded stays in {work}") from error
-
-
-def _summary(dataset: Dataset) -> str:
-    manifest = dataset.manifest
-    recordings = f"{manifest.group.nunique()} recordings" if dataset.groups_known else "unknown recordings"
-    tests = f"; {len(dataset.test_files)} clips to predict" if dataset.test_files else ""
-    return f"{dataset.root}: {len(manifest)} clips, {manifest.label.nunique()} classes, {recordings}{tests}"
 
 
 def _holds_data(dest: Path, layout: str | None) -> bool:
@@ -72,12 +68,11 @@ def _holds_data(dest: Path, layout: str | None) -> bool:
 
 def _fetch_into(dest: Path, source: Source, options: Download, work: Path) -> None:
     """Fetch, check and unpack below ``work``; only then ``dest`` appears."""
-    kaggle, fetched, unpacked = work / "kaggle", work / "archive", work / "unpacked"
-    by_hand = f"download it from {source.page} and repeat the command with --archive FILE"
+    unpacked, by_hand = work / "unpacked", f"download it from {source.page} and repeat the command with --archive FILE"
     if options.kaggle_handle:
-        unpacked = fetch_from_kaggle(options.kaggle_handle, kaggle, by_hand=by_hand)
+        unpacked = fetch_from_kaggle(options.kaggle_handle, work / "kaggle", by_hand=by_hand)
     else:
-        archive = options.archive or fetch(source.url, fetched, by_hand=by_hand)
+        archive = options.archive or fetch(source.url, work / "archive", by_hand=by_hand)
     try:
         if not options.kaggle_handle:
             verify(archive, source.checksum)
@@ -85,13 +80,12 @@ def _fetch_into(dest: Path, source: Source, options: Download, work: Path) -> No
             unpack(archive, unpacked)
         root = _find_data(unpacked, source)
     except UserError:  # what was fetched would be as wrong the next time
-        shutil.rmtree(kaggle, ignore_errors=True)
-        shutil.rmtree(unpacked, ignore_errors=True)
-        fetched.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
         raise
     if dest.is_dir():
         dest.rmdir()
     root.replace(dest)
+    shutil.rmtree(work)
 
 
 def _find_data(unpacked: Path, source: Source) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import requests
 
 from shared.data.archives import DAMAGED, TIMEOUT, reason
-from shared.data.sources import COMPETITION, KAGGLE, competition_page
+from shared.data.sources import COMPETITION, KAGGLE, kaggle_page
 from shared.errors import UserError
 
 TOKEN = f"make an API token on {KAGGLE}/settings and set KAGGLE_API_TOKEN to it, or put its kaggle.json into ~/.kaggle"
@@ -29,25 +29,25 @@ def fetch_from_kaggle(handle: str, folder: Path, *, by_hand: str) -> Path:
     """
     # A cache of its own: with output_dir it does not resume, and copies mounted on Kaggle and Colab cannot be moved.
     os.environ |= {"KAGGLEHUB_CACHE": str(folder), "DISABLE_KAGGLE_CACHE": "1", "DISABLE_COLAB_CACHE": "1"}
-    competition = "/" not in handle
-    page = competition_page(handle) if competition else f"{KAGGLE}/datasets/{handle}"
+    page = kaggle_page(handle)
     with _explained(page, by_hand=by_hand):
         import kagglehub  # half a second, and for Kaggle alone
+        from kagglehub.exceptions import DataCorruptionError
 
-        get = kagglehub.competition_download if competition else kagglehub.dataset_download
+        get = kagglehub.dataset_download if "/" in handle else kagglehub.competition_download
         try:
             return Path(get(handle))
-        except (*DAMAGED, ValueError) as error:
+        except (*DAMAGED, DataCorruptionError, ValueError) as error:
             if isinstance(error, ValueError) and "archive type" not in str(error):
                 raise
             shutil.rmtree(folder)  # kagglehub would unpack the same file again
-            raise UserError(f"{page}: the archive is damaged ({error}); repeat the command") from error
+            raise UserError(f"{page}: the archive is damaged ({type(error).__name__}); repeat the command") from error
 
 
 @contextlib.contextmanager
 def _explained(page: str, *, by_hand: str) -> Iterator[None]:
     """What Kaggle's clients raise -> UserError with the remedy."""
-    from kagglehub.exceptions import BackendError, DataCorruptionError, UnauthenticatedError
+    from kagglehub.exceptions import BackendError, UnauthenticatedError
 
     try:
         yield
@@ -63,8 +63,6 @@ def _explained(page: str, *, by_hand: str) -> Iterator[None]:
         raise UserError(f"{page}: {why}; or by hand: {by_hand}") from error
     except requests.RequestException as error:
         raise UserError(f"{page}: {reason(error)}. Repeat the command, or by hand: {by_hand}") from error
-    except DataCorruptionError as error:
-        raise UserError(f"{page}: what came differs from Kaggle's checksum; repeat the command") from error
     except (BackendError, ValueError) as error:  # ValueError: a malformed name or credentials file
         raise UserError(f"{page}: {_first_line(error)}") from error
 
@@ -83,7 +81,7 @@ def submit(path: Path, *, competition: str = COMPETITION, message: str = "Freque
         UserError: not a submission, no network, no credentials, rules not accepted.
     """
     rows = check_submission(path)
-    page = competition_page(competition)
+    page = kaggle_page(competition)
     with _explained(page, by_hand=f"upload {path} on {page}/submit"):
         from kagglehub.clients import build_kaggle_client
         from kagglehub.config import get_kaggle_credentials

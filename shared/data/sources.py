@@ -66,8 +66,9 @@ SPOKEN_DIGITS = {
 }
 
 
-def competition_page(slug: str) -> str:
-    return f"{KAGGLE}/competitions/{slug}"
+def kaggle_page(handle: str) -> str:
+    """Of a data set, "owner/name", or of a competition, "slug"."""
+    return f"{KAGGLE}/{'datasets' if '/' in handle else 'competitions'}/{handle}"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -116,11 +117,10 @@ class Download:
 
     def source(self) -> Source:
         """The data set as these options have it."""
+        page = kaggle_page(self.kaggle_dataset or self.competition)
         if self.kaggle_dataset:
-            page = f"{KAGGLE}/datasets/{self.kaggle_dataset}"
             return Source(page=page, licence=f"as stated on {page}")
         if self.name == "frequency-quest":
-            page = competition_page(self.competition)
             source = Source(page=f"{page}/data", licence=f"the competition's rules, {page}/rules")
         else:
             source = URBANSOUND8K if self.name == "urbansound8k" else SPOKEN_DIGITS[self.release]
