@@ -71,6 +71,7 @@ class FeatureSpec:
         return *heights[self.kind], self.frames or self.clip_frames
 
 
+# of one spoken word
 _WORD = FeatureSpec(sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128)
 PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),

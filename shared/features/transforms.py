@@ -25,8 +25,8 @@ def mel_filterbank(spec: FeatureSpec) -> np.ndarray:
     """librosa.filters.mel of the spec: float32 (M, F)."""
     import librosa  # imported here: half a second that only the feature extraction needs
 
-    own = {"htk": True, "norm": None} if spec.convention == "torchaudio" else {}
-    return librosa.filters.mel(sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, **own)
+    htk = {"htk": True, "norm": None} if spec.convention == "torchaudio" else {}
+    return librosa.filters.mel(sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, **htk)
 
 
 @lru_cache(maxsize=8)
@@ -101,7 +101,7 @@ TRANSFORMS = {
     "mfcc": mfcc,
     "stft": amplitude,
     "amplitude_phase": amplitude_phase,
-    "waveform": lambda y, spec: y,
+    "waveform": lambda y, spec: y,  # (N,) itself
 }
 
 
