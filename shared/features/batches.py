@@ -37,7 +37,7 @@ class Batches:
         self.labels = np.asarray(labels, dtype=np.int64)
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
         self.weights = None if weights is None else np.asarray(weights, dtype=float) / np.sum(weights)
-        self.order = lru_cache(maxsize=1)(self._draw)  # once an epoch, not at every step
+        self.order = lru_cache(maxsize=1)(lambda epoch: self._draw(epoch))  # drawn once an epoch, not at every step
 
     def __len__(self) -> int:
         """Batches an epoch."""
