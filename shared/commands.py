@@ -30,12 +30,6 @@ VERBS = {  # verb -> its module, and what it does
 }
 
 
-def usage() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {about}" for verb, (_, about) in VERBS.items()]
-    return "\n".join(["usage: frequency-quest VERB [OPTIONS]; frequency-quest VERB --help lists them", "", *lines])
-
-
 def dispatch() -> None:
     """Run the verb that the command line names.
 
@@ -44,7 +38,9 @@ def dispatch() -> None:
     """
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help"):
-        print(usage())
+        print("usage: frequency-quest VERB [OPTIONS]; frequency-quest VERB --help lists them\n")
+        width = max(map(len, VERBS))
+        print(*(f"  {name:<{width}}  {about}" for name, (_, about) in VERBS.items()), sep="\n")
         return
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, n=1)

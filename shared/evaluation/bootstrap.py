@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 DRAWS = 2000
-FIGURES = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 def confusions(y: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_classes: int) -> np.ndarray:
@@ -22,7 +21,8 @@ def confusions(y: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_cl
 
 
 def figures(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """FIGURES of confusion matrices (..., K, K): each (...,); a class that is absent counts in none of the means."""
+    """Accuracy, balanced_accuracy and macro_f1 of confusion matrices (..., K, K): each (...,); a class that is absent
+    counts in none of the means."""
     hits, true, taken = np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(axis=-1), tables.sum(axis=-2)
     present = true > 0
     count = np.maximum(present.sum(axis=-1), 1)
@@ -34,41 +34,41 @@ def figures(tables: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def draws(n_groups: int, *, n: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """How often each recording is drawn: (n, G)."""
-    return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n).astype(float)
+def draws(n_groups: int) -> np.ndarray:
+    """How often each recording is drawn: (DRAWS, G), the same at every call."""
+    return np.random.default_rng(0).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=DRAWS).astype(float)
 
 
-def intervals(tables: np.ndarray, *, n: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
-    """The 95 % percentile interval of each of FIGURES, from ``confusions``' (G, K, K)."""
-    drawn = figures(np.tensordot(draws(len(tables), n=n, seed=seed), tables, axes=1))
-    return {name: [float(v) for v in np.percentile(values, (2.5, 97.5))] for name, values in drawn.items()}
+def intervals(tables: np.ndarray) -> dict[str, list[float]]:
+    """The 95 % percentile interval of each of ``figures``, from ``confusions``' (G, K, K)."""
+    drawn = figures(np.tensordot(draws(len(tables)), tables, axes=1))
+    return {name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in drawn.items()}
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, *, n: int = DRAWS, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Two classifiers on the same recordings: a minus b of each of FIGURES.
+def paired_difference(a: np.ndarray, b: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Two classifiers on the same recordings: a minus b of each of ``figures``.
 
     Args:
         a, b: ``confusions`` (G, K, K) of the two on the same clips; the same recordings are drawn for both.
 
     Returns:
         figure -> difference, its 95 % interval, p_value (two-sided: twice the share of draws on the other side of
-        zero, at least 1 / n) and more_than_chance (zero lies outside the interval).
+        zero, at least 1 / DRAWS) and more_than_chance (zero lies outside the interval).
     """
     if a.shape != b.shape:
         raise ValueError(f"the tables differ in shape: {a.shape} and {b.shape}")
-    weights = draws(len(a), n=n, seed=seed)
+    weights = draws(len(a))
     measured_a, measured_b = figures(a.sum(axis=0)), figures(b.sum(axis=0))
     drawn_a, drawn_b = (figures(np.tensordot(weights, tables, axes=1)) for tables in (a, b))
     result = {}
-    for name in FIGURES:
+    for name in measured_a:
         drawn = drawn_a[name] - drawn_b[name]
-        low, high = (float(v) for v in np.percentile(drawn, (2.5, 97.5)))
+        low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
         tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
         result[name] = {
             "difference": float(measured_a[name] - measured_b[name]),
             "interval": [low, high],
-            "p_value": float(min(1.0, max(2 * tail, 1 / n))),
+            "p_value": float(min(1.0, max(2 * tail, 1 / DRAWS))),
             "more_than_chance": bool(low > 0 or high < 0),
         }
     return result

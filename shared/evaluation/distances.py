@@ -12,8 +12,6 @@ from scipy.linalg import svdvals
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
-KAD_SCALE = 100.0  # the factor of the authors' toolkit, so that figures can be set beside others'
-_SIZES = 15  # points of the line behind frechet_infinity
 
 
 def frechet(real: np.ndarray, x: np.ndarray) -> float:
@@ -45,14 +43,14 @@ def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def frechet_infinity(real: np.ndarray, x: np.ndarray, *, seed: int = 0) -> float:
     """Fréchet distance of infinitely many samples (FAD-infinity: Gui et al. 2024, after Chong & Forsyth 2020).
 
-    That of S samples is too large by about a constant over S: a line is fitted to it over 1 / S, from half of the
-    samples to all of them, and read off at 0, where it may fall below 0. NaN below 20 samples. With fewer samples than
-    features the line bends, and the figure is still too large.
+    That of S samples is too large by about a constant over S: a line is fitted to it over 1 / S, at 15 sizes from
+    half of the samples to all of them, and read off at 0, where it may fall below 0. NaN below 20 samples. With fewer
+    samples than features the line bends, and the figure is still too large.
     """
     if len(real) < 2 or len(x) < 20:
         return float("nan")
     rng, of_real = np.random.default_rng(seed), _gaussian(real)
-    sizes = np.unique(np.linspace(len(x) / 2, len(x), _SIZES).astype(int))
+    sizes = np.unique(np.linspace(len(x) / 2, len(x), 15).astype(int))
     distances = [_frechet(*of_real, *_gaussian(x[rng.permutation(len(x))[:n]])) for n in sizes]
     return float(np.polyfit(1 / sizes, distances, 1)[1])
 
@@ -75,7 +73,8 @@ def frechet_by_label(
 
 
 def kernel_distance(real: np.ndarray, x: np.ndarray) -> float:
-    """KAD (Chung et al. 2025): 100 times the unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3).
+    """KAD (Chung et al. 2025): 100 times, as in the authors' toolkit, the unbiased squared maximum mean discrepancy
+    (Gretton et al. 2012, eq. 3).
 
     A Gaussian kernel as wide as the median distance between real clips. It is 0 on average where both come from one
     distribution, however few they are, and so is below 0 half of the time.
@@ -89,7 +88,7 @@ def kernel_distance(real: np.ndarray, x: np.ndarray) -> float:
         return float("nan")
     within, among, across = (np.exp(-((d / width) ** 2) / 2) for d in (within, among, across))
     mmd = (within.sum() - r) / (r * (r - 1)) + (among.sum() - s) / (s * (s - 1)) - 2 * across.mean()
-    return float(KAD_SCALE * mmd)
+    return float(100 * mmd)
 
 
 def inception_score(probabilities: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from shared.evaluation import bootstrap
@@ -36,21 +37,16 @@ def classification_metrics(
     ordinals = np.arange(len(classes))
     predicted = probabilities.argmax(axis=1)
     columns = precision_recall_fscore_support(y, predicted, labels=ordinals, zero_division=0.0)
-    names = ("precision", "recall", "f1", "clips")
-    per_class = {
-        label: {name: float(column[k]) for name, column in zip(names, columns, strict=True)}
-        for k, label in enumerate(classes)
-    }
-    right, recording = predicted == y, np.arange(len(y)) if groups is None else np.asarray(groups)
-    tables = bootstrap.confusions(y, predicted, recording, len(classes))
+    per_class = pd.DataFrame(np.transpose(columns), index=classes, columns=["precision", "recall", "f1", "clips"])
+    tables = bootstrap.confusions(y, predicted, np.arange(len(y)) if groups is None else groups, len(classes))
     floored = np.clip(probabilities, 1e-7, 1.0)  # one certain mistake must not make the mean infinite
     return {
         "clips": len(y),
         **{name: float(value) for name, value in bootstrap.figures(tables.sum(axis=0)).items()},
-        "recording_accuracy": float(np.mean([right[recording == r].mean() for r in np.unique(recording)])),
+        "recording_accuracy": float(bootstrap.figures(tables)["accuracy"].mean()),
         "log_loss": float(log_loss(y, floored / floored.sum(axis=1, keepdims=True), labels=ordinals)),
         "calibration_error": calibration_error(y, probabilities),
         "intervals": bootstrap.intervals(tables),
-        "per_class": per_class,
+        "per_class": per_class.to_dict("index"),
         "confusion_matrix": tables.sum(axis=0).astype(int).tolist(),
     }

@@ -86,5 +86,4 @@ def mask_stripe(x: np.ndarray, axis: int, widest: int, rng: np.random.Generator,
     start = (rng.random((len(x), 1)) * (size - width + 1)).astype(int)
     places = np.arange(size)
     inside = (places >= start) & (places < start + width)
-    inside = inside[:, :, None] if axis == 1 else inside[:, None, :]
-    return np.where(inside, np.float32(fill), x)
+    return np.where(np.expand_dims(inside, 3 - axis), np.float32(fill), x)

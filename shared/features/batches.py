@@ -2,6 +2,7 @@
 the same ones."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,26 +33,18 @@ class Batches:
         weights: Sequence[float] | None = None,
         augment: Augmentation | None = None,
     ) -> None:
-        self.features, self.labels = features, np.asarray(labels, dtype=np.int64)
+        self.features, self.clips = features, len(features)
+        self.labels = np.asarray(labels, dtype=np.int64)
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
         self.weights = None if weights is None else np.asarray(weights, dtype=float) / np.sum(weights)
-        self._drawn: tuple[int, np.ndarray] | None = None  # the last epoch asked for, and its order
+        self.order = lru_cache(maxsize=1)(lambda epoch: self._draw(epoch))  # drawn once an epoch, not at every step
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return -(-len(self.features) // self.batch_size)
-
-    @property
-    def clips(self) -> int:
-        return len(self.features)
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The clips of an epoch (N,) in the order they are trained on; drawn once an epoch, not at every step."""
-        if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, self._draw(epoch)
-        return self._drawn[1]
+        return -(-self.clips // self.batch_size)
 
     def _draw(self, epoch: int) -> np.ndarray:
+        """The clips of an epoch (N,) in the order they are trained on."""
         if not self.shuffle:
             return np.arange(self.clips)
         rng = np.random.default_rng((self.seed, epoch))

@@ -7,12 +7,14 @@ or not at all.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +29,7 @@ from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_has
 
 CLIPS_PER_SHARD = 64  # 6 to 17 MiB: the most a worker holds, and the most a Ctrl-C costs it
 OPEN_SHARDS = 64  # at a time; systems allow a process 1024 open files, some 256
-Missing = dict[str, tuple[Path, float]]  # a clip's id -> its file and the second at which it begins
-Parts = dict[str, float]  # the ids of one file's clips -> the seconds at which they begin, rising
+Part = tuple[Path, float, str]  # a clip's file, the second at which it begins there, and its id
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
 
@@ -80,12 +81,9 @@ class FeatureCache:
 
     def index(self) -> dict[str, tuple[Path, int]]:
         """content hash -> (shard, row) of every clip in the cache."""
-        rows: dict[str, tuple[Path, int]] = {}
-        for listing in sorted(self.dir.glob("*.json")):
-            if listing.name != "spec.json":
-                shard = listing.with_suffix(".npy")
-                rows |= {clip: (shard, row) for row, clip in enumerate(read_json(listing))}
-        return rows
+        listings = sorted(set(self.dir.glob("*.json")) - {self.dir / "spec.json"})
+        shards = {listing.with_suffix(".npy"): read_json(listing) for listing in listings}
+        return {clip: (shard, row) for shard, clips in shards.items() for row, clip in enumerate(clips)}
 
     def build(
         self,
@@ -108,30 +106,27 @@ class FeatureCache:
         files = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(8) as pool:
             hashes = dict(zip(files, pool.map(_hash_or_none, files), strict=True))
-        ids = [_clip_id(hashes[path], offset) for path, offset in clips]
+        ids = [f"{hashes[path]}@{float(offset)}" if hashes[path] and offset else hashes[path] for path, offset in clips]
         with FileLock(self.dir / ".lock"):
             write_json(self.dir / "spec.json", self.key)
             known = self.index()
-            missing = {clip: where for clip, where in zip(ids, clips, strict=True) if clip and clip not in known}
+            places = {clip: where for clip, where in zip(ids, clips, strict=True) if clip and clip not in known}
+            missing = sorted((path, offset, clip) for clip, (path, offset) in places.items())
             reasons = self._compute(missing, n_jobs=n_jobs, progress=progress)
             if missing:
                 _open_shard.cache_clear()  # a shard may have been written anew
                 known = self.index()
-        rejects = {
-            path: reasons.get(clip, "cannot be read")
-            for clip, (path, _) in zip(ids, clips, strict=True)
-            if clip not in known
-        }
+        rejects = {paths[i]: reasons.get(clip, "cannot be read") for i, clip in enumerate(ids) if clip not in known}
         kept = [i for i, clip in enumerate(ids) if clip in known]
         features = Features([known[ids[i]] for i in kept], self.spec)
         return CachedClips(features, kept, [ids[i] for i in kept], rejects)
 
-    def _compute(self, missing: Missing, *, n_jobs: int | None, progress: bool) -> dict[str, str]:
+    def _compute(self, missing: list[Part], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
         """Write the shards of the missing clips; return clip -> reason for those that cannot be used."""
         n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
         size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
         reasons: dict[str, str] = {}
-        jobs = (delayed(_write_shards)(self.dir, self.spec, files, size) for files in _jobs(missing, size))
+        jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
         description = f"features ({self.spec.kind}, {self.dir.name[-6:]})"
         with tqdm(total=len(missing), desc=description, unit="clip", disable=not (progress and missing)) as bar:
             for done, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
@@ -147,49 +142,35 @@ def _hash_or_none(path: Path) -> str | None:
         return None
 
 
-def _clip_id(file_hash: str | None, offset: float) -> str | None:
-    return f"{file_hash}@{float(offset)}" if file_hash and offset else file_hash
-
-
-def _jobs(missing: Missing, size: int) -> Iterator[list[tuple[Path, Parts]]]:
-    """The missing clips by file, in jobs of some files with ``size`` clips or more: one worker decodes a file once."""
-    files: dict[Path, Parts] = {}
-    for clip, (path, offset) in missing.items():
-        files.setdefault(path, {})[clip] = offset
-    job: list[tuple[Path, Parts]] = []
-    for path, parts in files.items():
-        job.append((path, dict(sorted(parts.items(), key=lambda part: part[1]))))
-        if sum(len(parts) for _, parts in job) >= size:
+def _jobs(missing: list[Part], size: int) -> Iterator[list[Part]]:
+    """The missing clips in jobs of some files with ``size`` clips or more: one worker decodes a file once."""
+    job: list[Part] = []
+    for _, parts in itertools.groupby(missing, key=itemgetter(0)):
+        job += parts
+        if len(job) >= size:
             yield job
             job = []
     if job:
         yield job
 
 
-def _write_shards(
-    folder: Path, spec: FeatureSpec, files: list[tuple[Path, Parts]], size: int
-) -> tuple[int, dict[str, str]]:
+def _write_shards(folder: Path, spec: FeatureSpec, job: list[Part], size: int) -> tuple[int, dict[str, str]]:
     """One worker's job: the clips of some files, at most ``size`` a shard; their number, and the bad ones' reasons."""
-    arrays: dict[str, np.ndarray] = {}
     reasons: dict[str, str] = {}
-    for path, parts in files:
-        waiting = list(parts)
-        try:
-            for array in extract_parts(path, spec, list(parts.values())):
-                arrays[waiting.pop(0)] = array
-                if len(arrays) == size:
-                    _write_shard(folder, arrays)
-                    arrays.clear()
-        except AudioError as error:
-            reasons |= dict.fromkeys(waiting, str(error))
-    if arrays:
-        _write_shard(folder, arrays)
-    return sum(len(parts) for _, parts in files), reasons
 
+    def arrays() -> Iterator[tuple[str, np.ndarray]]:
+        for path, parts in itertools.groupby(job, key=itemgetter(0)):
+            _, offsets, ids = map(list, zip(*parts, strict=True))
+            try:
+                for array in extract_parts(path, spec, offsets):
+                    yield ids.pop(0), array
+            except AudioError as error:
+                reasons.update(dict.fromkeys(ids, str(error)))
 
-def _write_shard(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Arrays by clip -> one shard and, when that is whole, its listing."""
-    name = text_hash("".join(arrays))
-    with replacing(folder / f"{name}.npy") as temporary:
-        np.save(temporary, np.stack(list(arrays.values())), allow_pickle=False)
-    write_json(folder / f"{name}.json", list(arrays))
+    computed = arrays()
+    while shard := dict(itertools.islice(computed, size)):
+        name = text_hash("".join(shard))
+        with replacing(folder / f"{name}.npy") as temporary:
+            np.save(temporary, np.stack(list(shard.values())), allow_pickle=False)
+        write_json(folder / f"{name}.json", list(shard))  # written last: only now the shard counts
+    return len(job), reasons

@@ -71,6 +71,8 @@ class FeatureSpec:
         return *heights[self.kind], self.frames or self.clip_frames
 
 
+# of one spoken word
+_WORD = FeatureSpec(sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128)
 PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),
     "strong": FeatureSpec(n_fft=1024, n_mels=64),
@@ -78,12 +80,8 @@ PRESETS: dict[str, FeatureSpec] = {
     "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
     "mfcc": FeatureSpec(kind="mfcc"),
     "linear": FeatureSpec(kind="stft", sr=3150, duration=14.5, n_fft=2048, hop_length=256, power=1.0, scaling="log1p"),
-    "digits": FeatureSpec(
-        kind="amplitude_phase", sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128
-    ),
-    "amplitude": FeatureSpec(
-        kind="stft", sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128
-    ),
+    "digits": dataclasses.replace(_WORD, kind="amplitude_phase"),
+    "amplitude": dataclasses.replace(_WORD, kind="stft"),
     "waveform": FeatureSpec(kind="waveform", sr=3150, duration=14.5),
 }
 

@@ -7,13 +7,12 @@ They are librosa's definitions computed with scipy's real FFT and a sparse mel f
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import scipy.fft
 import scipy.sparse
 
-from shared.audio import fix_length, load_audio, load_parts
+from shared.audio import fix_length, load_parts
 from shared.features.spec import AMIN, TOP_DB, FeatureSpec
 
 # Part of the cache's key: raise it with every change, here or in shared/audio.py, that changes an array of any spec,
@@ -26,16 +25,8 @@ def mel_filterbank(spec: FeatureSpec) -> np.ndarray:
     """librosa.filters.mel of the spec: float32 (M, F)."""
     import librosa  # imported here: half a second that only the feature extraction needs
 
-    htk = spec.convention == "torchaudio"
-    return librosa.filters.mel(
-        sr=spec.sr,
-        n_fft=spec.n_fft,
-        n_mels=spec.n_mels,
-        fmin=spec.fmin,
-        fmax=spec.fmax,
-        htk=htk,
-        norm=None if htk else "slaney",
-    )
+    htk = {"htk": True, "norm": None} if spec.convention == "torchaudio" else {}
+    return librosa.filters.mel(sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, **htk)
 
 
 @lru_cache(maxsize=8)
@@ -49,9 +40,7 @@ def hann(n: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
-def stft(
-    y: np.ndarray, *, n_fft: int, hop_length: int, pad_mode: Literal["constant", "reflect"] = "constant"
-) -> np.ndarray:
+def stft(y: np.ndarray, *, n_fft: int, hop_length: int, pad_mode: str = "constant") -> np.ndarray:
     """STFT of y (N,), centered and padded as librosa.stft: complex64 (F, T)."""
     padded = np.pad(y.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
@@ -107,17 +96,12 @@ def amplitude_phase(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     return np.stack([scale(np.abs(S) ** spec.power, spec), phase])
 
 
-def waveform(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """y (N,) itself."""
-    return y
-
-
 TRANSFORMS = {
     "log_mel": log_mel,
     "mfcc": mfcc,
     "stft": amplitude,
     "amplitude_phase": amplitude_phase,
-    "waveform": waveform,
+    "waveform": lambda y, spec: y,  # (N,) itself
 }
 
 
@@ -127,7 +111,7 @@ def extract(path: Path | str, spec: FeatureSpec) -> np.ndarray:
     Raises:
         AudioError: the file cannot be decoded (see shared.audio.load_audio).
     """
-    return TRANSFORMS[spec.kind](load_audio(path, sr=spec.sr, duration=spec.duration), spec)
+    return next(extract_parts(path, spec, [0.0]))
 
 
 def extract_parts(path: Path | str, spec: FeatureSpec, offsets: Sequence[float]) -> Iterator[np.ndarray]:

@@ -78,11 +78,10 @@ def chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _profiles(features: AnyFeatures) -> np.ndarray:
     """Mean spectra (N, PIECES, M), less their level, of the pieces of what sounds in each clip."""
-    found = []
+    profiles = []
     for x, sounds in chunks(features):
-        found.append(np.zeros((len(x), PIECES, x.shape[1])))
-        for profile, clip, frames in zip(found[-1], x, sounds, strict=True):
-            if frames.sum() >= PIECES:
-                pieces = np.array_split(clip[:, frames], PIECES, axis=1)
-                profile[:] = [piece.mean(axis=1) - piece.mean() for piece in pieces]
-    return np.concatenate(found)
+        for clip, frames in zip(x, sounds, strict=True):
+            pieces = np.array_split(clip[:, frames], PIECES, axis=1)
+            spectra = [piece.mean(axis=1) - piece.mean() for piece in pieces if piece.size]
+            profiles.append(spectra if len(spectra) == PIECES else np.zeros((PIECES, len(clip))))
+    return np.array(profiles, dtype=float)

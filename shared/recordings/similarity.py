@@ -37,9 +37,9 @@ BLOCK = 128  # clips compared at a time
 MOST = 20_000  # clips whose pairs are all compared: two hundred million pairs take some ten minutes
 
 
-def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD, most: int | None = None) -> pd.DataFrame:
-    """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts; of more than ``most`` clips
-    (None is MOST), every pair of a random sample of that many.
+def near_duplicates(features: AnyFeatures) -> pd.DataFrame:
+    """Every pair of the clips (N, M, T) that share audio, whatever their levels and cuts; of more than MOST clips,
+    every pair of a random sample of that many.
 
     All pairs are correlated at all shifts that leave ``MIN_OVERLAP`` in common, by FFT and in blocks: memory grows by
     some 50 KB a clip, time by 2 to 3 microseconds a pair. Correlated is the change from frame to frame of the
@@ -48,12 +48,11 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD, most
 
     Returns:
         Columns i < j and similarity, the most alike first: the correlation of the common part at the best shift, less
-        where the clips hold little sound; ``threshold`` is the least of it, at most 1.
+        where the clips hold little sound; from THRESHOLD to 1.
     """
-    found, most = [np.empty((3, 0))], MOST if most is None else most
-    places = np.arange(len(features))
-    if len(features) > most:
-        places = np.sort(np.random.default_rng(0).choice(places, most, replace=False))
+    found, places = [np.empty((3, 0))], np.arange(len(features))
+    if len(features) > MOST:
+        places = np.sort(np.random.default_rng(0).choice(places, MOST, replace=False))
         features = features.take(places) if isinstance(features, Features) else features[places]
     if len(features):
         parts = zip(*(_details(x, sounds) for x, sounds in chunks(features)), strict=True)
@@ -63,7 +62,7 @@ def near_duplicates(features: AnyFeatures, *, threshold: float = THRESHOLD, most
     def compare(two: tuple[slice, slice]) -> np.ndarray:
         a, b = two
         best = _correlate(spectra[:, a], spectra[:, b], first[:, a], second[:, b])
-        i, j = np.nonzero(best >= threshold)
+        i, j = np.nonzero(best >= THRESHOLD)
         return np.stack([i + a.start, j + b.start, best[i, j]])[:, i + a.start < j + b.start]
 
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # small products are no work for two threads
@@ -140,23 +139,17 @@ def similarity_groups(
     return np.array([f"{labels[first]}-{first:05d}" for first in firsts], dtype=object)[groups]
 
 
-def leak_check(
-    features: AnyFeatures,
-    split: Sequence[str],
-    groups: Sequence[str] | None = None,
-    *,
-    pairs: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+def leak_check(features: AnyFeatures, split: Sequence[str], groups: Sequence[str] | None = None) -> pd.DataFrame:
     """The near-duplicates in different splits: what is reported was partly trained on.
 
-    Takes the clips (N, M, T), N splits ("" is none), the N groups they were split by (None: each by itself) and
-    ``pairs`` as ``similarity_groups``. Returns rows of ``near_duplicates`` with split_i, split_j and same_group, which
-    tells whether the split disregards the groups or the groups miss a likeness.
+    Takes the clips (N, M, T), N splits ("" is none) and the N groups they were split by (None: each by itself).
+    Returns rows of ``near_duplicates`` with split_i, split_j and same_group, which tells whether the split disregards
+    the groups or the groups miss a likeness.
     """
     split, groups = (np.asarray(a, dtype=object) for a in (split, range(len(split)) if groups is None else groups))
     if not len(split) == len(groups) == len(features):
         raise ValueError(f"{len(split)} splits and {len(groups)} groups for {len(features)} clips")
-    pairs = near_duplicates(features) if pairs is None else pairs
+    pairs = near_duplicates(features)
     pairs = pairs.assign(split_i=split[pairs.i], split_j=split[pairs.j], same_group=groups[pairs.i] == groups[pairs.j])
     leaks = (pairs.split_i != pairs.split_j) & (pairs.split_i != "") & (pairs.split_j != "")
     return pairs[leaks].reset_index(drop=True)

@@ -42,16 +42,13 @@ def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
 
     if not (run / "metrics.json").is_file() or not (run / "predictions.csv").is_file():
         raise UserError(f"--runs {run}: no finished classification run with figures")
-    names = ("label", "group", "predicted", "together", "alone")
-    table = pd.read_csv(run / "predictions.csv", dtype=dict.fromkeys(names, str))
+    table = pd.read_csv(run / "predictions.csv", dtype=str)
     table = table[table.split == read_json(run / "metrics.json")["reported_on"]]
     if "alone" in table:  # an older version: "predicted" was averaged, "alone" clip by clip
         table = table.rename(columns={"predicted": "together", "alone": "predicted"})
-    if not together:
-        return table
-    if "together" not in table:
+    if together and "together" not in table:
         raise UserError(f"--together: {run} averages no clips; leave it out")
-    return table.assign(predicted=table.together)
+    return table.assign(predicted=table.together) if together else table
 
 
 def tables_of(table: pd.DataFrame, classes: list[str]) -> np.ndarray:
@@ -93,12 +90,11 @@ def main() -> None:
     import pandas as pd
 
     difference = compare(*options.runs, together=options.together)
-    rows = {
-        name: {"difference": f"{100 * d['difference']:+.1f}", "p": f"{d['p_value']:.3f}"}
-        | {"interval": " to ".join(f"{100 * v:+.1f}" for v in d["interval"])}
-        for name, d in difference.items()
-    }
-    print(pd.DataFrame(rows).T.to_string())
+    rows = [
+        (f"{100 * d['difference']:+.1f}", f"{d['p_value']:.3f}", " to ".join(f"{100 * v:+.1f}" for v in d["interval"]))
+        for d in difference.values()
+    ]
+    print(pd.DataFrame(rows, index=list(difference), columns=["difference", "p", "interval"]).to_string())
     print(sentence(*options.runs, difference))
 
 

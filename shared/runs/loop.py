@@ -98,9 +98,8 @@ def fit(
     Every epoch is logged and checkpointed (nets, optimisers, random numbers), so a killed run goes on as if nothing
     had happened. ``on_epoch(epoch)`` is called with the random numbers set aside, so looking changes nothing.
     """
-    first = load_checkpoint(run, objective)
     timer = EpochTimer(batches.clips)
-    for epoch in range(first, epochs):
+    for epoch in range(load_checkpoint(run, objective), epochs):
         if objective.finished:
             break
         timer.start()

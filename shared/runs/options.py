@@ -70,9 +70,8 @@ class CommonOptions:
 def flat(options: Any) -> dict[str, Any]:
     """A dataclass as option name -> value; the fields of nested dataclasses stand beside the others."""
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        values |= flat(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    for name, value in vars(options).items():
+        values |= flat(value) if dataclasses.is_dataclass(value) else {name: value}
     return values
 
 

@@ -4,7 +4,7 @@ config.json (options, versions, git revision, data fingerprint), history.jsonl (
 checkpoints/, metrics.json (written last: the run is finished). No framework is imported here.
 """
 
-import importlib.metadata
+import contextlib
 import json
 import math
 import os
@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from filelock import FileLock, Timeout
 from shared.errors import UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 
-CONSOLE_COMMAND = "frequency-quest"
 # What may differ between the command that began a run and the one that goes on with it: where and how, not what.
 NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
@@ -34,11 +34,7 @@ _VERSIONED += ("torchaudio", "accelerate")
 
 def plain(value: Any) -> Any:
     """Options as JSON takes them: paths become text, tuples lists."""
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return json.loads(json.dumps(value, default=os.fspath))
 
 
 def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
@@ -49,11 +45,12 @@ def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
 
 def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The whole of config.json."""
+    versions = {name: next((d.version for d in distributions(name=name)), None) for name in _VERSIONED}
     return {
         "command": _own_command(),
         "options": plain(options),
         "data": plain(data),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONED},
+        "versions": {"python": platform.python_version()} | versions,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "git": _git_revision(),
     }
@@ -61,28 +58,19 @@ def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, A
 
 def _own_command() -> str:
     """The command line that began this process, with the script's path below the checkout."""
-    if sys.argv[0].startswith(CONSOLE_COMMAND):  # "frequency-quest VERB", as shared/commands.py leaves it
+    if sys.argv[0].startswith("frequency-quest"):  # "frequency-quest VERB", as shared/commands.py leaves it
         return f"{sys.argv[0]} {shlex.join(sys.argv[1:])}"
     script = Path(sys.argv[0]).resolve()
     inside = script.is_relative_to(PROJECT_ROOT)
     return shlex.join(["python", str(script.relative_to(PROJECT_ROOT)) if inside else script.name, *sys.argv[1:]])
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _git_revision() -> str | None:
-    if not IN_CHECKOUT:  # an installed package is of no repository, wherever its environment lies
-        return None
     command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    if IN_CHECKOUT:  # an installed package is of no repository, wherever its environment lies
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
 
 
 def peak_memory_mib() -> float:
@@ -105,47 +93,33 @@ class Run:
     """
 
     def __init__(
-        self,
-        out_dir: Path,
-        config: dict[str, Any],
-        *,
-        overwrite: bool = False,
-        extendable: frozenset[str] = frozenset(),
+        self, out_dir: Path, config: dict[str, Any], *, overwrite: bool = False, extendable: Collection[str] = ()
     ) -> None:
         self.dir, self.config = Path(out_dir), config
+        self.checkpoints, config_file = self.dir / "checkpoints", self.dir / "config.json"
         self._writer = None
-        self._history: list[dict[str, float]] | None = None
         if self.dir.is_file():
             raise UserError(f"--out-dir {self.dir}: is a file, not a folder")
-        self._refuse_foreign_folder()
+        if self.dir.is_dir() and not config_file.is_file() and any(p.name != ".lock" for p in self.dir.iterdir()):
+            raise UserError(f"--out-dir {self.dir}: holds files but no run (no config.json); choose an empty folder")
         self.dir.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.dir / ".lock", timeout=0)
         try:
             self._lock.acquire()
         except Timeout:
             raise UserError(f"--out-dir {self.dir}: another process is writing to this run; wait for it") from None
-        if overwrite and self.exists:
+        if overwrite and config_file.is_file():
             self._clear()
-        if self.exists:
+        if config_file.is_file():
             self._check_same(extendable)
         else:
-            write_json(self.dir / "config.json", config)
-
-    @property
-    def exists(self) -> bool:
-        return (self.dir / "config.json").is_file()
+            write_json(config_file, config)
+        earlier = self.dir / "history.jsonl"
+        self._history = [json.loads(line) for line in earlier.read_text().splitlines()] if earlier.is_file() else []
 
     @property
     def finished(self) -> bool:
         return (self.dir / "metrics.json").is_file()
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.dir / "checkpoints"
-
-    def _refuse_foreign_folder(self) -> None:
-        if self.dir.is_dir() and not self.exists and any(p.name != ".lock" for p in self.dir.iterdir()):
-            raise UserError(f"--out-dir {self.dir}: holds files but no run (no config.json); choose an empty folder")
 
     def _clear(self) -> None:
         for path in self.dir.iterdir():
@@ -154,41 +128,28 @@ class Run:
             elif path.name != ".lock":
                 path.unlink()
 
-    def _check_same(self, extendable: frozenset[str]) -> None:
+    def _check_same(self, extendable: Collection[str]) -> None:
         old = read_json(self.dir / "config.json")
         before, now = old["options"], self.config["options"]
-        grown = False
-        for key in sorted((before.keys() | now.keys()) - NOT_IDENTITY):
-            if before.get(key) == now.get(key):
-                continue
-            if key in extendable and now[key] > before[key]:
-                grown = True
-                continue
-            flag = "--" + key.replace("_", "-")
-            raise UserError(
-                f"--out-dir {self.dir}: holds a run with {flag} {before.get(key)}, not {now.get(key)}; "
-                "choose another folder, or --overwrite to begin it anew"
-            )
+        changed = {key for key in (before.keys() | now.keys()) - NOT_IDENTITY if before.get(key) != now.get(key)}
+        grown = {key for key in changed.intersection(extendable) if now[key] > before[key]}
+        problems = [
+            f"holds a run with --{key.replace('_', '-')} {before.get(key)}, not {now.get(key)}"
+            for key in sorted(changed - grown)
+        ]
         if old["data"]["fingerprint"] != self.config["data"]["fingerprint"]:
-            raise UserError(
-                f"--out-dir {self.dir}: holds a run on other data ({old['data']['root']}, "
-                f"{old['data']['clips']} clips); choose another folder, or --overwrite to begin it anew"
-            )
-        test = old["data"].get("test_fingerprint")
-        if test is not None and test != self.config["data"].get("test_fingerprint"):
-            raise UserError(
-                f"--out-dir {self.dir}: the test set has changed since this run; predict it by itself (predict "
-                "--sample-submission CSV), choose another folder, or --overwrite to begin the run anew"
-            )
+            problems.append(f"holds a run on other data ({old['data']['root']}, {old['data']['clips']} clips)")
+        if old["data"].get("test_fingerprint") not in (None, self.config["data"].get("test_fingerprint")):
+            problems.append("the test set has changed; predict it by itself (predict --sample-submission CSV)")
+        if problems:
+            anew = "choose another folder, or --overwrite to begin it anew"
+            raise UserError(f"--out-dir {self.dir}: {problems[0]}; {anew}")
         if grown:
             (self.dir / "metrics.json").unlink(missing_ok=True)
             write_json(self.dir / "config.json", self.config)
 
     def history(self) -> list[dict[str, float]]:
-        """One dict an epoch: {"epoch": 0, "group/name": value, ...}; an earlier command's lines are read once."""
-        if self._history is None:
-            path = self.dir / "history.jsonl"
-            self._history = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        """One dict an epoch: {"epoch": 0, "group/name": value, ...}, those of earlier commands first."""
         return self._history
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -201,28 +162,24 @@ class Run:
         for key, value in record.items():
             if not math.isfinite(value):
                 raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
-        self._history = [*(line for line in self.history() if line["epoch"] < epoch), record]
+        self._history = [*(line for line in self._history if line["epoch"] < epoch), record]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
-        self._log_events(epoch, record)
-
-    def _log_events(self, epoch: int, record: Mapping[str, float]) -> None:
         # tensorboard imports TensorFlow when it can; this marker, its own, makes it use its stub instead.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
         from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         if self._writer is None:
             self._writer = EventFileWriter(str(self.dir / "events"))
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in record.items() if k != "epoch"]
-        self._writer.add_event(Event(step=epoch, summary=Summary(value=values)))
+        values = [{"tag": k, "simple_value": v} for k, v in record.items() if k != "epoch"]
+        self._writer.add_event(Event(step=epoch, summary={"value": values}))
         self._writer.flush()
 
     def write_rejects(self, rejects: Mapping[Path, str]) -> None:
         """rejects.csv (path, reason), and what was left out on the console."""
         if not rejects:
             return
-        table = pd.DataFrame({"path": [str(p) for p in rejects], "reason": list(rejects.values())})
+        table = pd.DataFrame(rejects.items(), columns=["path", "reason"])
         write_text(self.dir / "rejects.csv", table.to_csv(index=False))
         print(f"skipped {len(rejects)} file(s) that cannot be used (all in {self.dir / 'rejects.csv'}):")
         for path, reason in list(rejects.items())[:5]:
@@ -236,5 +193,4 @@ class Run:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
         self._lock.release()

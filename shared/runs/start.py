@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +54,13 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
         manifest = segments(manifest, duration=spec.duration)
     offsets = manifest.offset if segmented else None
     clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), offsets=offsets, n_jobs=options.n_jobs)
+    first = next((f"the first, {path}: {reason}" for path, reason in clips.rejects.items()), "")
     if not clips.kept:
-        path, reason = next(iter(clips.rejects.items()))
-        raise UserError(
-            f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; the first, {path}: {reason}"
-        )
+        raise UserError(f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; {first}")
     if len(clips.rejects) > options.max_skip * len(manifest):
-        path, reason = next(iter(clips.rejects.items()))
         raise UserError(
-            f"--max-skip {options.max_skip}: {len(clips.rejects)} of {len(manifest)} files are unusable; the first, "
-            f"{path}: {reason}. Mend them, or allow a larger share"
+            f"--max-skip {options.max_skip}: {len(clips.rejects)} of {len(manifest)} files are unusable; {first}. "
+            "Mend them, or allow a larger share"
         )
     manifest = manifest.iloc[clips.kept].reset_index(drop=True)
     data = {
@@ -80,15 +77,10 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
 
 
 def open_run(
-    options: CommonOptions,
-    clips: Clips,
-    *,
-    default_dir: str,
-    extendable: frozenset[str] = frozenset(),
-    details: Mapping[str, Any] | None = None,
+    options: CommonOptions, clips: Clips, *, default_dir: str, details: dict[str, Any], extendable: Collection[str] = ()
 ) -> Run:
     """The run folder of these options; with --dry-run prints its configuration and ends the program."""
-    config = describe(flat(options), clips.data) | dict(details or {})
+    config = describe(flat(options), clips.data) | details
     if options.dry_run:
         print(json.dumps(config, indent=2))
         sys.exit(0)
