@@ -77,7 +77,7 @@ def predict_test_set(
     for prefix, p in ((ALONE, alone), (TOGETHER, averaged)):
         if p is not None:
             rows = pd.DataFrame(p, index=kept, columns=[prefix + label for label in classifier.classes])
-            table = table.join(rows, on=id_column)
+            table = table.join(rows.reindex(wanted[id_column]).set_axis(table.index))
     return table.assign(**{class_column: labels_of([table])}), failed
 
 
