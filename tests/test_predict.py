@@ -12,11 +12,11 @@ from matplotlib.image import imread
 
 from classification import predict
 from classification.inference.classifier import Classifier, Prediction
+from classification.inference.options import PredictOptions
 from classification.inference.sounds import list_sounds, predict_sounds
 from classification.inference.timeline import overview
 from shared.audio import load_audio
 from shared.errors import AudioError, UserError
-from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
 from shared.features.transforms import extract
 
@@ -189,23 +189,25 @@ def test_a_folder_of_all_kinds(classifier: Classifier, tmp_path: Path) -> None:
         sf.write(tmp_path / name, y, 22050)
     (tmp_path / "a.wav").write_text("no sound")
 
-    def result(sounds, **options):
-        options = {"top_k": 2, "hop": None, "timelines": tmp_path / "t", "every": False, "n_jobs": 1} | options
-        return predict_sounds(classifier, sounds, cache=FeatureCache(SPEC), **options)
+    def outcome(source: Path, **options):
+        output = tmp_path / "t" / "predictions.csv"
+        options = PredictOptions(model_dir=Path(), input=source, output=output, top_k=2, n_jobs=1, **options)
+        return predict_sounds(classifier, list_sounds(source), options)
 
-    outcome = result(list_sounds(tmp_path))
-    told = {r.sound.id: r.prediction.label for r in outcome.results}
+    results, skipped = outcome(tmp_path)
+    told = {r.sound.id: r.prediction.label for r in results}
     assert list(told.items()) == [("b.wav", "low"), ("c.wav", "high"), ("d.flac", "high"), ("d.wav", "low")]
-    assert [(sound.id, "decoded" in reason) for sound, reason in outcome.skipped] == [("a.wav", True)]
+    assert [(sound.id, "decoded" in reason) for sound, reason in skipped] == [("a.wav", True)]
     names = {"d_2_timeline.csv", "d_2_timeline.png", "d_timeline.csv", "d_timeline.png"}
     assert {path.name for path in (tmp_path / "t").iterdir()} == names
-    for r in outcome.results:
+    for r in results:
         alone = classifier.predict(r.sound.path).probabilities
         np.testing.assert_allclose(r.prediction.probabilities, alone, atol=1e-3)
-    assert len(result(list_sounds(tmp_path), every=True, hop=1.0, timelines=tmp_path / "e").results[3].windows) == 6
+    results, _ = outcome(tmp_path, hop=1.0, timeline=tmp_path / "e")
+    assert len(results[3].windows) == 6
     assert len(list((tmp_path / "e").iterdir())) == 8
     with pytest.raises(UserError, match=r"a\.wav: cannot be decoded"):
-        result(list_sounds(tmp_path / "a.wav"))
+        outcome(tmp_path / "a.wav")
 
 
 @pytest.mark.slow

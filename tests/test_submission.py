@@ -11,7 +11,6 @@ import pytest
 from classification.inference import submission
 from classification.inference.classifier import Classifier
 from classification.inference.test_set import (
-    Wanted,
     find_file,
     labels_of,
     predict_test_set,
@@ -35,7 +34,12 @@ def louder_half(x: np.ndarray) -> np.ndarray:
     return np.stack([low > high, low <= high], axis=1).astype(float)
 
 
-def predicted(wanted: Wanted, folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def wanted(*ids: str) -> pd.DataFrame:
+    """The rows of a submission, as wanted_ids returns them."""
+    return pd.DataFrame({"ID": ids, "Class": ""})
+
+
+def predicted(wanted: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     classifier = Classifier(louder_half, CLASSES, SPEC, most_frequent="dog")
     return predict_test_set(wanted, folder, classifier, FeatureCache(SPEC))
 
@@ -56,7 +60,7 @@ def test_sample_order_and_columns(folder: Path, tmp_path: Path) -> None:
     table, failed = predicted(wanted_ids([], sample), folder)
     assert list(table.columns) == ["File", "Kind", "p_loud_low", "p_loud_high"] and not failed
     assert table.File.tolist() == names
-    one_by_one = [predicted(Wanted([name]), folder)[0] for name in names]
+    one_by_one = [predicted(wanted(name), folder)[0] for name in names]
     assert table.Kind.tolist() == [single.Class[0] for single in one_by_one]
 
 
@@ -71,9 +75,9 @@ def test_ids_never_leave_the_folder(folder: Path) -> None:
 
 def test_unreadable_clips_fall_back_and_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     good = sorted(folder.glob("clip_*"))[0].name
-    wanted = Wanted([good, "text.wav", "missing.wav", "../secret.wav", good])
-    table, failed = predicted(wanted, folder)
-    assert table.ID.tolist() == wanted.ids and table.Class.tolist()[1:4] == ["dog"] * 3
+    ids = [good, "text.wav", "missing.wav", "../secret.wav", good]
+    table, failed = predicted(wanted(*ids), folder)
+    assert table.ID.tolist() == ids and table.Class.tolist()[1:4] == ["dog"] * 3
     assert table.Class[0] in CLASSES and table.Class[0] == table.Class[4]
     assert table.p_loud_low.isna().tolist() == [False, True, True, True, False]
     assert failed.keys() == {"text.wav", "missing.wav", "../secret.wav"}
@@ -84,7 +88,7 @@ def test_unreadable_clips_fall_back_and_are_named(folder: Path, tmp_path: Path, 
 
 
 def test_without_a_sample_all_files_sorted(tmp_path: Path) -> None:
-    assert wanted_ids([Path("b.wav"), Path("a.wav")], None) == Wanted(["a.wav", "b.wav"])
+    pd.testing.assert_frame_equal(wanted_ids([Path("b.wav"), Path("a.wav")], None), wanted("a.wav", "b.wav"))
 
 
 def test_a_sample_without_a_class_column_is_refused(tmp_path: Path) -> None:

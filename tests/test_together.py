@@ -1,5 +1,6 @@
 """Clips that sound like one recording are averaged, others are not, and only where the training clips support it."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from scipy.signal import lfilter
 
 import classification.inference.together
 from classification.inference.classifier import Classifier
+from classification.inference.options import PredictOptions
 from classification.inference.sounds import list_sounds, predict_sounds
-from classification.inference.test_set import Wanted, predict_test_set
+from classification.inference.test_set import predict_test_set, wanted_ids
 from classification.inference.together import TRUST, Together
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
@@ -123,10 +125,10 @@ def wobble(folders: list[Path]) -> tuple[Classifier, FeatureCache]:
 
 def test_a_test_set_is_averaged_and_tells_both(wobble: tuple, folders: list[Path]) -> None:
     classifier, cache = wobble
-    names = [path.name for path in sorted(folders[1].iterdir())]
-    table, failed = predict_test_set(Wanted(names), folders[1], classifier, cache, n_jobs=1)
-    by_itself, _ = predict_test_set(Wanted(names), folders[1], classifier, cache, together=False, n_jobs=1)
-    truth = [name.split("_")[2].removesuffix(".wav") for name in names]
+    wanted = wanted_ids(list(folders[1].iterdir()), None)
+    table, failed = predict_test_set(wanted, folders[1], classifier, cache, n_jobs=1)
+    by_itself, _ = predict_test_set(wanted, folders[1], classifier, cache, together=False, n_jobs=1)
+    truth = [name.split("_")[2].removesuffix(".wav") for name in wanted.ID]
     assert not failed and (table.Class == truth).mean() > 0.9
     assert (by_itself.Class == truth).mean() == pytest.approx(2 / 3)
     assert [name for name in table if name.startswith("together_")] == ["together_steady", "together_wobbling"]
@@ -136,15 +138,15 @@ def test_a_test_set_is_averaged_and_tells_both(wobble: tuple, folders: list[Path
 
 def test_predict_averages_on_demand_only(wobble: tuple, folders: list[Path], capsys: pytest.CaptureFixture) -> None:
     """A file's prediction depends on the other files only where --together is given."""
-    classifier, cache = wobble
-    options = {"cache": cache, "top_k": 1, "hop": None, "timelines": None, "every": False, "n_jobs": 1}
+    classifier, _ = wobble
+    options = PredictOptions(model_dir=Path(), input=folders[1], top_k=1, n_jobs=1)
     sounds = list_sounds(folders[1])
-    folder = predict_sounds(classifier, sounds, **options).results
+    folder, _ = predict_sounds(classifier, sounds, options)
     for sound, result in list(zip(sounds, folder, strict=True))[::8]:
-        (alone,) = predict_sounds(classifier, [sound], **options).results
+        ((alone,), _) = predict_sounds(classifier, [sound], options)
         np.testing.assert_allclose(alone.prediction.probabilities, result.prediction.probabilities, atol=1e-6)
     assert "--together" not in capsys.readouterr().out
-    averaged = predict_sounds(classifier, sounds, together=True, **options).results
+    averaged, _ = predict_sounds(classifier, sounds, dataclasses.replace(options, together=True))
     changed = sum(a.prediction.label != b.prediction.label for a, b in zip(folder, averaged, strict=True))
     assert changed >= 12 and f"averaging changed {changed} of 48" in capsys.readouterr().out
 

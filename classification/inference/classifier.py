@@ -35,7 +35,6 @@ from shared.features.transforms import TRANSFORMS
 BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
 SLACK = 1.05  # a sound of up to so many durations of the model is one window: mp3 pads a clip's end
 Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
-_OPTIONAL = ("matplotlib", "pandas", "sklearn")  # Keras imports them where they are installed, to train and to draw
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +71,7 @@ class Prediction:
         return ", ".join(f"{label} {p:.1%}" for label, p in self.top)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
     """A model, its input features and the names of its classes; ``Classifier.load`` makes one from a run.
 
@@ -86,20 +86,14 @@ class Classifier:
         load_features: loads the model without its last layer: x -> features (B, D).
     """
 
-    def __init__(
-        self,
-        forward: Forward,
-        classes: Sequence[str],
-        spec: FeatureSpec,
-        *,
-        most_frequent: str | None = None,
-        together: Together | None = None,
-        framework: str = "",
-        load_features: Callable[[], Forward] | None = None,
-    ) -> None:
-        self.forward, self.classes, self.spec = forward, list(classes), spec
-        self.most_frequent, self.together, self.framework = most_frequent, together, framework
-        self._load_features = load_features
+    forward: Forward
+    classes: Sequence[str]
+    spec: FeatureSpec
+    _: dataclasses.KW_ONLY
+    most_frequent: str | None = None
+    together: Together | None = None
+    framework: str = ""
+    load_features: Callable[[], Forward] | None = None
 
     @classmethod
     def load(cls, run: Path | str, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> "Classifier":
@@ -115,21 +109,17 @@ class Classifier:
             os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
             module = importlib.import_module(f"classification.inference.{framework}_model")
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"--model-dir {run}: trained with {framework}, but {error.name} is not installed; "
-                "pip install -r requirements.txt"
-            ) from error
-        try:
             spec = FeatureSpec(**config["features"])
             forward = module.load(run, device=device)
         except UserError:
             raise
+        except ModuleNotFoundError as error:
+            reason = f"trained with {framework}, but {error.name} is not installed; pip install -r requirements.txt"
+            raise UserError(f"--model-dir {run}: {reason}") from error
         except Exception as error:  # each framework has its own for a damaged file or another architecture
-            reason = str(error).strip().split("\n", 1)[0]
-            raise UserError(
-                f"--model-dir {run}: its model cannot be loaded ({reason}); is it whole, and of this version?"
-            ) from error
+            said = str(error).strip().split("\n", 1)[0]
+            reason = f"its model cannot be loaded ({said}); is it whole, and of this version?"
+            raise UserError(f"--model-dir {run}: {reason}") from error
         return cls(
             forward,
             labels["classes"],
@@ -137,7 +127,7 @@ class Classifier:
             most_frequent=labels["most_frequent"],
             together=Together.load(run),
             framework=framework,
-            load_features=functools.partial(module.load_features, run, device=device),
+            load_features=functools.partial(module.load, run, device=device, features=True),
         )
 
     def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:
@@ -173,13 +163,13 @@ class Classifier:
                     y = self._samples(sound, sr)
                 except AudioError as error:
                     raise AudioError(f"sound {i}: {error}") from error
-                starts = self._starts(len(y), self.hop_samples(None))
+                starts, windows = self._windows(y, self.hop_samples(None))
                 counts.append(len(starts))
-                yield from (self._feature(y, start) for start in starts)
+                yield from windows
 
         p = self.probabilities(features())
-        ends = np.cumsum(counts, dtype=int)
-        return [self._prediction(p[end - n : end], top_k) for n, end in zip(counts, ends, strict=True)]
+        of_each = np.split(p, np.cumsum(counts, dtype=int))[:-1]  # nothing follows the last sound's windows
+        return [self._prediction(windows, top_k) for windows in of_each]
 
     def predict_windows(
         self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None
@@ -199,15 +189,10 @@ class Classifier:
         """
         step = self.hop_samples(hop)
         y = self._samples(sound, sr)
-        starts = self._starts(len(y), step)
-        return Timeline(
-            classes=self.classes,
-            starts=starts / self.spec.sr,
-            ends=np.minimum(starts + self.spec.n_samples, len(y)) / self.spec.sr,
-            probabilities=self.probabilities(self._feature(y, start) for start in starts),
-            y=y,
-            spec=self.spec,
-        )
+        starts, windows = self._windows(y, step)
+        ends = np.minimum(starts + self.spec.n_samples, len(y))
+        p = self.probabilities(windows)
+        return Timeline(self.classes, starts / self.spec.sr, ends / self.spec.sr, p, y, self.spec)
 
     def probabilities(self, features: Iterable[np.ndarray]) -> np.ndarray:
         """Features, each ``spec.shape``, -> float32 (their number, K); read and computed a batch at a time."""
@@ -218,7 +203,7 @@ class Classifier:
         """Spectrograms (one or more), each ``spec.shape``, -> float32 (their number, D): the inputs of the last layer,
         all members' side by side. Read and computed a batch at a time.
         """
-        return np.concatenate(_in_batches(self._load_features(), spectrograms))
+        return np.concatenate(_in_batches(self.load_features(), spectrograms))
 
     def hop_samples(self, hop: float | None) -> int:
         """Seconds between windows as samples at ``spec.sr``; None is half a window."""
@@ -242,17 +227,12 @@ class Classifier:
             raise UserError("sr is missing: samples need their sampling rate in Hz, as in predict(y, sr=44100)")
         return audio_from_array(sound, sr, sr=self.spec.sr)
 
-    def _starts(self, n: int, step: int) -> np.ndarray:
-        """First samples of the windows over n samples: every ``step``, and one that ends with the sound."""
-        size = self.spec.n_samples
-        if n <= SLACK * size:
-            return np.zeros(1, dtype=int)
-        last = n - size
-        return np.append(np.arange(0, last, step), last)
-
-    def _feature(self, y: np.ndarray, start: int) -> np.ndarray:
-        size = self.spec.n_samples
-        return TRANSFORMS[self.spec.kind](fix_length(y[start : start + size], size=size), self.spec)
+    def _windows(self, y: np.ndarray, step: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+        """The windows over y (N,), every ``step`` samples and one that ends with it: their first samples, features."""
+        size, transform = self.spec.n_samples, TRANSFORMS[self.spec.kind]
+        last = len(y) - size
+        starts = np.zeros(1, dtype=int) if len(y) <= SLACK * size else np.append(np.arange(0, last, step), last)
+        return starts, (transform(fix_length(y[i : i + size], size=size), self.spec) for i in starts)
 
 
 def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -267,7 +247,8 @@ def quick_imports() -> Iterator[None]:
 
     Keras never looks for them again, so this is for a program that only predicts.
     """
-    hidden = [name for name in _OPTIONAL if name not in sys.modules]
+    # Keras imports these where they are installed, to train and to draw
+    hidden = [name for name in ("matplotlib", "pandas", "sklearn") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # to import None raises ModuleNotFoundError
     gc.disable()
     try:

@@ -3,11 +3,14 @@
 import contextlib
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from classification.inference.classifier import Classifier, quick_imports
 from classification.inference.options import PredictOptions
-from classification.inference.sounds import Sound, list_sounds, predict_sounds
+from classification.inference.sounds import Result, Sound, list_sounds, predict_sounds
+from classification.inference.timeline import csv_text
 from classification.rundir import read_run
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
@@ -22,28 +25,19 @@ def predict(options: PredictOptions) -> None:
             classifier = Classifier.load(options.model_dir, device=options.device)
         if options.together and classifier.together is None:
             raise UserError(f"--together: {options.model_dir} did not learn which clips are of one recording; omit it")
-        cache = FeatureCache(classifier.spec, options.cache_dir)
         if options.sample_submission is not None:
-            submit(options, classifier, cache)
+            submit(options, classifier)
             return
-        beside = options.output.parent if options.output else None if options.json else Path()
-        outcome = predict_sounds(
-            classifier,
-            sounds,
-            cache=cache,
-            n_jobs=options.n_jobs,
-            top_k=options.top_k,
-            hop=options.hop,
-            together=options.together,
-            timelines=options.timeline or beside,
-            every=options.timeline is not None,
-        )
+        results, skipped = predict_sounds(classifier, sounds, options)
         if options.output is not None:
-            write_text(options.output, outcome.csv(probabilities=options.probabilities))
-        outcome.tell(options.output)
+            rows = [result.row(probabilities=options.probabilities) for result in results]
+            write_text(options.output, csv_text(rows))
+        tell(results, skipped, options.output)
     if options.json:
         said = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
-        print(json.dumps(said | outcome.json(), indent=2))
+        said["predictions"] = [result.json() for result in results]
+        said["skipped"] = [{"id": sound.id, "reason": reason} for sound, reason in skipped]
+        print(json.dumps(said, indent=2))
 
 
 def prepare(options: PredictOptions) -> list[Sound]:
@@ -74,11 +68,26 @@ def prepare(options: PredictOptions) -> list[Sound]:
     return sounds
 
 
-def submit(options: PredictOptions, classifier: Classifier, cache: FeatureCache) -> None:
+def tell(results: Sequence[Result], skipped: Sequence[tuple[Sound, str]], output: Path | None) -> None:
+    """Print each result, or their counts where they are in a file; name and count what was skipped."""
+    if output is None:
+        for result in results:
+            print(f"{result.sound.id}: {result.prediction}")
+    else:
+        counts = sorted(Counter(result.prediction.label for result in results).items())
+        print(f"{output}: {len(results)} rows ({', '.join(f'{label} {n}' for label, n in counts)})")
+    for sound, reason in skipped:
+        print(f"skipped {sound.id}: {reason}")
+    if skipped:
+        print(f"{len(skipped)} of {len(skipped) + len(results)} files skipped")
+
+
+def submit(options: PredictOptions, classifier: Classifier) -> None:
     """Write the rows and columns of --sample-submission, in its order; every clip is cut or padded as in training."""
     from classification.inference import test_set  # imported here: pandas takes a second
 
     wanted = test_set.wanted_ids([], options.sample_submission)
+    cache = FeatureCache(classifier.spec, options.cache_dir)
     table, failed = test_set.predict_test_set(
         wanted, options.input, classifier, cache, together=options.together, n_jobs=options.n_jobs
     )

@@ -1,15 +1,29 @@
 """A trained Keras model as a function from spectrograms to probabilities or features. Imports one backend alone."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from classification.inference.quiet import quiet_stderr
 from classification.rundir import KERAS_MODEL
 from shared.errors import UserError
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Discard what libraries write to file descriptor 2 and not to sys.stderr; exceptions pass."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,19 +42,16 @@ with quiet_stderr():  # no log level silences TensorFlow's start-up notes
         GPUS = torch.cuda.is_available()
 
 
-def load(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K)."""
+def load(run_dir: Path, *, device: str = "auto", features: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
+
+    With ``features`` it lacks its last layer: x (B, M, T) -> features (B, D), its members' side by side.
+    """
     use_device(device)
     model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)  # no optimiser: half the time
-    return lambda x: model.predict_on_batch(x[..., None])
-
-
-def load_features(run_dir: Path, *, device: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run without its last layer: x (B, M, T) -> features (B, D), its members' side by side."""
-    use_device(device)
-    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)
-    last = [layer.input for layer in model.layers if layer.name.endswith("logits")]  # as models/keras_cnn.py names them
-    model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
+    if features:  # models/keras_cnn.py names the last layers
+        last = [layer.input for layer in model.layers if layer.name.endswith("logits")]
+        model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
     return lambda x: model.predict_on_batch(x[..., None])
 
 

@@ -1,4 +1,4 @@
-"""The sounds that predict.py is given (a file, a folder or a CSV) and their predictions as text, CSV and JSON."""
+"""The sounds that predict.py is given (a file, a folder or a CSV) and their predictions."""
 
 import csv
 import dataclasses
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from classification.inference.cached import predict_files
+import numpy as np
+
 from classification.inference.classifier import SLACK, Classifier, Prediction
-from classification.inference.timeline import Timeline, csv_text
+from classification.inference.options import PredictOptions
+from classification.inference.timeline import Timeline, by_class
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache
@@ -41,54 +43,14 @@ class Result:
         row: dict[str, Any] = {"ID": self.sound.id, "Class": label, "probability": p}
         for rank, (other, q) in enumerate(others, start=2):
             row |= {f"class_{rank}": other, f"probability_{rank}": q}
-        return row | (self._by_class("p_") if probabilities else {})
+        return row | (by_class(self.prediction.classes, self.prediction.probabilities, "p_") if probabilities else {})
 
     def json(self) -> dict[str, Any]:
-        said: dict[str, Any] = {
-            "id": self.sound.id,
-            "path": str(self.sound.path),
-            "label": self.prediction.label,
-            "probability": round(self.prediction.probability, 6),
-            "top": [{"label": label, "probability": round(p, 6)} for label, p in self.prediction.top],
-            "probabilities": self._by_class(""),
-        }
-        return (
-            said | ({"windows": self.windows} if self.windows else {}) | ({"files": self.files} if self.files else {})
-        )
-
-    def _by_class(self, prefix: str) -> dict[str, float]:
-        p = self.prediction.probabilities
-        return {
-            f"{prefix}{label}": round(float(value), 6) for label, value in zip(self.prediction.classes, p, strict=True)
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The results in the order of the sounds, and those that cannot be used with their reasons."""
-
-    results: list[Result]
-    skipped: list[tuple[Sound, str]]
-
-    def csv(self, *, probabilities: bool) -> str:
-        return csv_text([result.row(probabilities=probabilities) for result in self.results])
-
-    def json(self) -> dict[str, Any]:
-        skipped = [{"id": sound.id, "reason": reason} for sound, reason in self.skipped]
-        return {"predictions": [result.json() for result in self.results], "skipped": skipped}
-
-    def tell(self, output: Path | None) -> None:
-        """Print each result, or their counts where they are in a file; name and count what was skipped."""
-        if output is None:
-            for result in self.results:
-                print(f"{result.sound.id}: {result.prediction}")
-        else:
-            counts = sorted(Counter(result.prediction.label for result in self.results).items())
-            print(f"{output}: {len(self.results)} rows ({', '.join(f'{label} {n}' for label, n in counts)})")
-        for sound, reason in self.skipped:
-            print(f"skipped {sound.id}: {reason}")
-        if self.skipped:
-            print(f"{len(self.skipped)} of {len(self.skipped) + len(self.results)} files skipped")
+        top = [{"label": label, "probability": round(p, 6)} for label, p in self.prediction.top]
+        probabilities = by_class(self.prediction.classes, self.prediction.probabilities)
+        said = {"id": self.sound.id, "path": str(self.sound.path), **top[0], "top": top, "probabilities": probabilities}
+        longer = {"windows": self.windows, "files": self.files}
+        return said | {key: values for key, values in longer.items() if values}
 
 
 def list_sounds(source: Path) -> list[Sound]:
@@ -127,68 +89,76 @@ def _listed(table: Path) -> list[Sound]:
     return [Sound(name, table.parent / name) for name in names]
 
 
-def predict_sounds(
-    classifier: Classifier,
-    sounds: Sequence[Sound],
-    *,
-    cache: FeatureCache,
-    n_jobs: int | None,
-    top_k: int,
-    hop: float | None,
-    timelines: Path | None,
-    every: bool,
-    together: bool = False,
-) -> Outcome:
-    """Predict the sounds; those longer than the model's duration window by window.
+def predict_files(
+    classifier: Classifier, paths: Sequence[Path], cache: FeatureCache, *, together: bool, n_jobs: int | None = None
+) -> tuple[dict[Path, str], np.ndarray, np.ndarray | None]:
+    """Predict files through the feature cache, each cut or padded to one clip.
 
-    Args:
-        cache: keeps the spectrograms of short sounds, when there are several.
-        n_jobs: processes that compute them; None is one a core.
-        hop: seconds between the windows of a longer one; None is half a window.
-        timelines: folder for the CSV and PNG of recordings longer than LONG times the model's duration, or of
-            ``every`` sound; None writes none.
-        together: average the sounds of one window with those that sound like the same recording.
+    Returns:
+        Why each unusable file is left out; the probabilities (N, K) of the others in their order, clip by clip; and
+        those averaged over clips that sound like one recording: None unless ``together`` and the run learned how.
+    """
+    clips = cache.build(list(paths), n_jobs=n_jobs)
+    p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
+    averaged = classifier.together.average(p, clips.features) if together and classifier.together else None
+    return clips.rejects, p, averaged
+
+
+def predict_sounds(
+    classifier: Classifier, sounds: Sequence[Sound], options: PredictOptions
+) -> tuple[list[Result], list[tuple[Sound, str]]]:
+    """Predict the sounds; those longer than the model's duration window by window, the others clip by clip.
+
+    Recordings longer than LONG times the model's duration have a timeline beside ``options.output``, and with
+    ``options.timeline`` every sound has one there.
+
+    Returns:
+        The results in the order of the sounds, and the sounds that cannot be used with their reasons.
 
     Raises:
         UserError: an impossible hop, or not one of the sounds can be used.
     """
-    classifier.hop_samples(hop)
-    window = classifier.spec.duration
+    classifier.hop_samples(options.hop)
+    window, every = classifier.spec.duration, options.timeline is not None
+    folder = options.timeline or (options.output.parent if options.output else None if options.json else Path())
     results: dict[int, Result] = {}
     skipped: dict[int, str] = {}
-    short: list[int] = []
+    short: dict[int, Path] = {}
     stems: Counter[str] = Counter()
     for i, sound in enumerate(sounds):
         length = seconds(sound.path)
         try:
             if not sound.path.is_file():
                 raise AudioError("no such file")
-            if every or length > SLACK * window:
-                timeline = classifier.predict_windows(sound.path, hop=hop)
-                prediction = Prediction(classifier.classes, timeline.mean, top_k, len(timeline))
+            longer = every or length > SLACK * window
+            if longer or len(sounds) == 1:  # one sound gains nothing from the cache
+                timeline = classifier.predict_windows(sound.path, hop=options.hop)
+                prediction = Prediction(classifier.classes, timeline.mean, options.top_k, len(timeline))
                 files = []
-                if timelines is not None and (every or length > LONG * window):
+                if folder is not None and (every or length > LONG * window):
                     stems[sound.path.stem] += 1
-                    files = _save(timeline, timelines, sound, stems[sound.path.stem])
-                results[i] = Result(sound, prediction, list(timeline.rows()), files)
-            elif len(sounds) == 1:  # nothing to gain from the cache
-                results[i] = Result(sound, classifier.predict(sound.path, top_k=top_k))
+                    files = _save(timeline, folder, sound, stems[sound.path.stem])
+                results[i] = Result(sound, prediction, list(timeline.rows()) if longer else [], files)
             else:
-                short.append(i)
+                short[i] = sound.path
         except AudioError as error:
             skipped[i] = str(error)
     if short:
-        found = predict_files(classifier, [sounds[i].path for i in short], cache, together=together, n_jobs=n_jobs)
-        skipped |= {i: found.rejects[sounds[i].path] for i in short if sounds[i].path in found.rejects}
-        if together:
-            changed = (found.probabilities.argmax(axis=1) != found.best.argmax(axis=1)).sum()
-            print(f"--together: averaging changed {changed} of {len(found.kept)} predictions", flush=True)
-        for kept, p in zip(found.kept, found.best, strict=True):
-            results[short[kept]] = Result(sounds[short[kept]], Prediction(classifier.classes, p, top_k))
+        cache = FeatureCache(classifier.spec, options.cache_dir)
+        rejects, p, averaged = predict_files(
+            classifier, list(short.values()), cache, together=options.together, n_jobs=options.n_jobs
+        )
+        skipped |= {i: rejects[path] for i, path in short.items() if path in rejects}
+        if averaged is not None:
+            changed = (p.argmax(axis=1) != averaged.argmax(axis=1)).sum()
+            print(f"--together: averaging changed {changed} of {len(p)} predictions", flush=True)
+            p = averaged
+        for i, of_one in zip([i for i in short if i not in skipped], p, strict=True):
+            results[i] = Result(sounds[i], Prediction(classifier.classes, of_one, options.top_k))
     if not results:
         first = f"{sounds[0].path}: {skipped[0]}"
         raise UserError(f"--input {'' if len(sounds) == 1 else f'none of {len(sounds)} files is usable; '}{first}")
-    return Outcome([results[i] for i in sorted(results)], [(sounds[i], skipped[i]) for i in sorted(skipped)])
+    return [results[i] for i in sorted(results)], [(sounds[i], skipped[i]) for i in sorted(skipped)]
 
 
 def _save(timeline: Timeline, folder: Path, sound: Sound, number: int) -> list[str]:

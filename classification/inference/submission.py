@@ -33,7 +33,19 @@ def main() -> None:
         return
     if lacking:
         raise UserError(f"--runs {lacking[0]}: its data has no test set, that of another run has; leave it out")
-    submit(options)
+    from classification.inference import test_set  # imported here: --help does not wait for pandas and scipy
+
+    tables = [test_set.read_probabilities(run) for run in options.runs]
+    predicted = [(table.iloc[:, 0].tolist(), test_set.classes_of(table)) for table in tables]
+    for run, ids_and_classes in zip(options.runs, predicted, strict=True):
+        if ids_and_classes != predicted[0]:
+            pair = f"{options.runs[0]} {run}"
+            raise UserError(f"--runs {pair}: they predicted other IDs or classes; train both on the same data")
+    labels = test_set.labels_of(tables, together=options.together)
+    test_set.write_submission(options.output, tables[0].assign(**{tables[0].columns[1]: labels}), {})
+    note = f"{options.output.name} {described(options.runs)}"
+    write_text(options.output.with_suffix(".txt"), note + "\n")
+    print(note)
 
 
 def has_probabilities(run: Path) -> bool:
@@ -50,31 +62,6 @@ def has_probabilities(run: Path) -> bool:
     if (run / config["options"].get("submission_name", "submission.csv")).is_file():
         raise UserError(f"--runs {run}: an older version wrote no {TEST_PROBABILITIES}; train it anew (--overwrite)")
     return False
-
-
-def submit(options: SubmissionOptions) -> None:
-    """Write the submission and the note beside it.
-
-    Raises:
-        UserError: the runs predicted other IDs or classes.
-    """
-    from classification.inference.test_set import (  # pandas and scipy: --help does not wait for them
-        classes_of,
-        labels_of,
-        read_probabilities,
-        write_submission,
-    )
-
-    first, *others = options.runs
-    tables = [read_probabilities(run) for run in options.runs]
-    for run, table in zip(others, tables[1:], strict=True):
-        if not table.iloc[:, 0].equals(tables[0].iloc[:, 0]) or classes_of(table) != classes_of(tables[0]):
-            raise UserError(f"--runs {first} {run}: they predicted other IDs or classes; train both on the same data")
-    labels = labels_of(tables, together=options.together)
-    write_submission(options.output, tables[0].assign(**{tables[0].columns[1]: labels}), {})
-    note = f"{options.output.name} {described(options.runs)}"
-    write_text(options.output.with_suffix(".txt"), note + "\n")
-    print(note)
 
 
 def described(runs: Sequence[Path]) -> str:

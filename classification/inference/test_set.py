@@ -1,15 +1,13 @@
 """The competition's test set: the IDs it asks for, their files, every clip's probabilities, and the submission."""
 
-import dataclasses
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pandas as pd
 
-from classification.inference.cached import predict_files
 from classification.inference.classifier import Classifier
+from classification.inference.sounds import predict_files
 from classification.rundir import TEST_PROBABILITIES
 from shared.audio import AUDIO_SUFFIXES
 from shared.errors import UserError
@@ -19,32 +17,21 @@ from shared.files import write_text
 ALONE, TOGETHER = "p_", "together_"  # prefixes of the columns: clip by clip, averaged over clips of one recording
 
 
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """The rows a submission must have."""
-
-    ids: list[str]
-    columns: tuple[str, str] = ("ID", "Class")
-
-
-def wanted_ids(files: Sequence[Path], sample_submission: Path | None) -> Wanted:
-    """The sample's IDs and column names, or without one the sorted names of the files.
+def wanted_ids(files: Sequence[Path], sample: Path | None) -> pd.DataFrame:
+    """The rows a submission must have: the sample's IDs and columns, or without one the sorted names of the files.
 
     Raises:
         UserError: the sample cannot be read as a CSV with an ID and a class column.
     """
-    if sample_submission is None:
-        return Wanted(sorted(path.name for path in files))
+    if sample is None:
+        return pd.DataFrame({"ID": sorted(path.name for path in files), "Class": ""})
     try:
-        table = pd.read_csv(sample_submission, dtype=str, keep_default_na=False)
+        table = pd.read_csv(sample, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"--sample-submission {sample_submission}: cannot be read as CSV ({error})") from error
+        raise UserError(f"--sample-submission {sample}: cannot be read as CSV ({error})") from error
     if len(table.columns) < 2:
-        raise UserError(
-            f"--sample-submission {sample_submission}: has the column(s) {', '.join(table.columns)}; "
-            "expected an ID and a class column"
-        )
-    return Wanted(table.iloc[:, 0].tolist(), (table.columns[0], table.columns[1]))
+        raise UserError(f"--sample-submission {sample}: has only {table.columns[0]}; expected an ID and a class column")
+    return table.iloc[:, :2]
 
 
 def find_file(folder: Path, clip_id: str) -> Path | str:
@@ -52,21 +39,19 @@ def find_file(folder: Path, clip_id: str) -> Path | str:
 
     An ID comes from a file of unknown origin: one that is absolute or climbs out of the folder is never opened.
     """
-    parts = PurePosixPath(clip_id).parts
-    windows = PureWindowsPath(clip_id)
-    if not parts or ".." in (*parts, *windows.parts) or parts[0] == "/" or windows.drive or windows.root:
+    given = PureWindowsPath(clip_id)  # splits at / and \ alike
+    if not given.parts or ".." in given.parts or given.anchor:
         return "the ID is no plain file name of the test folder"
-    base = folder.resolve()
     for name in (clip_id, *(clip_id + suffix for suffix in sorted(AUDIO_SUFFIXES))):
         path = folder / name
         if path.is_file():
-            inside = path.resolve().is_relative_to(base)
+            inside = path.resolve().is_relative_to(folder.resolve())
             return path if inside else "the file is a link out of the test folder"
     return "no such file in the test folder"
 
 
 def predict_test_set(
-    wanted: Wanted,
+    wanted: pd.DataFrame,
     folder: Path,
     classifier: Classifier,
     cache: FeatureCache,
@@ -81,19 +66,19 @@ def predict_test_set(
         averages clips that sound like one recording, together_<class>...; empty for an ID without a usable file), and
         id -> reason for those IDs.
     """
-    found = {clip_id: find_file(folder, clip_id) for clip_id in wanted.ids}
+    id_column, class_column = wanted.columns
+    found = {clip_id: find_file(folder, clip_id) for clip_id in wanted[id_column]}
     failed = {clip_id: reason for clip_id, reason in found.items() if isinstance(reason, str)}
-    usable = [clip_id for clip_id in found if clip_id not in failed]
-    predicted = predict_files(classifier, [found[i] for i in usable], cache, together=together, n_jobs=n_jobs)
-    failed |= {i: predicted.rejects[found[i]] for i in usable if found[i] in predicted.rejects}
-    kept = [usable[place] for place in predicted.kept]
-    table = pd.DataFrame({wanted.columns[0]: wanted.ids, wanted.columns[1]: classifier.most_frequent})
-    for prefix, p in ((ALONE, predicted.probabilities), (TOGETHER, predicted.averaged)):
+    usable = {clip_id: path for clip_id, path in found.items() if clip_id not in failed}
+    rejects, alone, averaged = predict_files(classifier, list(usable.values()), cache, together=together, n_jobs=n_jobs)
+    failed |= {clip_id: rejects[path] for clip_id, path in usable.items() if path in rejects}
+    kept = [clip_id for clip_id in usable if clip_id not in failed]
+    table = wanted.assign(**{class_column: classifier.most_frequent})
+    for prefix, p in ((ALONE, alone), (TOGETHER, averaged)):
         if p is not None:
-            columns = [prefix + label for label in classifier.classes]
-            rows = pd.DataFrame(p, index=kept, columns=columns).reindex(wanted.ids)
-            table = pd.concat([table, rows.reset_index(drop=True)], axis=1)
-    return table.assign(**{wanted.columns[1]: labels_of([table])}), failed
+            rows = pd.DataFrame(p, index=kept, columns=[prefix + label for label in classifier.classes])
+            table = table.join(rows.reindex(wanted[id_column]).set_axis(table.index))
+    return table.assign(**{class_column: labels_of([table])}), failed
 
 
 def labels_of(tables: Sequence[pd.DataFrame], *, together: bool = True) -> list[str]:
@@ -137,5 +122,5 @@ def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str]) ->
     labels = dict(table.itertuples(index=False))
     for clip_id, reason in failed.items():
         print(f"  {clip_id}: {reason}; predicted as {labels[clip_id]}, the most frequent training class")
-    counts = ", ".join(f"{label} {n}" for label, n in sorted(Counter(table.iloc[:, 1]).items()))
+    counts = ", ".join(f"{label} {n}" for label, n in table.iloc[:, 1].value_counts().sort_index().items())
     print(f"{path}: {len(table)} rows ({counts}), {len(failed)} of them without a readable clip", flush=True)

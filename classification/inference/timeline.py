@@ -62,26 +62,24 @@ class Timeline:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One dict a window: start, end (seconds), label, probability and p_<class> of every class."""
-        for start, end, p in zip(self.starts, self.ends, self.probabilities, strict=True):
-            best = int(p.argmax())
-            row = {"start": round(float(start), 3), "end": round(float(end), 3)}
-            row |= {"label": self.classes[best], "probability": round(float(p[best]), 6)}
-            yield row | {f"p_{label}": round(float(value), 6) for label, value in zip(self.classes, p, strict=True)}
+        for start, end, label, p in zip(self.starts, self.ends, self.labels, self.probabilities, strict=True):
+            row = {"start": round(float(start), 3), "end": round(float(end), 3), "label": label}
+            yield row | {"probability": round(float(p.max()), 6)} | by_class(self.classes, p, "p_")
 
     def save(self, csv_path: Path | str, png_path: Path | str, *, title: str) -> None:
         """Write ``rows`` as CSV and the figure: the recording's log-mel above the probabilities over time."""
         from shared.report.plots import plot_timeline  # imported here: only the figure needs matplotlib
 
         write_text(Path(csv_path), csv_text(list(self.rows())))
-        plot_timeline(
-            Path(png_path),
-            overview(self.y, self.spec),
-            self.edges,
-            self.probabilities.T,
-            self.classes,
-            frequencies=mel_filterbank(self.spec).argmax(axis=1) * self.spec.sr / self.spec.n_fft,
-            title=f"{title}: windows of {self.spec.duration:g} s, the most probable class outlined",
-        )
+        S = overview(self.y, self.spec)
+        hz = mel_filterbank(self.spec).argmax(axis=1) * self.spec.sr / self.spec.n_fft  # of the bands
+        title += f": windows of {self.spec.duration:g} s, the most probable class outlined"
+        plot_timeline(Path(png_path), S, self.edges, self.probabilities.T, self.classes, frequencies=hz, title=title)
+
+
+def by_class(classes: Sequence[str], p: np.ndarray, prefix: str = "") -> dict[str, float]:
+    """Probabilities (K,) under the names of their classes, rounded to six digits."""
+    return {f"{prefix}{label}": round(float(value), 6) for label, value in zip(classes, p, strict=True)}
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
