@@ -12,7 +12,24 @@ VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "
 
 
 @dataclasses.dataclass(kw_only=True)
-class GeneratorOptions(CommonOptions):
+class VocoderOptions:
+    """How what is generated becomes sound."""
+
+    vocoder: VocoderName = "auto"
+    """What turns it into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
+    hifigan_path: Path | None = None
+    """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
+    griffin_lim_iterations: int = 6
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
+
+    @property
+    def vocoder_details(self) -> dict[str, Any]:
+        """What ``make_vocoder`` takes beside a name and a spec."""
+        return {"iterations": self.griffin_lim_iterations, "hifigan_path": self.hifigan_path}
+
+
+@dataclasses.dataclass(kw_only=True)
+class GeneratorOptions(VocoderOptions, CommonOptions):
     """What every generator's entry understands."""
 
     epochs: int = 100
@@ -35,12 +52,6 @@ class GeneratorOptions(CommonOptions):
     """Adam's step size."""
     sample_every: int = 1
     """Epochs between wavs and figures."""
-    vocoder: VocoderName = "auto"
-    """What turns them into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
-    hifigan_path: Path | None = None
-    """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
-    griffin_lim_iterations: int = 6
-    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
 
     def check(self) -> None:
         super().check()

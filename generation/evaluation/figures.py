@@ -1,7 +1,7 @@
 """The figures of samples, real clips and noise, and the table that shows them."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -29,30 +29,21 @@ METRICS = {  # name -> what the table calls it, and where it should go
 }
 SUSPICIOUS = 0.05  # share of unheard real clips that are as near to a heard clip by chance
 NOTHING = dict.fromkeys(METRICS, math.nan), {}  # the figures of no clips
-ONE_CLASS = "all"  # what every clip is labelled where samples and reference share no label
 
 
 def compare(
-    x: Embedded,
-    real: Embedded,
-    *,
-    heard: Embedded,
-    by_chance: float,
-    classes: Sequence[str],
-    common: Collection[str],
-    seed: int,
+    x: Embedded, real: Embedded, *, heard: Embedded, by_chance: float, common: Collection[str], seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The figures of ``x`` against real clips, by the names in METRICS, and those of each label.
 
     Args:
         heard: the clips that are searched for copies.
         by_chance: distance to a heard clip below which a clip counts as a copy; NaN where there is no floor.
-        classes: names of the K classes the classifier knows; clips of others are left out of the accuracy.
         common: labels that samples and reference share; without one all clips count as one class.
     """
     (real_x, real_labels), (own_x, own_labels) = (_labelled(clips, common) for clips in (real, x))
     frechet = distances.frechet_by_label(real_x, real_labels, own_x, own_labels)
-    right = _right(x, classes)
+    right = _right(x)
     nearest = distances.nearest(heard.features, x.features)[1]
     figures = {
         "frechet": distances.frechet(real.features, x.features),
@@ -86,16 +77,16 @@ def _labelled(clips: Embedded, common: Collection[str]) -> tuple[np.ndarray, np.
     """Features and labels of the clips whose label is in common; all of them as one class where none is."""
     labels = clips.manifest.label.to_numpy()
     if not common:
-        return clips.features, np.full(len(labels), ONE_CLASS)
+        return clips.features, np.full(len(labels), "all")
     rows = np.isin(labels, list(common))
     return clips.features[rows], labels[rows]
 
 
-def _right(clips: Embedded, classes: Sequence[str]) -> np.ndarray:
+def _right(clips: Embedded) -> np.ndarray:
     """1 where the classifier names the clip's label, 0 where another, NaN where it does not know the label: (N,)."""
     labels = clips.manifest.label
-    right = np.asarray(classes)[clips.probabilities.argmax(axis=1)] == labels.to_numpy()
-    return np.where(labels.isin(classes), right, np.nan)
+    right = np.asarray(clips.classes)[clips.probabilities.argmax(axis=1)] == labels.to_numpy()
+    return np.where(labels.isin(clips.classes), right, np.nan)
 
 
 def _mean(values: Any) -> float:
@@ -120,9 +111,9 @@ def closest(samples: Embedded, heard: Embedded, *, count: int = 5) -> list[dict[
 
 def table(evaluation: dict[str, Any]) -> str:
     """The figures, the accuracy by label, the closest pair and the notes as text."""
-    rows = {METRICS[name][0]: row for name, row in evaluation["metrics"].items()}
-    frame = pd.DataFrame(rows).T[["samples", "floor", "ceiling", "better"]]
-    lines = [frame.map(lambda v: v if isinstance(v, str) else _number(v)).to_string()]
+    frame = pd.DataFrame(evaluation["metrics"].values()).set_index("name").rename_axis(None)
+    columns = ["samples", "floor", "ceiling", "better"]
+    lines = [frame.to_string(columns=columns, na_rep="-", float_format="{:.3g}".format)]
     for label, row in evaluation["by_label"]["samples"].items():
         lines.append(f"  {label or '(no label)'}: {row['clips']} samples, accuracy {_number(row['accuracy'])}")
     first = evaluation["closest"][0]
@@ -132,12 +123,3 @@ def table(evaluation: dict[str, Any]) -> str:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
