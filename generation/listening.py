@@ -41,8 +41,7 @@ def write_reconstructions(
     device = next(sampler.generator.parameters()).device
     weights = torch.linspace(0, 1, STEPS, device=device)[:, None]
     for pair in choose_pairs(batches.labels):
-        x = torch.from_numpy(batches.features[list(pair)]).to(device)
-        y = torch.from_numpy(batches.labels[list(pair)]).to(device)
+        x, y = (torch.from_numpy(rows[list(pair)]).to(device) for rows in (batches.features, batches.labels))
         a, b = objective.encode(x, y).unsqueeze(1)
         path = objective.decode(torch.lerp(a, b, weights), y[:1].expand(STEPS))
         sampler.write(x, out_dir / "reconstructions", [f"{clip}_original" for clip in pair])

@@ -56,10 +56,9 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     def check(self) -> None:
         super().check()
         self.require("1 or more", lambda v: v >= 1, "latent", "sample_every", "griffin_lim_iterations")
-        self.require("above 0", lambda v: v > 0, "learning_rate")
+        self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "segment_seconds")
         self.require("between 0 and 0.8", lambda v: 0 <= v <= 0.8, "holdout_share")
         self.require("at least 1000", lambda v: v is None or v >= 1000, "sr")
-        self.require("above 0", lambda v: v is None or v > 0, "segment_seconds")
         preset(self.features, flag="--features")
 
     @property
@@ -99,14 +98,9 @@ class CganOptions(GeneratorOptions):
         self.require("0 or more", lambda v: v >= 0, "frequency_mask", "time_mask", "weight_decay")
         self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames")
         if (self.output == "relu") != (self.scaling == "none"):
-            raise UserError(
-                f"--output {self.output}: does not reach --scaling {self.scaling}; tanh goes with dataset or "
-                "clip, relu with none"
-            )
+            raise UserError(f"--output {self.output} --scaling {self.scaling}: tanh needs dataset or clip, relu none")
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
-            raise UserError(
-                f"--features {self.features}: this GAN generates spectrograms; take cgan, linear or amplitude"
-            )
+            raise UserError(f"--features {self.features}: this GAN makes spectrograms; take cgan, linear or amplitude")
 
     @property
     def spec(self) -> FeatureSpec:

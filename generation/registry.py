@@ -48,7 +48,7 @@ class Kind:
     nets: Mapping[str, str]
     build: str
     listen: str | None = None
-    family: Literal["gan", "vae"]
+    family: Literal["gan", "vae"] = "gan"
     auto_precision: Precision = "auto"
 
     def train(self) -> None:
@@ -66,7 +66,6 @@ _KINDS = (
         variants=recipes.CGAN_RECIPES,
         nets={"dcgan": "gan2d", "linear": "linear"},
         build="generation.objectives.gan:build",
-        family="gan",
     ),
     Kind(
         name="wgan-gp",
@@ -75,7 +74,6 @@ _KINDS = (
         variants={number: {"features": experiment.features} for number, experiment in recipes.EXPERIMENTS.items()},
         nets={"dense": "wgan_gp_dense", "conv": "wgan_gp_conv"},
         build="generation.objectives.wgan_gp:build",
-        family="gan",
         auto_precision="float32",
     ),
     Kind(

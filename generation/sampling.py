@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from generation.registry import NETS, load
-from generation.rundir import CONDITIONS, DESCRIPTION, WEIGHTS
+from generation.rundir import CONDITIONS, DESCRIPTION, NO_GENERATOR, WEIGHTS
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import Vocoder, make_vocoder
 from shared.audio import write_wav
@@ -64,9 +64,8 @@ class Sampler:
             write_wav(folder / f"{name}.wav", y, self.vocoder.spec.sr)
 
     def ordinals(self, labels: Sequence[str]) -> list[int]:
-        for label in labels:
-            if label not in self.classes:
-                raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
+        if unknown := [label for label in labels if label not in self.classes]:
+            raise UserError(f"--label {unknown[0]}: unknown; this model knows {', '.join(self.classes)}")
         return [self.classes.index(label) for label in labels]
 
     def save(self, run_dir: Path) -> None:
@@ -95,9 +94,7 @@ class Sampler:
         """
         run_dir = Path(run_dir)
         if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
-            raise UserError(
-                f"--model-dir {run_dir}: no trained generator; give the --out-dir of one of generation/train_*.py"
-            )
+            raise UserError(f"--model-dir {run_dir}: {NO_GENERATOR}")
         where = pick_device(device)
         try:
             description = read_json(run_dir / DESCRIPTION)

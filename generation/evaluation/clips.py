@@ -127,8 +127,7 @@ def matching(unheard: Embedded, samples: Embedded, *, seed: int) -> Embedded:
     """As many unheard clips as there are samples, of each label as many where they share labels; or as there are."""
     wanted = samples.manifest.label.value_counts()
     order = np.random.default_rng(seed).permutation(len(unheard))
-    labels = unheard.manifest.label.to_numpy()[order]
+    labels = unheard.manifest.label.iloc[order]
     if set(wanted.index) <= set(labels):
-        turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
-        return unheard.take(np.sort(order[turn < wanted.reindex(labels).to_numpy()]))
+        order = order[labels.groupby(labels).cumcount().to_numpy() < wanted.reindex(labels).to_numpy()]
     return unheard.take(np.sort(order[: len(samples)]))

@@ -2,18 +2,14 @@
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
-
-import pandas as pd
 
 from classification.inference.classifier import Classifier
 from generation.evaluation import clips, figures
 from generation.evaluation.notes import notes_on, notes_on_classifier
 from generation.evaluation.options import EvaluateOptions
-from generation.rundir import CLIPS, DESCRIPTION, heard_by, read_origin
-from shared.data.datasets import Dataset, load_dataset
+from generation.rundir import mark_heard, read_origin
+from shared.data.datasets import load_dataset
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_json
@@ -80,35 +76,10 @@ def evaluate(options: EvaluateOptions) -> None:
     print(f"{figures.table(evaluation)}\n-> {options.output}")
 
 
-def mark_heard(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The reference's manifest with the columns heard and unheard by the generator, and what had to be assumed.
-
-    Args:
-        run: the generator's run, where it is known.
-        asked: whether --generator names it.
-
-    Raises:
-        UserError: --generator names no run of a generator.
-    """
-    if asked and not (run / DESCRIPTION).is_file():
-        raise UserError(f"--generator {run}: no trained generator; give the --out-dir of one of generation/train_*.py")
-    if run is None:
-        why = "the generator of these samples is not known (--generator RUN names it)"
-    elif not (run / CLIPS).is_file():
-        why = f"{run} does not say what it was trained on (it has no {CLIPS})"
-    else:
-        manifest = dataset.manifest.join(heard_by(run, dataset))
-        if manifest.heard.any():
-            return manifest[manifest.heard | manifest.unheard], []
-        why = "the generator was trained on no clip of the reference"
-    halves = "copies are searched for in the whole reference, and the floor is half of its recordings against the rest"
-    return dataset.manifest.assign(heard=False, unheard=False), [f"{why}, so {halves}"]
-
-
 @contextlib.contextmanager
 def naming(flag: str) -> Iterator[None]:
     """Errors name the option that was given."""
     try:
         yield
     except UserError as error:
-        raise UserError(re.sub("^--(data|model)-dir", flag, str(error))) from error
+        raise UserError(str(error).replace("--data-dir", flag).replace("--model-dir", flag)) from error

@@ -18,10 +18,7 @@ METRICS = {  # name -> what the table calls it, and where it should go
     "kernel_distance": ("KAD", LOWER),
     "inception_score": ("inception score", HIGHER),
     "accuracy": ("classifier's accuracy", HIGHER),
-    "precision": ("precision", HIGHER),
-    "recall": ("recall", HIGHER),
-    "density": ("density", HIGHER),
-    "coverage": ("coverage", HIGHER),
+    **{name: (name, HIGHER) for name in ("precision", "recall", "density", "coverage")},
     "spectral_norm": ("diversity: spectral norm", LIKE_FLOOR),
     "within_class_distance": ("diversity: distance in a class", LIKE_FLOOR),
     "nearest_distance": ("distance to the nearest heard clip", LIKE_FLOOR),
@@ -43,7 +40,9 @@ def compare(
     """
     (real_x, real_labels), (own_x, own_labels) = (_labelled(clips, common) for clips in (real, x))
     frechet = distances.frechet_by_label(real_x, real_labels, own_x, own_labels)
-    right = _right(x)
+    labels = x.manifest.label
+    right = np.asarray(x.classes)[x.probabilities.argmax(axis=1)] == labels.to_numpy()
+    right = np.where(labels.isin(x.classes), right, np.nan)  # the classifier does not know the others
     nearest = distances.nearest(heard.features, x.features)[1]
     figures = {
         "frechet": distances.frechet(real.features, x.features),
@@ -58,7 +57,6 @@ def compare(
         "nearest_distance": float(np.median(nearest)),
         "copies": math.nan if math.isnan(by_chance) else float((nearest < by_chance).mean()),
     }
-    labels = x.manifest.label
     by_label = {
         str(k): {"clips": int((labels == k).sum()), "accuracy": _mean(right[labels == k]), "frechet": frechet.get(k)}
         for k in sorted(labels.unique())
@@ -80,13 +78,6 @@ def _labelled(clips: Embedded, common: Collection[str]) -> tuple[np.ndarray, np.
         return clips.features, np.full(len(labels), "all")
     rows = np.isin(labels, list(common))
     return clips.features[rows], labels[rows]
-
-
-def _right(clips: Embedded) -> np.ndarray:
-    """1 where the classifier names the clip's label, 0 where another, NaN where it does not know the label: (N,)."""
-    labels = clips.manifest.label
-    right = np.asarray(clips.classes)[clips.probabilities.argmax(axis=1)] == labels.to_numpy()
-    return np.where(labels.isin(clips.classes), right, np.nan)
 
 
 def _mean(values: Any) -> float:
@@ -115,11 +106,8 @@ def table(evaluation: dict[str, Any]) -> str:
     columns = ["samples", "floor", "ceiling", "better"]
     lines = [frame.to_string(columns=columns, na_rep="-", float_format="{:.3g}".format)]
     for label, row in evaluation["by_label"]["samples"].items():
-        lines.append(f"  {label or '(no label)'}: {row['clips']} samples, accuracy {_number(row['accuracy'])}")
+        accuracy = "-" if math.isnan(row["accuracy"]) else f"{row['accuracy']:.3g}"
+        lines.append(f"  {label or '(no label)'}: {row['clips']} samples, accuracy {accuracy}")
     first = evaluation["closest"][0]
-    lines.append(f"nearest to a real clip: {first['sample']} to {first['real']}, at {_number(first['distance'])}")
+    lines.append(f"nearest to a real clip: {first['sample']} to {first['real']}, at {first['distance']:.3g}")
     return "\n".join(lines + [f"note: {note}" for note in evaluation["notes"]])
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"
