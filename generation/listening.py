@@ -1,4 +1,4 @@
-"""What a training run writes to listen to: a sound of each class, and what else tells how a VAE does."""
+"""What a training run writes to listen to: a sound of each class, and a VAE's reconstructions and interpolations."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, s
 def write_reconstructions(
     objective: VaeObjective, sampler: Sampler, batches: Batches, out_dir: Path, epoch: int, *, seed: int
 ) -> None:
-    """Write what else a VAE is listened to by.
+    """Write a VAE's reconstructions and interpolations.
 
     reconstructions/<clip>_{original,reconstruction}.wav: both go through the vocoder, so that they differ by the
     autoencoder alone. interpolations/<clip>_<clip>_<step>.wav: straight lines between the means of two posteriors,

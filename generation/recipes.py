@@ -13,10 +13,10 @@ VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "
 
 @dataclasses.dataclass(kw_only=True)
 class VocoderOptions:
-    """How what is generated becomes sound."""
+    """The vocoder, which turns generated features into sound."""
 
     vocoder: VocoderName = "auto"
-    """What turns it into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
+    """What turns features into sound; auto chooses by them, torchaudio is InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
     """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 6

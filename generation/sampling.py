@@ -59,7 +59,7 @@ class Sampler:
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
     def write(self, S: Tensor, folder: Path, names: Iterable[str]) -> None:
-        """Features (B, ...) as <name>.wav each."""
+        """Write features (B, ...) as sounds, <name>.wav each."""
         for name, y in zip(names, self.vocoder(S).cpu().numpy(), strict=True):
             write_wav(folder / f"{name}.wav", y, self.vocoder.spec.sr)
 

@@ -41,7 +41,7 @@ class Scaler:
         return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
 
     def mean(self, batches: Batches) -> float:
-        """Of all clips as the networks see them."""
+        """The mean of all clips as the networks see them."""
         return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x, _ in batches()]))
 
     def inverse(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a reader must know of an evaluation to believe its figures."""
+"""Remarks that a reader of an evaluation's figures needs."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -16,7 +16,7 @@ from shared.files import read_json
 def notes_on(
     made: Embedded, real: Embedded, floor: Embedded | None, *, classifier: Classifier, common: Collection[str]
 ) -> list[str]:
-    """Of the clips: the samples, the real ones they are compared with, and the floor."""
+    """Remarks on the clips: the samples, the real ones they are compared with, and the floor."""
     notes, size = [], made.features.shape[1]
     if min(len(clips) for clips in (made, real, floor) if clips is not None) <= size:
         notes.append(

@@ -25,7 +25,7 @@ class EvaluateOptions:
     max_clips: int = 5000
     """Most samples, and most real clips, that the figures are computed of; copies are searched for in all."""
     seed: int = 0
-    """Of the drawings and the noise."""
+    """Seed of the random draws and of the noise."""
     device: Device = "auto"
     """Where to compute."""
     cache_dir: Path = CACHE_DIR
