@@ -4,54 +4,10 @@ The real clips are those that the generator was trained on. As many clips of rec
 compared with them too: the floor, which perfect samples would reach. White noise is the ceiling.
 """
 
-import dataclasses
-from pathlib import Path
-
 import tyro
 
-from shared.errors import UserError, run_entry
-from shared.files import CACHE_DIR
-from shared.runs.options import Device
-
-
-@dataclasses.dataclass(kw_only=True)
-class EvaluateOptions:
-    """Compare generated sounds with real ones and noise by the features of a classifier."""
-
-    samples: Path
-    """Folder of generated sounds: <label>_<n>.wav, or a folder per class."""
-    reference: Path
-    """Folder of real sounds in any layout; best the one that the generator was trained on."""
-    classifier: Path
-    """Run folder of classification/train.py, finished, of either framework."""
-    generator: Path | None = None
-    """Run folder of the generator, which lists what it was trained on; None is what samples.json in --samples says."""
-    output: Path | None = None
-    """JSON to write; None is evaluation.json in --samples."""
-    max_clips: int = 5000
-    """Most samples, and most real clips, that the figures are computed of; copies are searched for in all."""
-    seed: int = 0
-    """Of the drawings and the noise."""
-    device: Device = "auto"
-    """Where to compute."""
-    cache_dir: Path = CACHE_DIR
-    """Where the computed spectrograms are kept."""
-    n_jobs: int | None = None
-    """Processes that compute those; None is one a core."""
-
-    def check(self) -> None:
-        for flag, value, least in (("--max-clips", self.max_clips, 10), ("--seed", self.seed, 0)):
-            if value < least:
-                raise UserError(f"{flag} {value}: must be {least} or more")
-        if self.output is None:
-            self.output = self.samples / "evaluation.json"
-        elif self.output.is_dir():
-            raise UserError(f"--output {self.output}: is a folder; give the JSON to write")
-        else:
-            try:
-                self.output.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"--output {self.output}: its folder cannot be made ({error.strerror})") from error
+from generation.evaluation.options import EvaluateOptions
+from shared.errors import run_entry
 
 
 def main() -> None:
@@ -59,7 +15,7 @@ def main() -> None:
     options.check()
     from generation.evaluation.command import evaluate  # pandas and scikit-learn: --help does not wait for them
 
-    evaluate(**dataclasses.asdict(options))
+    evaluate(options)
 
 
 if __name__ == "__main__":

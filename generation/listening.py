@@ -1,15 +1,12 @@
-"""What a training run writes to listen to: a sound of each class, and what else tells how a VAE does."""
+"""What a training run writes to listen to: a sound of each class, and a VAE's reconstructions and interpolations."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from generation.objectives.vae import VaeObjective
 from generation.sampling import Sampler
-from shared.audio import write_wav
 from shared.features.batches import Batches
 from shared.files import safe_name
 from shared.report.plots import plot_features, plot_mosaic
@@ -22,13 +19,12 @@ COLUMNS = 10  # samples of a label in the grid
 def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
     """Write a wav of each class and one figure of all; every epoch has the same noise, so that progress is heard."""
     S = sampler.arrays(sampler.classes, seed=seed)
-    spec = sampler.vocoder.spec
-    for label, y in zip(sampler.classes, sampler.vocoder(S).cpu().numpy(), strict=True):
-        write_wav(out_dir / f"{family}_generated_audio" / f"{safe_name(label)}_ep{epoch}.wav", y, spec.sr)
+    names = [f"{safe_name(label)}_ep{epoch}" for label in sampler.classes]
+    sampler.write(S, out_dir / f"{family}_generated_audio", names)
     plot_features(
         out_dir / f"{family}_spectrogram_plots" / f"epoch_{epoch:03d}.png",
         dict(zip(sampler.classes, S.cpu().numpy(), strict=True)),
-        spec,
+        sampler.vocoder.spec,
         title=f"generated after epoch {epoch}",
     )
 
@@ -36,29 +32,30 @@ def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, s
 def write_reconstructions(
     objective: VaeObjective, sampler: Sampler, batches: Batches, out_dir: Path, epoch: int, *, seed: int
 ) -> None:
-    """Write what else a VAE is listened to by.
+    """Write a VAE's reconstructions and interpolations.
 
     reconstructions/<clip>_{original,reconstruction}.wav: both go through the vocoder, so that they differ by the
     autoencoder alone. interpolations/<clip>_<clip>_<step>.wav: straight lines between the means of two posteriors,
     under the label that both share. Of spectrograms also a grid of ten samples of each label.
     """
     device = next(sampler.generator.parameters()).device
-
-    def write(folder: str, names: Iterable[str], S: Tensor) -> None:
-        for name, y in zip(names, sampler.vocoder(S).cpu().numpy(), strict=True):
-            write_wav(out_dir / folder / f"{name}.wav", y, sampler.vocoder.spec.sr)
-
     weights = torch.linspace(0, 1, STEPS, device=device)[:, None]
     for pair in choose_pairs(batches.labels):
-        x = torch.from_numpy(batches.features[list(pair)]).to(device)
-        y = torch.from_numpy(batches.labels[list(pair)]).to(device)
+        x, y = (torch.from_numpy(rows[list(pair)]).to(device) for rows in (batches.features, batches.labels))
         a, b = objective.encode(x, y).unsqueeze(1)
         path = objective.decode(torch.lerp(a, b, weights), y[:1].expand(STEPS))
-        write("reconstructions", [f"{clip}_original" for clip in pair], x)
-        write("reconstructions", [f"{clip}_reconstruction" for clip in pair], path[[0, -1]])
-        write("interpolations", [f"{pair[0]}_{pair[1]}_{step}" for step in range(STEPS)], path)
+        sampler.write(x, out_dir / "reconstructions", [f"{clip}_original" for clip in pair])
+        sampler.write(path[[0, -1]], out_dir / "reconstructions", [f"{clip}_reconstruction" for clip in pair])
+        sampler.write(path, out_dir / "interpolations", [f"{pair[0]}_{pair[1]}_{step}" for step in range(STEPS)])
     if sampler.vocoder.spec.kind != "waveform":
-        write_grid(sampler, out_dir / "vae_spectrogram_plots" / f"grid_{epoch:03d}.png", epoch, seed=seed)
+        labels = np.repeat(sampler.classes, COLUMNS)
+        S = sampler.arrays(labels, seed=seed).cpu().numpy().reshape(-1, COLUMNS, *sampler.vocoder.spec.shape)
+        plot_mosaic(
+            out_dir / "vae_spectrogram_plots" / f"grid_{epoch:03d}.png",
+            dict(zip(sampler.classes, S, strict=True)),
+            sampler.vocoder.spec,
+            title=f"{COLUMNS} samples a label after epoch {epoch}",
+        )
 
 
 def choose_pairs(labels: np.ndarray) -> list[tuple[int, int]]:
@@ -68,15 +65,3 @@ def choose_pairs(labels: np.ndarray) -> list[tuple[int, int]]:
         members = np.flatnonzero(labels == i % (labels.max() + 1))
         pairs.append((int(members[i % len(members)]), int(members[-1 - i % len(members)])))
     return pairs
-
-
-def write_grid(sampler: Sampler, path: Path, epoch: int, *, seed: int) -> None:
-    """A picture of ten samples of every label."""
-    labels = [label for label in sampler.classes for _ in range(COLUMNS)]
-    S = sampler.arrays(labels, seed=seed).cpu().numpy().reshape(-1, COLUMNS, *sampler.vocoder.spec.shape)
-    plot_mosaic(
-        path,
-        dict(zip(sampler.classes, S, strict=True)),
-        sampler.vocoder.spec,
-        title=f"{COLUMNS} samples a label after epoch {epoch}",
-    )

@@ -12,7 +12,24 @@ VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "
 
 
 @dataclasses.dataclass(kw_only=True)
-class GeneratorOptions(CommonOptions):
+class VocoderOptions:
+    """The vocoder, which turns generated features into sound."""
+
+    vocoder: VocoderName = "auto"
+    """What turns features into sound; auto chooses by them, torchaudio is InverseMelScale and GriffinLim."""
+    hifigan_path: Path | None = None
+    """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
+    griffin_lim_iterations: int = 6
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
+
+    @property
+    def vocoder_details(self) -> dict[str, Any]:
+        """What ``make_vocoder`` takes beside a name and a spec."""
+        return {"iterations": self.griffin_lim_iterations, "hifigan_path": self.hifigan_path}
+
+
+@dataclasses.dataclass(kw_only=True)
+class GeneratorOptions(VocoderOptions, CommonOptions):
     """What every generator's entry understands."""
 
     epochs: int = 100
@@ -35,20 +52,13 @@ class GeneratorOptions(CommonOptions):
     """Adam's step size."""
     sample_every: int = 1
     """Epochs between wavs and figures."""
-    vocoder: VocoderName = "auto"
-    """What turns them into sound; auto chooses by the features, torchaudio is InverseMelScale and GriffinLim."""
-    hifigan_path: Path | None = None
-    """Local HiFi-GAN for --vocoder hifigan: a clone, a checkpoint, or a folder of config.json and weights."""
-    griffin_lim_iterations: int = 6
-    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
 
     def check(self) -> None:
         super().check()
         self.require("1 or more", lambda v: v >= 1, "latent", "sample_every", "griffin_lim_iterations")
-        self.require("above 0", lambda v: v > 0, "learning_rate")
+        self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "segment_seconds")
         self.require("between 0 and 0.8", lambda v: 0 <= v <= 0.8, "holdout_share")
         self.require("at least 1000", lambda v: v is None or v >= 1000, "sr")
-        self.require("above 0", lambda v: v is None or v > 0, "segment_seconds")
         preset(self.features, flag="--features")
 
     @property
@@ -88,14 +98,9 @@ class CganOptions(GeneratorOptions):
         self.require("0 or more", lambda v: v >= 0, "frequency_mask", "time_mask", "weight_decay")
         self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames")
         if (self.output == "relu") != (self.scaling == "none"):
-            raise UserError(
-                f"--output {self.output}: does not reach --scaling {self.scaling}; tanh goes with dataset or "
-                "clip, relu with none"
-            )
+            raise UserError(f"--output {self.output} --scaling {self.scaling}: tanh needs dataset or clip, relu none")
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
-            raise UserError(
-                f"--features {self.features}: this GAN generates spectrograms; take cgan, linear or amplitude"
-            )
+            raise UserError(f"--features {self.features}: this GAN makes spectrograms; take cgan, linear or amplitude")
 
     @property
     def spec(self) -> FeatureSpec:

@@ -4,36 +4,22 @@ Code is named by its path "module:name" and imported when it is needed, so that 
 """
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from pkgutil import resolve_name as load
+from typing import Any, Literal
 
-from generation.recipes import (
-    CGAN_RECIPES,
-    EXPERIMENTS,
-    VAE_MODELS,
-    CganOptions,
-    GeneratorOptions,
-    VaeOptions,
-    WganOptions,
-)
+from generation import recipes
 from shared.runs.options import Precision, parse
 
-
-class Nets(NamedTuple):
-    """The paths of two networks that are trained together."""
-
-    generator: str  # makes new features
-    partner: str  # a discriminator, a critic or an encoder
-
-
-NETS = {  # by the name that generator.json keeps
-    "gan2d": Nets("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
-    "linear": Nets("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
-    "wgan_gp_dense": Nets("generation.models.wgan_gp:DenseGenerator", "generation.models.wgan_gp:DenseCritic"),
-    "wgan_gp_conv": Nets("generation.models.wgan_gp:ConvGenerator", "generation.models.wgan_gp:ConvCritic"),
-    "wave_vae": Nets("generation.models.wave_vae:Decoder", "generation.models.wave_vae:Encoder"),
-    "cond_vae": Nets("generation.models.cond_vae:Decoder", "generation.models.cond_vae:Encoder"),
+# By the name that generator.json keeps: the paths of the network that makes new features, and of the discriminator,
+# critic or encoder that is trained with it.
+NETS = {
+    "gan2d": ("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
+    "linear": ("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
+    "wgan_gp_dense": ("generation.models.wgan_gp:DenseGenerator", "generation.models.wgan_gp:DenseCritic"),
+    "wgan_gp_conv": ("generation.models.wgan_gp:ConvGenerator", "generation.models.wgan_gp:ConvCritic"),
+    "wave_vae": ("generation.models.wave_vae:Decoder", "generation.models.wave_vae:Encoder"),
+    "cond_vae": ("generation.models.cond_vae:Decoder", "generation.models.cond_vae:Encoder"),
 }
 
 
@@ -55,47 +41,46 @@ class Kind:
     """
 
     name: str
-    options: type[GeneratorOptions]
+    options: type[recipes.GeneratorOptions]
     choice: Literal["recipe", "experiment", "model"]
     variants: Mapping[Any, Mapping[str, Any]]
     nets_option: Literal["net", "model"] = "net"
     nets: Mapping[str, str]
     build: str
     listen: str | None = None
-    family: Literal["gan", "vae"]
+    family: Literal["gan", "vae"] = "gan"
     auto_precision: Precision = "auto"
 
-    def parse(self) -> GeneratorOptions:
-        """The command line."""
+    def train(self) -> None:
+        """Train what the command line says."""
         recipes = self.variants if self.choice == "recipe" else {"plain": {}}
-        return parse(self.options, recipes, models=self.variants if self.choice == "model" else None)
+        options = parse(self.options, recipes, models=self.variants if self.choice == "model" else None)
+        load("generation.training:train")(options)  # torch and pandas: --help does not wait for them
 
 
 _KINDS = (
     Kind(
         name="cgan",
-        options=CganOptions,
+        options=recipes.CganOptions,
         choice="recipe",
-        variants=CGAN_RECIPES,
+        variants=recipes.CGAN_RECIPES,
         nets={"dcgan": "gan2d", "linear": "linear"},
         build="generation.objectives.gan:build",
-        family="gan",
     ),
     Kind(
         name="wgan-gp",
-        options=WganOptions,
+        options=recipes.WganOptions,
         choice="experiment",
-        variants={number: {"features": experiment.features} for number, experiment in EXPERIMENTS.items()},
+        variants={number: {"features": experiment.features} for number, experiment in recipes.EXPERIMENTS.items()},
         nets={"dense": "wgan_gp_dense", "conv": "wgan_gp_conv"},
         build="generation.objectives.wgan_gp:build",
-        family="gan",
         auto_precision="float32",
     ),
     Kind(
         name="vae",
-        options=VaeOptions,
+        options=recipes.VaeOptions,
         choice="model",
-        variants=VAE_MODELS,
+        variants=recipes.VAE_MODELS,
         nets_option="model",
         nets={"conv1d": "wave_vae", "convpool": "wave_vae", "cvae": "cond_vae"},
         build="generation.objectives.vae:build",
@@ -106,18 +91,12 @@ _KINDS = (
 KINDS = {kind.name: kind for kind in _KINDS}
 
 
-def kind_of(options: GeneratorOptions) -> Kind:
-    return next(kind for kind in _KINDS if type(options) is kind.options)
+def kind_of(options: recipes.GeneratorOptions) -> Kind:
+    return next(kind for kind in KINDS.values() if type(options) is kind.options)
 
 
-def load_nets(options: GeneratorOptions) -> tuple[type, type]:
+def load_nets(options: recipes.GeneratorOptions) -> tuple[type, type]:
     """The classes of the two networks that the options choose."""
     kind = kind_of(options)
-    nets = NETS[kind.nets[getattr(options, kind.nets_option)]]
-    return load(nets.generator), load(nets.partner)
-
-
-def load(path: str) -> Any:
-    """Import what a path "module:name" names."""
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
+    generator, partner = NETS[kind.nets[getattr(options, kind.nets_option)]]
+    return load(generator), load(partner)

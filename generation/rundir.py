@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # sampling needs the names of the files alone
     from shared.data.datasets import Dataset
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
+NO_GENERATOR = "no trained generator; give the --out-dir of one of generation/train_*.py"
 CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, and whether the generator heard it
 SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, and its classes
 
@@ -41,18 +42,37 @@ def write_clips(run_dir: Path, dataset: Dataset, heard: Iterable[Path]) -> None:
     write_text(run_dir / CLIPS, table.to_csv(index=False))
 
 
-def heard_by(run_dir: Path, dataset: Dataset) -> pd.DataFrame:
-    """Which clips of a data folder a generator was trained on, a row a clip of its manifest.
+def mark_heard(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The manifest of a data folder with the columns heard and unheard by a generator, and what had to be assumed.
 
-    Returns:
-        columns heard and unheard. A clip that was not heard itself but is of a heard recording is neither.
+    A clip that the generator was not trained on, but of a recording that it was trained on, is neither and left out.
+    Where it is not known what was heard, both columns are false.
+
+    Args:
+        run: the generator's run, where it is known.
+        asked: whether --generator names it.
+
+    Raises:
+        UserError: --generator names no run of a generator.
     """
     import pandas as pd
 
-    table = pd.read_csv(run_dir / CLIPS, dtype={"recording": str, "clip": str}, keep_default_na=False)
-    known, here = table[table.heard], clip_table(dataset)
-    heard = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
-    return pd.DataFrame({"heard": heard, "unheard": ~heard & ~here.recording.isin(set(known.recording))})
+    if asked and not (run / DESCRIPTION).is_file():
+        raise UserError(f"--generator {run}: {NO_GENERATOR}")
+    if run is None:
+        why = "the generator of these samples is not known (--generator RUN names it)"
+    elif not (run / CLIPS).is_file():
+        why = f"{run} does not say what it was trained on (it has no {CLIPS})"
+    else:
+        table = pd.read_csv(run / CLIPS, dtype={"recording": str, "clip": str}, keep_default_na=False)
+        known, here = table[table.heard], clip_table(dataset)
+        heard = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
+        unheard = ~heard & ~here.recording.isin(set(known.recording))
+        if heard.any():
+            return dataset.manifest.assign(heard=heard, unheard=unheard)[heard | unheard], []
+        why = "the generator was trained on no clip of the reference"
+    halves = "copies are searched for in the whole reference, and the floor is half of its recordings against the rest"
+    return dataset.manifest.assign(heard=False, unheard=False), [f"{why}, so {halves}"]
 
 
 def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from generation.recipes import VocoderName
+from generation.recipes import VocoderOptions
 from shared.errors import UserError, run_entry
 from shared.files import safe_name
 from shared.runs.options import Device
@@ -14,7 +14,7 @@ SHOWN = 20  # sounds of a class in its picture, at most: more are too small to s
 
 
 @dataclasses.dataclass(kw_only=True)
-class SampleOptions:
+class SampleOptions(VocoderOptions):
     """Generate new sounds of some classes and a figure of each one's spectrograms."""
 
     model_dir: Path
@@ -27,12 +27,6 @@ class SampleOptions:
     """Equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
     """Folder for <label>_<n>.wav and <label>.png, a picture of the first 20."""
-    vocoder: VocoderName = "auto"
-    """What turns what is generated into sound; auto chooses by its features."""
-    hifigan_path: Path | None = None
-    """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
-    griffin_lim_iterations: int = 6
-    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
     device: Device = "auto"
     """Where to compute."""
 
@@ -43,27 +37,18 @@ def main() -> None:
         raise UserError(f"--count {options.count}: must be 1 or more")
     from generation.rundir import write_origin  # torch and pandas: --help does not wait for them
     from generation.sampling import Sampler
-    from shared.audio import write_wav
     from shared.report.plots import plot_features
 
-    sampler = Sampler.load(
-        options.model_dir,
-        device=options.device,
-        vocoder=options.vocoder,
-        iterations=options.griffin_lim_iterations,
-        hifigan_path=options.hifigan_path,
-    )
+    sampler = Sampler.load(options.model_dir, device=options.device, vocoder=options.vocoder, **options.vocoder_details)
     sampler.ordinals(options.label)  # refuses an unknown class before anything is written
     write_origin(options.out_dir, options.model_dir, sampler.classes)
-    spec = sampler.vocoder.spec
     for label in options.label or sampler.classes:
         S, name = sampler.arrays([label] * options.count, seed=options.seed), safe_name(label)
-        for i, y in enumerate(sampler.vocoder(S).cpu().numpy()):
-            write_wav(options.out_dir / f"{name}_{i:02d}.wav", y, spec.sr)
+        sampler.write(S, options.out_dir, [f"{name}_{i:02d}" for i in range(options.count)])
         plot_features(
             options.out_dir / f"{name}.png",
             {f"{label} {i}": row for i, row in enumerate(S[:SHOWN].cpu().numpy())},
-            spec,
+            sampler.vocoder.spec,
             title=f"generated {label}, seed {options.seed}",
         )
         print(f"{options.count} x {label} -> {options.out_dir}")

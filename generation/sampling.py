@@ -1,17 +1,17 @@
 """New sounds of a class from a trained generator: generate_audio(...) and save_and_play(...) for notebooks."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from generation.registry import NETS, load
-from generation.rundir import CONDITIONS, DESCRIPTION, WEIGHTS
+from generation.rundir import CONDITIONS, DESCRIPTION, NO_GENERATOR, WEIGHTS
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import Vocoder, make_vocoder
 from shared.audio import write_wav
@@ -58,17 +58,21 @@ class Sampler:
         self.generator.train(training)
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
+    def write(self, S: Tensor, folder: Path, names: Iterable[str]) -> None:
+        """Write features (B, ...) as sounds, <name>.wav each."""
+        for name, y in zip(names, self.vocoder(S).cpu().numpy(), strict=True):
+            write_wav(folder / f"{name}.wav", y, self.vocoder.spec.sr)
+
     def ordinals(self, labels: Sequence[str]) -> list[int]:
-        for label in labels:
-            if label not in self.classes:
-                raise UserError(f"--label {label}: unknown; this model knows {', '.join(self.classes)}")
+        if unknown := [label for label in labels if label not in self.classes]:
+            raise UserError(f"--label {unknown[0]}: unknown; this model knows {', '.join(self.classes)}")
         return [self.classes.index(label) for label in labels]
 
     def save(self, run_dir: Path) -> None:
         """Write the generator and its description, each whole or not at all."""
         own = f"{type(self.generator).__module__}:{type(self.generator).__name__}"
         description = {
-            "model": next(name for name, nets in NETS.items() if nets.generator == own),
+            "model": next(name for name, (generator, _) in NETS.items() if generator == own),
             "arguments": self.generator.arguments,
             "classes": self.classes,
             "features": dataclasses.asdict(self.vocoder.spec),
@@ -78,9 +82,8 @@ class Sampler:
             with replacing(run_dir / CONDITIONS) as temporary:
                 save_file({"phases": self.phases.contiguous()}, temporary)
         write_json(run_dir / DESCRIPTION, description)
-        weights = {name: value.contiguous() for name, value in self.generator.state_dict().items()}
         with replacing(run_dir / WEIGHTS) as temporary:
-            save_file(weights, temporary)
+            save_model(self.generator, temporary)
 
     @classmethod
     def load(cls, run_dir: Path | str, *, device: str = "auto", vocoder: str = "auto", **how: Any) -> "Sampler":
@@ -91,13 +94,11 @@ class Sampler:
         """
         run_dir = Path(run_dir)
         if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
-            raise UserError(
-                f"--model-dir {run_dir}: no trained generator; give the --out-dir of one of generation/train_*.py"
-            )
+            raise UserError(f"--model-dir {run_dir}: {NO_GENERATOR}")
         where = pick_device(device)
         try:
             description = read_json(run_dir / DESCRIPTION)
-            generator = load(NETS[description["model"]].generator)(**description["arguments"])
+            generator = load(NETS[description["model"]][0])(**description["arguments"])
             generator.load_state_dict(load_file(run_dir / WEIGHTS))
             spec, scaler = FeatureSpec(**description["features"]), Scaler(**description["scaling"])
             phases = load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None

@@ -27,9 +27,8 @@ class Scaler:
     @classmethod
     def of(cls, how: Literal["dataset", "clip", "none"], batches: Batches) -> "Scaler":
         """The extremes of all clips, read a batch at a time."""
-        extremes = [(x.min(), x.max()) for x, _ in batches()]
-        low, high = min(a for a, _ in extremes), max(b for _, b in extremes)
-        return cls(how, float(low), float(high))
+        low, high = np.transpose([(x.min(), x.max()) for x, _ in batches()])
+        return cls(how, float(low.min()), float(high.max()))
 
     def forward(self, S: Tensor) -> Tensor:
         """Features (B, ...) -> what the networks see."""
@@ -42,7 +41,7 @@ class Scaler:
         return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
 
     def mean(self, batches: Batches) -> float:
-        """Of all clips as the networks see them."""
+        """The mean of all clips as the networks see them."""
         return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x, _ in batches()]))
 
     def inverse(self, x: Tensor) -> Tensor:

@@ -3,13 +3,7 @@
 from generation.registry import KINDS
 from shared.errors import run_entry
 
-
-def main() -> None:
-    options = KINDS["wgan-gp"].parse()
-    from generation.training import train  # torch and pandas: --help does not wait for them
-
-    train(options)
-
+main = KINDS["wgan-gp"].train
 
 if __name__ == "__main__":
     run_entry(main)

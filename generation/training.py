@@ -1,7 +1,6 @@
 """The training of any generator: clips, run folder, networks, epochs with sounds to listen to, figures."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from generation.sampling import Sampler
 from generation.vocoders.vocoder import make_vocoder
 from shared.data.splits import assign_splits
 from shared.errors import UserError
-from shared.features.batches import Augmentation, Batches
+from shared.features.batches import Batches
 from shared.report.plots import plot_history
 from shared.runs.loop import bfloat16_pays, make_accelerator
 from shared.runs.loop import fit as run_loop
@@ -29,7 +28,7 @@ def train(options: GeneratorOptions) -> None:
     """Train the generator of these options, or go on training it, unless its run is finished.
 
     Raises:
-        UserError: too few clips, or a folder that holds another run.
+        UserError: too few clips, too few recordings to hold some out, or a folder that holds another run.
     """
     kind = kind_of(options)
     clips = find_clips(options)
@@ -51,46 +50,37 @@ def find_clips(options: GeneratorOptions) -> Clips:
     clips = load_clips(options, find_data(options), options.spec, segmented=options.segment_seconds is not None)
     if len(clips.manifest) < 2:
         raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a generator needs more")
+    manifest, features = clips.manifest, clips.features
     if options.holdout_share > 0:
-        clips = hold_out(clips, options)
-    if options.conditional:
-        return clips
-    return dataclasses.replace(clips, manifest=clips.manifest.assign(label=clips.dataset.root.resolve().name))
-
-
-def hold_out(clips: Clips, options: GeneratorOptions) -> Clips:
-    """The clips without that share of the recordings.
-
-    Raises:
-        UserError: a class with too few recordings.
-    """
-    try:
-        split = assign_splits(clips.manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
-    except UserError as error:
-        why = str(error).partition(". ")[0]
-        raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or take 0") from error
-    rows = np.flatnonzero(split == "train")
-    manifest = clips.manifest.iloc[rows].reset_index(drop=True)
-    print(f"{len(clips.manifest) - len(rows)} of {len(clips.manifest)} clips are held out", flush=True)
-    return dataclasses.replace(clips, manifest=manifest, features=clips.features.take(rows))
+        try:
+            split = assign_splits(manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
+        except UserError as error:
+            why = str(error).partition(". ")[0]
+            raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or take 0") from error
+        rows = np.flatnonzero(split == "train")
+        print(f"{len(manifest) - len(rows)} of {len(manifest)} clips are held out", flush=True)
+        manifest, features = manifest.iloc[rows].reset_index(drop=True), features.take(rows)
+    if not options.conditional:
+        manifest = manifest.assign(label=clips.dataset.root.resolve().name)
+    return dataclasses.replace(clips, manifest=manifest, features=features)
 
 
 def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
-    """Train to ``options.epochs``; after every epoch keep the generator, and write sounds where --sample-every says."""
+    """Train to ``options.epochs``; after every epoch keep the generator, and write sounds where --sample-every says.
+
+    At the end plots/curves.png, and metrics.json with the figures of the last epoch.
+    """
     write_clips(run.dir, clips.dataset, clips.manifest.path)
     torch.manual_seed(options.seed)
     spec = clips.features.spec
     precision = choose_precision(options, kind, spec.shape[-1])
     accelerator = make_accelerator(options.device, precision)
-    vocoder = make_vocoder(  # before training, so that a vocoder that cannot be had costs no time
-        options.vocoder,
-        spec,
-        device=accelerator.device,
-        iterations=options.griffin_lim_iterations,
-        hifigan_path=options.hifigan_path,
-    )
-    parts = load(kind.build)(options, spec, len(clips.classes), make_batches(clips, options), accelerator)
-    batches = make_batches(clips, options, augment=parts.augment)
+    # before training, so that a vocoder that cannot be had costs no time
+    vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
+    labels = np.searchsorted(clips.classes, clips.manifest.label)
+    batches = Batches(clips.features, labels, batch_size=options.batch_size, seed=options.seed, shuffle=True)
+    parts = load(kind.build)(options, spec, len(clips.classes), batches, accelerator)
+    batches.augment = parts.augment
     sampler = Sampler(parts.generator, parts.scaler, vocoder, clips.classes, parts.phases)
     print(f"{batches.clips} clips of {len(clips.classes)} classes on {accelerator.device}", flush=True)
 
@@ -102,35 +92,23 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
                 load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
 
     run_loop(parts.objective, batches, run, epochs=options.epochs, device=accelerator.device, on_epoch=listen)
-    details = {"precision": precision, "skipped": len(clips.rejects)} | parts.details
-    finish(run, options, kind, sampler, details)
-
-
-def finish(run: Run, options: GeneratorOptions, kind: Kind, sampler: Sampler, details: dict[str, Any]) -> None:
-    """plots/curves.png, and metrics.json with the figures of the last epoch."""
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
-    last = {key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")}
     run.finish(
         {
             "model": kind.family,
             "recipe": options.recipe,
-            "classes": sampler.classes,
-            "model/parameters": sum(p.numel() for p in sampler.generator.parameters()),
+            "classes": clips.classes,
+            "model/parameters": sum(p.numel() for p in parts.generator.parameters()),
             "memory/peak_mib": peak_memory_mib(),
+            "precision": precision,
+            "skipped": len(clips.rejects),
+            **parts.details,
+            **training_cost(history),
+            **{key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")},
         }
-        | details
-        | training_cost(history)
-        | last
     )
     print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / f'{kind.family}_generated_audio'}")
-
-
-def make_batches(clips: Clips, options: GeneratorOptions, *, augment: Augmentation | None = None) -> Batches:
-    """All clips in a new order each epoch, with the ordinals of their classes."""
-    labels = np.searchsorted(clips.classes, clips.manifest.label)
-    size, seed = options.batch_size, options.seed
-    return Batches(clips.features, labels, batch_size=size, seed=seed, shuffle=True, augment=augment)
 
 
 def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
@@ -140,6 +118,5 @@ def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
     computed in float32.
     """
     precision = kind.auto_precision if options.precision == "auto" else options.precision
-    if precision != "auto":
-        return precision
-    return "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"
+    faster = "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"
+    return faster if precision == "auto" else precision

@@ -40,7 +40,7 @@ def train(name: str, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     def to_epoch(out_dir: Path, epochs: int) -> list[dict[str, float]]:
         module, *options = GENERATORS[name]
         data = ("--data-dir", sounds, "--out-dir", out_dir, "--batch-size", 8, "--n-jobs", 1)
-        options += SIZES.get(name, SMALL)
+        options += (*SIZES.get(name, SMALL), "--holdout-share", 0.25)
         call(monkeypatch, f"generation.{module}", *options, *data, "--epochs", epochs, "--sample-every", 2)
         lines = [json.loads(line) for line in (out_dir / "history.jsonl").read_text().splitlines()]
         return [{key: value for key, value in line.items() if "time/" not in key} for line in lines]

@@ -8,14 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from generation import sample
+from generation import sample, train_vae
 from generation.listening import write_samples
 from generation.models.gan2d import Generator
-from generation.registry import KINDS
 from generation.rundir import CLIPS, write_origin
 from generation.sampling import Sampler
 from generation.scaling import Scaler
-from generation.training import train
 from generation.vocoders.vocoder import make_vocoder
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
@@ -90,7 +88,7 @@ def test_a_run_lists_the_clips_it_was_trained_on(
     sizes = ["--model", "cvae", "--segment-seconds", 0.9, "--epochs", 1, "--n-jobs", 1]
     data = ["--data-dir", sounds, "--out-dir", tmp_path / "run", "--holdout-share", share]
     monkeypatch.setattr(sys, "argv", list(map(str, ["train_vae.py", *sizes, *data])))
-    train(KINDS["vae"].parse())
+    train_vae.main()
     table = pd.read_csv(tmp_path / "run" / CLIPS)
     assert len(table) == 40 and table.groupby("recording").heard.nunique().max() == 1  # a recording is on one side
     assert table.groupby("label").heard.sum().tolist() == [8 if share == 0 else 6] * 5
@@ -108,4 +106,4 @@ def test_a_class_of_one_recording_cannot_be_held_out(
     data = ["--data-dir", tmp_path / "data", "--out-dir", tmp_path / "run", "--holdout-share", 0.25, "--n-jobs", 1]
     monkeypatch.setattr(sys, "argv", list(map(str, ["train_vae.py", "--model", "cvae", *data])))
     with pytest.raises(UserError, match=r"^--holdout-share 0\.25: "):
-        train(KINDS["vae"].parse())
+        train_vae.main()

@@ -22,42 +22,27 @@ _SAMPLE_NAME = re.compile(r"(?P<label>.+?)_(?:ep)?\d+")  # <label>_<n> of sample
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedded:
-    """N clips as the classifier sees them: features (N, D), probabilities (N, K); ``manifest`` row i is clip i."""
+    """N clips as the classifier sees them: features (N, D), probabilities (N, K) of ``classes``.
+
+    Row i of ``manifest`` is clip i.
+    """
 
     manifest: pd.DataFrame
     features: np.ndarray
     probabilities: np.ndarray
+    classes: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> "Embedded":
+    def take(self, rows: np.ndarray) -> "Embedded":
+        """The clips at these places, or where a mask (N,) is true."""
         manifest = self.manifest.iloc[rows].reset_index(drop=True)
-        return Embedded(manifest, self.features[rows], self.probabilities[rows])
-
-    def where(self, mask: Sequence[bool]) -> "Embedded":
-        return self.take(np.flatnonzero(mask))
+        return Embedded(manifest, self.features[rows], self.probabilities[rows], self.classes)
 
     def at_most(self, most: int, *, seed: int) -> "Embedded":
         """So many clips, drawn at random, in the order they had."""
-        if len(self) <= most:
-            return self
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Reference:
-    """The real clips by what the generator heard.
-
-    Attributes:
-        heard: what is searched for copies: all clips that it heard, or that it may have heard.
-        apart: those of them whose recordings have no clip in ``unheard``: the figures compare with these.
-        unheard: what the floor is drawn from; None where the generator heard every recording.
-    """
-
-    heard: Embedded
-    apart: Embedded
-    unheard: Embedded | None
 
 
 def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
@@ -77,8 +62,13 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
     return pd.DataFrame({"path": files, "label": labels}, dtype=object)
 
 
-def embed(classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *, n_jobs: int | None) -> Embedded:
+def embed(
+    classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *, flag: str, n_jobs: int | None
+) -> Embedded:
     """The usable clips of a manifest, longer ones in windows of what the classifier sees at once; the others are named.
+
+    Args:
+        flag: the option that the clips came by, and its value.
 
     Raises:
         UserError: none is usable.
@@ -89,13 +79,11 @@ def embed(classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *
         print(f"skipped {path}: {reason}")
     if not clips.kept:
         path, reason = next(iter(clips.rejects.items()))
-        raise UserError(f"none of {len(manifest)} files is usable; the first, {path}: {reason}")
+        raise UserError(f"{flag}: none of {len(manifest)} files is usable; the first, {path}: {reason}")
     manifest = manifest.iloc[clips.kept].reset_index(drop=True)
-    features, probabilities = (
-        compute(clips.features[[i]][0] for i in range(len(manifest)))
-        for compute in (classifier.features, classifier.probabilities)
-    )
-    return Embedded(manifest, features, probabilities)
+    parts = (classifier.features, classifier.probabilities)
+    computed = (part(clips.features[[i]][0] for i in range(len(manifest))) for part in parts)
+    return Embedded(manifest, *computed, classifier.classes)
 
 
 def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Path], *, seed: int) -> Embedded:
@@ -109,34 +97,37 @@ def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Pa
         noise = resample(noise, sr, spec.sr)
         arrays.append(TRANSFORMS[spec.kind](fix_length(noise, size=spec.n_samples), spec))
     manifest = pd.DataFrame({"path": "", "label": labels})
-    return Embedded(manifest, classifier.features(arrays), classifier.probabilities(arrays))
+    return Embedded(manifest, classifier.features(arrays), classifier.probabilities(arrays), classifier.classes)
 
 
-def divide(real: Embedded, *, seed: int) -> Reference:
+def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded | None]:
     """Real clips by the columns heard and unheard of their manifest.
 
     Where no clip is marked as heard, the generator may have heard any of them: then one half of the recordings stands
     for those it heard, and the other half for those it did not.
 
+    Returns:
+        heard: what is searched for copies: all clips that it heard, or that it may have heard.
+        apart: those of them whose recordings have no clip in ``unheard``: the figures compare with these.
+        unheard: what the floor is drawn from; None where the generator heard every recording.
+
     Raises:
         UserError: too few recordings for two halves.
     """
     if real.manifest.heard.any():
-        heard, unheard = real.where(real.manifest.heard), real.where(real.manifest.unheard)
-        return Reference(heard, heard, unheard if len(unheard) else None)
+        heard, unheard = (real.take(real.manifest[column].to_numpy(bool)) for column in ("heard", "unheard"))
+        return heard, heard, unheard if len(unheard) else None
     if real.manifest.group.nunique() < 2:
-        raise UserError("its usable clips are of one recording; the floor needs two or more")
+        raise UserError("--reference: its usable clips are of one recording; the floor needs two or more")
     split = assign_splits(real.manifest, how="grouped", val_share=0, fold=0, folds=2, seed=seed).split
-    return Reference(real, *(real.where(split == side) for side in ("train", "test")))
+    return real, real.take((split == "train").to_numpy()), real.take((split == "test").to_numpy())
 
 
 def matching(unheard: Embedded, samples: Embedded, *, seed: int) -> Embedded:
     """As many unheard clips as there are samples, of each label as many where they share labels; or as there are."""
-    rng = np.random.default_rng(seed)
     wanted = samples.manifest.label.value_counts()
-    order = rng.permutation(len(unheard))
-    labels = unheard.manifest.label.to_numpy()[order]
+    order = np.random.default_rng(seed).permutation(len(unheard))
+    labels = unheard.manifest.label.iloc[order]
     if set(wanted.index) <= set(labels):
-        turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
-        return unheard.take(np.sort(order[turn < wanted.reindex(labels).to_numpy()]))
+        order = order[labels.groupby(labels).cumcount().to_numpy() < wanted.reindex(labels).to_numpy()]
     return unheard.take(np.sort(order[: len(samples)]))

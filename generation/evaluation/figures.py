@@ -1,7 +1,7 @@
 """The figures of samples, real clips and noise, and the table that shows them."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,7 @@ METRICS = {  # name -> what the table calls it, and where it should go
     "kernel_distance": ("KAD", LOWER),
     "inception_score": ("inception score", HIGHER),
     "accuracy": ("classifier's accuracy", HIGHER),
-    "precision": ("precision", HIGHER),
-    "recall": ("recall", HIGHER),
-    "density": ("density", HIGHER),
-    "coverage": ("coverage", HIGHER),
+    **{name: (name, HIGHER) for name in ("precision", "recall", "density", "coverage")},
     "spectral_norm": ("diversity: spectral norm", LIKE_FLOOR),
     "within_class_distance": ("diversity: distance in a class", LIKE_FLOOR),
     "nearest_distance": ("distance to the nearest heard clip", LIKE_FLOOR),
@@ -29,30 +26,23 @@ METRICS = {  # name -> what the table calls it, and where it should go
 }
 SUSPICIOUS = 0.05  # share of unheard real clips that are as near to a heard clip by chance
 NOTHING = dict.fromkeys(METRICS, math.nan), {}  # the figures of no clips
-ONE_CLASS = "all"  # what every clip is labelled where samples and reference share no label
 
 
 def compare(
-    x: Embedded,
-    real: Embedded,
-    *,
-    heard: Embedded,
-    by_chance: float,
-    classes: Sequence[str],
-    common: Collection[str],
-    seed: int,
+    x: Embedded, real: Embedded, *, heard: Embedded, by_chance: float, common: Collection[str], seed: int
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The figures of ``x`` against real clips, by the names in METRICS, and those of each label.
 
     Args:
         heard: the clips that are searched for copies.
         by_chance: distance to a heard clip below which a clip counts as a copy; NaN where there is no floor.
-        classes: names of the K classes the classifier knows; clips of others are left out of the accuracy.
         common: labels that samples and reference share; without one all clips count as one class.
     """
     (real_x, real_labels), (own_x, own_labels) = (_labelled(clips, common) for clips in (real, x))
     frechet = distances.frechet_by_label(real_x, real_labels, own_x, own_labels)
-    right = _right(x, classes)
+    labels = x.manifest.label
+    right = np.asarray(x.classes)[x.probabilities.argmax(axis=1)] == labels.to_numpy()
+    right = np.where(labels.isin(x.classes), right, np.nan)  # the classifier does not know the others
     nearest = distances.nearest(heard.features, x.features)[1]
     figures = {
         "frechet": distances.frechet(real.features, x.features),
@@ -67,7 +57,6 @@ def compare(
         "nearest_distance": float(np.median(nearest)),
         "copies": math.nan if math.isnan(by_chance) else float((nearest < by_chance).mean()),
     }
-    labels = x.manifest.label
     by_label = {
         str(k): {"clips": int((labels == k).sum()), "accuracy": _mean(right[labels == k]), "frechet": frechet.get(k)}
         for k in sorted(labels.unique())
@@ -86,16 +75,9 @@ def _labelled(clips: Embedded, common: Collection[str]) -> tuple[np.ndarray, np.
     """Features and labels of the clips whose label is in common; all of them as one class where none is."""
     labels = clips.manifest.label.to_numpy()
     if not common:
-        return clips.features, np.full(len(labels), ONE_CLASS)
+        return clips.features, np.full(len(labels), "all")
     rows = np.isin(labels, list(common))
     return clips.features[rows], labels[rows]
-
-
-def _right(clips: Embedded, classes: Sequence[str]) -> np.ndarray:
-    """1 where the classifier names the clip's label, 0 where another, NaN where it does not know the label: (N,)."""
-    labels = clips.manifest.label
-    right = np.asarray(classes)[clips.probabilities.argmax(axis=1)] == labels.to_numpy()
-    return np.where(labels.isin(classes), right, np.nan)
 
 
 def _mean(values: Any) -> float:
@@ -120,24 +102,12 @@ def closest(samples: Embedded, heard: Embedded, *, count: int = 5) -> list[dict[
 
 def table(evaluation: dict[str, Any]) -> str:
     """The figures, the accuracy by label, the closest pair and the notes as text."""
-    rows = {METRICS[name][0]: row for name, row in evaluation["metrics"].items()}
-    frame = pd.DataFrame(rows).T[["samples", "floor", "ceiling", "better"]]
-    lines = [frame.map(lambda v: v if isinstance(v, str) else _number(v)).to_string()]
+    frame = pd.DataFrame(evaluation["metrics"].values()).set_index("name").rename_axis(None)
+    columns = ["samples", "floor", "ceiling", "better"]
+    lines = [frame.to_string(columns=columns, na_rep="-", float_format="{:.3g}".format)]
     for label, row in evaluation["by_label"]["samples"].items():
-        lines.append(f"  {label or '(no label)'}: {row['clips']} samples, accuracy {_number(row['accuracy'])}")
+        accuracy = "-" if math.isnan(row["accuracy"]) else f"{row['accuracy']:.3g}"
+        lines.append(f"  {label or '(no label)'}: {row['clips']} samples, accuracy {accuracy}")
     first = evaluation["closest"][0]
-    lines.append(f"nearest to a real clip: {first['sample']} to {first['real']}, at {_number(first['distance'])}")
+    lines.append(f"nearest to a real clip: {first['sample']} to {first['real']}, at {first['distance']:.3g}")
     return "\n".join(lines + [f"note: {note}" for note in evaluation["notes"]])
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

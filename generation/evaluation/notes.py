@@ -1,4 +1,4 @@
-"""What a reader must know of an evaluation to believe its figures."""
+"""Remarks that a reader of an evaluation's figures needs."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -16,10 +16,9 @@ from shared.files import read_json
 def notes_on(
     made: Embedded, real: Embedded, floor: Embedded | None, *, classifier: Classifier, common: Collection[str]
 ) -> list[str]:
-    """Of the clips: the samples, the real ones they are compared with, and the floor."""
-    notes, sets = [], [clips for clips in (made, real, floor) if clips is not None]
-    few, size = min(map(len, sets)), made.features.shape[1]
-    if few <= size:
+    """Remarks on the clips: the samples, the real ones they are compared with, and the floor."""
+    notes, size = [], made.features.shape[1]
+    if min(len(clips) for clips in (made, real, floor) if clips is not None) <= size:
         notes.append(
             f"FEWER CLIPS THAN FEATURES ({len(made)} samples, {len(real)} real clips, {len(floor or [])} of the floor, "
             f"{size} features): the Fréchet distance is far too large and FAD-infinity still is; set them beside the "
@@ -59,10 +58,9 @@ def notes_on_classifier(run_dir: Path, dataset: Dataset) -> list[str]:
     config, metrics = read_json(run_dir / "config.json"), read_json(run_dir / "metrics.json")
     known = Path(config["data"]["root"]).resolve() == dataset.root.resolve()
     if (run_dir / "predictions.csv").is_file():
-        predicted = pd.read_csv(run_dir / "predictions.csv", dtype=str)
-        seen = {(label, Path(path).name) for label, path in zip(predicted.label, predicted.path, strict=True)}
-        here = zip(dataset.manifest.label, (path.name for path in dataset.manifest.path), strict=True)
-        known = known or not seen.isdisjoint(here)
+        predicted = pd.read_csv(run_dir / "predictions.csv", dtype=str).itertuples()
+        here = {(clip.label, clip.path.name) for clip in dataset.manifest.itertuples()}
+        known |= any((clip.label, Path(clip.path).name) in here for clip in predicted)
     if not known:
         return []
     accuracy = metrics.get(f"{metrics.get('reported_on')}/accuracy")
