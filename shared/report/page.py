@@ -181,7 +181,7 @@ def main() -> None:
     classifiers = [run for run in runs if run.kind == "classifier"]
     comparisons = compare_all(classifiers)
     submission = out_dir / "submission.txt"
-    page = render(runs, comparisons, submission.read_text() if submission.is_file() else None)
+    page = render(runs, comparisons, submission.read_text(encoding="utf-8") if submission.is_file() else None)
     if classifiers:
         import pandas as pd  # half a second that --help does not need
 
