@@ -31,7 +31,7 @@ def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "te
         "skipped": 7,
         "fingerprint": "f00d",
     }
-    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(PRESETS["strong"])}
+    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(PRESETS[chosen.features])}
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     p = rng.dirichlet([1, 1, 1], 90) + 0.4 * np.eye(3)[y]
@@ -203,5 +203,7 @@ def test_exports_and_conversion_are_listed(tmp_path: Path) -> None:
 def test_every_recipe_has_a_card(recipe: str, tmp_path: Path) -> None:
     card = render(read_card(a_run(tmp_path / recipe, recipe=recipe)))
     assert f"recipe `{recipe}`" in card and "{{" not in card and "None" not in card
+    network, last = ("Conv 5x5", " 4 kHz") if recipe == "digits" else ("Conv 3x3", "11.025 kHz")
+    assert network in card and last in card and ("128 STFT bins" in card) == (recipe == "digits")
     assert json.dumps(recipe) in card  # the run's name, in the front matter and the example
     assert max(map(len, card.split("## Licence")[1].splitlines())) < 120

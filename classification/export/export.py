@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tyro
 
@@ -34,27 +34,24 @@ UNITS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """A file format: its file in the run folder, the framework that writes it, the packages that needs, a note."""
+class Format(NamedTuple):
+    """A file format: its file in the run folder, the framework that writes it, a note."""
 
     file: str
     framework: Literal["torch", "tensorflow"] | None
-    packages: tuple[str, ...]
     note: str
 
 
-FORMATS: dict[str, Format] = {
-    "onnx": Format("model.onnx", "torch", ("torch", "onnx", "onnxscript"), f"opset {OPSET}; any batch"),
-    "tflite": Format("model.tflite", "tensorflow", ("tensorflow", "keras"), "float32; batch 1 unless resized"),
+FORMATS = {
+    "onnx": Format("model.onnx", "torch", f"opset {OPSET}; any batch"),
+    "tflite": Format("model.tflite", "tensorflow", "float32; batch 1 unless resized"),
     "tflite-int8": Format(
-        "model_int8.tflite",
-        "tensorflow",
-        ("tensorflow", "keras"),
-        "8-bit weights and maps, float32 in and out; batch 1 unless resized",
+        "model_int8.tflite", "tensorflow", "8-bit weights and maps, float32 in and out; batch 1 unless resized"
     ),
-    "safetensors": Format("model.safetensors", None, (), "weights of classification/models/torch_cnn.py"),
+    "safetensors": Format("model.safetensors", None, "weights of classification/models/torch_cnn.py"),
 }
+# What the formats of a framework need.
+PACKAGES = {"torch": ("torch", "onnx", "onnxscript"), "tensorflow": ("tensorflow", "keras"), None: ()}
 
 
 def export(
@@ -98,16 +95,21 @@ def export(
         for name in formats:
             with replacing(run_dir / FORMATS[name].file) as temporary:
                 shutil.copyfile(scratch / FORMATS[name].file, temporary)
-    listed = _listed(run_dir, formats)
-    write_json(run_dir / EXPORT, described | {"files": listed})
-    return listed
+    earlier = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
+    files = {
+        name: {"file": kind.file, "bytes": (run_dir / kind.file).stat().st_size, "note": kind.note}
+        for name, kind in FORMATS.items()
+        if name in formats or (name in earlier and (run_dir / kind.file).is_file())
+    }
+    write_json(run_dir / EXPORT, described | {"files": files})
+    return files
 
 
 def _check(formats: Sequence[str], trained_by: str) -> None:
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"cannot export {name}: unknown; choose of {', '.join(FORMATS)}")
-        needed = FORMATS[name].packages + (("tensorflow", "keras") if trained_by == "keras" else ())
+        needed = PACKAGES[FORMATS[name].framework] + (PACKAGES["tensorflow"] if trained_by == "keras" else ())
         missing = [package for package in needed if importlib.util.find_spec(package) is None]
         if missing:
             raise UserError(f"cannot export {name}: {missing[0]} is not installed; pip install -r requirements.txt")
@@ -133,6 +135,7 @@ def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
     spec, network = FeatureSpec(**config["features"]), network_from(config, len(classes))
     bands, frames = spec.shape
     least = 1 << len(network.architecture.widths)  # each block halves the frames
+    other_frames = "none" if network.shape[1] else f"onnx and safetensors take {least} or more; tflite {frames}"
     return {
         "model": "sound classifier of the Frequency Quest pipeline",
         "framework": config["options"]["framework"],
@@ -144,9 +147,7 @@ def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
             "shape": ["batch", bands, frames],
             "axes": ["batch", "band, low to high", "frame"],
             "unit": UNITS[spec.scaling],
-            "other_frames": "none"
-            if network.shape[1]
-            else f"onnx and safetensors take {least} or more; tflite {frames}",
+            "other_frames": other_frames,
         },
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(classes)]},
         "features": dataclasses.asdict(spec),
@@ -175,16 +176,6 @@ def librosa_call(spec: FeatureSpec) -> str:
     db = f"librosa.power_to_db({S}, ref=numpy.max)"
     scaled = {"db": db, "unit": f"{db} / 40 + 1", "log1p": f"numpy.log1p({S})"}[spec.scaling]
     return S if spec.kind == "mfcc" else scaled
-
-
-def _listed(run_dir: Path, written: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The files of this export and those of earlier ones that still exist."""
-    earlier = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
-    return {
-        name: {"file": kind.file, "bytes": (run_dir / kind.file).stat().st_size, "note": kind.note}
-        for name, kind in FORMATS.items()
-        if name in written or (name in earlier and (run_dir / kind.file).is_file())
-    }
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -1,6 +1,5 @@
 """Preparing a network for 8 bits: the clips that its ranges are measured on, and the balance of its channels."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +81,4 @@ def balance(model: Any, network: Network, clips: np.ndarray) -> None:
         conv.set_weights([kernel * factor, bias * factor])
         norm.set_weights([np.sign(scale), beta - mean * scale, 0 * mean, np.full_like(variance, 1 - norm.epsilon)])
         ceiling = np.percentile(keras.ops.convert_to_numpy(heights) * factor, CEILING)
-        conv.activation = partial(_capped_relu, ceiling=float(ceiling))
-
-
-def _capped_relu(x: Any, *, ceiling: float) -> Any:
-    import keras
-
-    return keras.ops.minimum(keras.ops.relu(x), ceiling)
+        conv.activation = lambda x, most=float(ceiling): keras.ops.minimum(keras.ops.relu(x), most)

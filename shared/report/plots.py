@@ -119,17 +119,16 @@ def plot_timeline(
     *,
     frequencies: np.ndarray,
     title: str,
-    most: int = 12,
 ) -> None:
     """A recording's spectrogram above the probabilities of its classes over time; the likeliest is outlined.
 
     Args:
         S: dB (M, T) over the whole recording.
         edges: seconds (W + 1,) between which the probabilities hold.
-        probabilities: (K, W); of more than ``most`` classes only those that come highest anywhere are shown.
+        probabilities: (K, W); only the 12 classes that come highest anywhere are shown.
         frequencies: Hz (M,) of the mel bands.
     """
-    shown = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:most])
+    shown = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:12])
     end = float(edges[-1])
     heights = [2.4, max(1.4, 0.32 * len(shown))]  # inches
     figure = Figure(figsize=(min(18.0, max(8.0, 6.0 + end / 8)), sum(heights) + 0.8), layout="constrained")
