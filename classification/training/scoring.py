@@ -18,7 +18,6 @@ from classification.rundir import PREDICTIONS
 from classification.training.inputs import Inputs
 from shared.evaluation import bootstrap
 from shared.evaluation.metrics import classification_metrics
-from shared.features.batches import Batches
 from shared.files import read_json, write_text
 from shared.report.plots import plot_confusion, plot_history
 from shared.runs.run import Run, peak_memory_mib
@@ -47,11 +46,6 @@ class Scored:
         return cls(read_json(run_dir / "metrics.json"), table, Together.load(run_dir))
 
 
-def probabilities(predict: Forward, batches: Batches) -> np.ndarray:
-    """(N, K) over every clip of a split, a batch at a time."""
-    return np.concatenate([predict(x) for x, _ in batches()])
-
-
 def score(
     inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], *, together: Together | None = None
 ) -> Scored:
@@ -63,7 +57,7 @@ def score(
     metrics = identity(inputs, reported_on=evaluated[-1] if evaluated else None) | {"together": together is not None}
     tables = []
     for split in evaluated:
-        p = probabilities(predict, inputs.splits[split])
+        p = np.concatenate([predict(x) for x, _ in inputs.splits[split]()])  # (N, K)
         averaged = together.average(p, inputs.splits[split].features) if together else None
         tables.append(predictions_table(inputs, split, p, averaged))
         metrics |= evaluate(tables[-1], metrics, run, split=split)
@@ -143,6 +137,4 @@ def predictions_table(inputs: Inputs, split: str, p: np.ndarray, averaged: np.nd
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]
     if averaged is not None:
         table["together"] = [inputs.classes[k] for k in averaged.argmax(axis=1)]
-    for k, label in enumerate(inputs.classes):
-        table[f"p_{label}"] = p[:, k]
-    return table
+    return table.assign(**{f"p_{label}": p[:, k] for k, label in enumerate(inputs.classes)})
