@@ -92,7 +92,7 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
     write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
     training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
-    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together=together)
+    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together)
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
