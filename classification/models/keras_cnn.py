@@ -54,15 +54,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return super().call(inputs, training=training, mask=mask)
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=ops.convert_to_tensor(self.gamma),
-            offset=ops.convert_to_tensor(self.beta),
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
-            epsilon=self.epsilon,
-            is_training=True,
-        )
+        scale, offset = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
         n = ops.cast(ops.size(inputs) / ops.shape(inputs)[-1], variance.dtype)
         variance = variance * (n - 1) / n  # the kernel's is the sample's, Keras keeps the population's
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):

@@ -51,14 +51,11 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     plateau = optimiser.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
-        callbacks += [
+        callbacks += [  # both watch val_loss
             keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                factor=optimiser.plateau_factor,
-                patience=optimiser.plateau_patience,
-                min_lr=optimiser.min_learning_rate,
+                factor=optimiser.plateau_factor, patience=optimiser.plateau_patience, min_lr=optimiser.min_learning_rate
             ),
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=optimiser.stop_patience),
+            keras.callbacks.EarlyStopping(patience=optimiser.stop_patience),
         ]
     log = RunLog(run, train, callbacks)
     first = log.state["epoch"] + 1

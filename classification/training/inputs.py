@@ -70,9 +70,8 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
     if spec.frames is not None:
         return spec
     step = max(1, len(dataset.manifest) // 500)
-    lengths = [seconds(path) for path in dataset.manifest.path[::step]]
-    known = [length for length in lengths if length > 0]
-    longest = float(np.quantile(known, 0.95)) if known else spec.duration
+    lengths = [length for path in dataset.manifest.path[::step] if (length := seconds(path)) > 0]
+    longest = float(np.quantile(lengths, 0.95)) if lengths else spec.duration
     return dataclasses.replace(spec, duration=min(spec.duration, max(0.5, np.ceil(4 * longest) / 4)))
 
 

@@ -110,10 +110,9 @@ def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
 
 def keep(part: Part, run: Run) -> None:
     """The part's model becomes the run's."""
-    for name in MODEL_FILES:
-        source = run.dir / part.name / name
-        if source.is_file():
-            shutil.copy(source, run.dir / name)
+    for source in (run.dir / part.name).iterdir():
+        if source.name in MODEL_FILES:
+            shutil.copy(source, run.dir)
 
 
 def conclusion(run: Run, metrics: dict[str, Any]) -> str:
