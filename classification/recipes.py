@@ -85,28 +85,21 @@ class TrainOptions(CommonOptions):
             raise UserError(f"--features {self.features}: no picture of bands and frames; take classifier or strong")
         counts = ("plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
         self.require("1 or more", lambda v: v >= 1, *counts)
-        self.require("above 0", lambda v: v > 0, "learning_rate")
-        self.require("above 0", lambda v: v is None or v > 0, "crop")
+        self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "warmup")
         self.require("0 or more", lambda v: v >= 0, "mixup", "mixstyle", "weight_decay")
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
         if self.optimiser.schedule == "plateau" and self.val_share == 0:
             raise UserError("--val-share 0: --schedule plateau needs validation clips; give some, or --schedule cosine")
-        if self.architecture.pooling == "flatten" and self.augment.crop is not None:
-            raise UserError(
-                f"--crop {self.augment.crop}: --pooling flatten needs clips of one length; use mean or mean+max"
-            )
+        crop = self.augment.crop
+        if self.architecture.pooling == "flatten" and crop is not None:
+            raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")
 
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "flatten": {
-        "features": "torchaudio",
-        "widths": (16, 32, 64, 128),
-        "pooling": "flatten",
-        "epochs": 30,
-    },
+    "flatten": {"features": "torchaudio", "widths": (16, 32, 64, 128), "pooling": "flatten", "epochs": 30},
     "digits": {
         "features": "amplitude",
         "widths": (5, 10),

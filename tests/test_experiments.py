@@ -13,8 +13,11 @@ import soundfile as sf
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.inputs import choose_epochs
 from classification.training.plan import plan
+from classification.training.scoring import Scored, write_predictions
 from shared.features.spec import FeatureSpec
+from shared.files import write_json
 from shared.runs.options import assemble
+from shared.runs.run import Run, describe
 
 TRAIN = "classification/train.py"
 
@@ -38,6 +41,16 @@ def test_the_plan_of_a_command() -> None:
     assert refit.test_share == refit.val_share == 0 and refit.folds == 1 and not refit.refit
     seeds = plan(options(folds=2, seeds=2, seed=5))
     assert [part.options.seed for part in seeds] == [5, 5, 6, 6] and {part.split_seed for part in seeds} == {5}
+
+
+def test_a_finished_part_is_read_as_it_was_scored(tmp_path: Path) -> None:
+    """Classes and recordings whose names look like numbers or like nothing stay text."""
+    text = {"path": ["1", "2"], "label": ["3", "NA"], "group": ["01", "1"], "split": ["test"] * 2}
+    text |= {"predicted": ["3", "3"], "together": ["NA", "NA"]}
+    table = pd.DataFrame(text | {"p_3": [0.75, 0.5], "p_NA": [0.25, 0.5]})
+    write_predictions(Run(tmp_path, describe({}, {})), table)
+    write_json(tmp_path / "metrics.json", {})
+    pd.testing.assert_frame_equal(Scored.read(tmp_path).predictions, table)
 
 
 @pytest.fixture(scope="module")

@@ -58,9 +58,7 @@ class Network:
     @property
     def arguments(self) -> dict[str, Any]:
         """What the twins' constructors take."""
-        fields = dataclasses.fields(self.architecture)
-        own = {field.name: getattr(self.architecture, field.name) for field in fields}
-        return {"shape": self.shape, "n_classes": self.n_classes} | own
+        return {"shape": self.shape, "n_classes": self.n_classes} | vars(self.architecture)
 
 
 def flat_shape(shape: tuple[int, int | None], widths: Sequence[int]) -> tuple[int, int]:

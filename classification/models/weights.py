@@ -27,21 +27,17 @@ def to_torch(array: np.ndarray, name: str, network: Network) -> np.ndarray:
     """A Keras weight as torch lays it out."""
     if array.ndim == 4:  # (height, width, in, out) -> (out, in, height, width)
         return array.transpose(3, 2, 0, 1)
-    if array.ndim != 2:
-        return array
     if _takes_flattened_map(name, network):  # rows are (M', T', C) in Keras, (C, M', T') in torch
         widths = network.architecture.widths
         maps = array.reshape(*flat_shape(network.shape, widths), widths[-1], -1)
         array = maps.transpose(2, 0, 1, 3).reshape(array.shape)
-    return array.T
+    return array.T  # a vector stays as it is
 
 
 def to_keras(array: np.ndarray, name: str, network: Network) -> np.ndarray:
     """``to_torch`` backwards."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
-    if array.ndim != 2:
-        return array
     array = array.T
     if _takes_flattened_map(name, network):
         widths = network.architecture.widths

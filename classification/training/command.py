@@ -36,7 +36,7 @@ def train(options: TrainOptions) -> None:
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
     options = dataclasses.replace(options, epochs=choose_epochs(options, spec, clips=len(clips.manifest)))
     parts = plan(options)
-    inputs = [make_inputs(clips, part.options, split_seed=part.split_seed, fold=part.fold) for part in parts]
+    inputs = [make_inputs(clips, part) for part in parts]
     run = open_part(options, clips, fold=None)
     announce(inputs[0], clips, parts)
     once(run, lambda: train_parts(options, parts, inputs, clips, run))
@@ -60,7 +60,7 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
         keep(parts[kept], run)
     predict = framework.load(run.dir, device=options.device)
     if clips.dataset.test_files:
-        submit(clips, predict, run, options, inputs[kept], scored[kept].together)
+        submit(clips, predict, run, inputs[kept], scored[kept].together)
     metrics |= {"skipped": len(clips.rejects)}
     run.finish(metrics)
     card = Card(run.dir.resolve().name, run.config, metrics)
@@ -92,7 +92,7 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
     write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
     training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
-    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together=together)
+    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together)
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
@@ -102,14 +102,12 @@ def learn_together(inputs: Inputs, run: Run) -> Together | None:
     if together is None:
         return None
     trusted = together.trust >= TRUST
+    share = f"{together.trust:.1%} of the pairs of training clips that sound alike share a class"
     consequence = "the test set's are averaged" if trusted else "each clip is predicted by itself"
-    print(
-        f"{together.trust:.1%} of the pairs of training clips that sound alike share a class: {consequence}", flush=True
-    )
-    if not trusted:
-        return None
-    together.save(run.dir)
-    return together
+    print(f"{share}: {consequence}", flush=True)
+    if trusted:
+        together.save(run.dir)
+    return together if trusted else None
 
 
 def load_framework(name: str) -> Framework:
@@ -120,11 +118,9 @@ def load_framework(name: str) -> Framework:
     return Framework(fit, load, time.perf_counter() - began)
 
 
-def submit(
-    clips: Clips, predict: Forward, run: Run, options: TrainOptions, inputs: Inputs, together: Together | None
-) -> None:
+def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: Together | None) -> None:
     """test_probabilities.csv and submission.csv of the kept model."""
-    dataset, spec = clips.dataset, clips.features.spec
+    dataset, spec, options = clips.dataset, inputs.spec, inputs.options
     classifier = Classifier(predict, inputs.classes, spec, most_frequent=inputs.most_frequent, together=together)
     wanted = wanted_ids(dataset.test_files, dataset.sample_submission)
     cache = FeatureCache(spec, options.cache_dir)

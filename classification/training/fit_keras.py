@@ -1,35 +1,26 @@
 """The Keras side of training: fit(inputs, run). Imports one backend alone."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from classification.inference.keras_model import keras, use_device  # it chooses the backend first
+from classification.models.architecture import Network
 from classification.models.keras_cnn import build
 from classification.models.weights import crossing, initial_weight, to_keras, to_torch
+from classification.recipes import TrainOptions
 from classification.rundir import H5_MODEL, KERAS_MODEL
+from classification.training.inputs import Inputs
+from shared.features.batches import Batches
 from shared.files import replacing
+from shared.runs.run import Run
 from shared.runs.timing import EpochTimer
 
-if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.models.architecture import Network
-    from classification.recipes import TrainOptions
-    from classification.training.inputs import Inputs
-    from shared.features.batches import Batches
-    from shared.runs.run import Run
-
-_LOGGED = {
-    "train/loss": "loss",
-    "train/accuracy": "accuracy",
-    "val/loss": "val_loss",
-    "val/accuracy": "val_accuracy",
-}
+_LOGGED = {"train/loss": "loss", "train/accuracy": "accuracy", "val/loss": "val_loss", "val/accuracy": "val_accuracy"}
 _STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
 
@@ -60,18 +51,15 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     plateau = optimiser.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
-        callbacks += [
+        callbacks += [  # both watch val_loss
             keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                factor=optimiser.plateau_factor,
-                patience=optimiser.plateau_patience,
-                min_lr=optimiser.min_learning_rate,
+                factor=optimiser.plateau_factor, patience=optimiser.plateau_patience, min_lr=optimiser.min_learning_rate
             ),
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=optimiser.stop_patience),
+            keras.callbacks.EarlyStopping(patience=optimiser.stop_patience),
         ]
     log = RunLog(run, train, callbacks)
-    first = log.next_epoch()
-    if first is not None and first < options.epochs:
+    first = log.state["epoch"] + 1
+    if first < options.epochs and not log.state["stop"]:
         trainee.fit(
             train,
             validation_data=val,
@@ -103,11 +91,8 @@ def _learning_rate(options: TrainOptions, steps_per_epoch: int) -> float | keras
         return optimiser.learning_rate
     steps = options.epochs * steps_per_epoch
     warm = int(optimiser.warmup * steps)
-    if warm == 0:
-        return keras.optimizers.schedules.CosineDecay(optimiser.learning_rate, decay_steps=max(1, steps))
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=max(1, steps - warm), warmup_target=optimiser.learning_rate, warmup_steps=warm
-    )
+    first, highest = (0.0, optimiser.learning_rate) if warm else (optimiser.learning_rate, None)
+    return keras.optimizers.schedules.CosineDecay(first, max(1, steps - warm), warmup_target=highest, warmup_steps=warm)
 
 
 def member_cross_entropy(y: Any, logits: Any) -> Any:
@@ -136,8 +121,8 @@ class BatchSequence(keras.utils.PyDataset):
         return x[..., None], y
 
 
-class BestModel(keras.callbacks.ModelCheckpoint):
-    """ModelCheckpoint that never destroys the best model while it writes a better one.
+class BestModel(keras.callbacks.Callback):
+    """Keeps the best model: Keras's own ModelCheckpoint destroys the last one while it writes a better one.
 
     Args:
         kept: the model to write: it takes the weights of the one that is trained.
@@ -145,20 +130,17 @@ class BestModel(keras.callbacks.ModelCheckpoint):
     """
 
     def __init__(self, path: Path, kept: keras.Model, *, monitored: bool) -> None:
-        self.path, self.new, self.kept = path, path.with_name(f".new-{path.name}"), kept
-        super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=monitored)
+        super().__init__()
+        self.path, self.kept, self.monitored, self.best = path, kept, monitored, -1.0
 
-    def _save_model(self, *args: Any, **kwargs: Any) -> None:
-        self.kept.set_weights(self._model.get_weights())
-        trainee, self._model = self._model, self.kept
-        try:
-            super()._save_model(*args, **kwargs)
-        finally:
-            self._model = trainee
-        if self.new.exists():  # only when val_accuracy improved
-            with self.new.open("rb+") as file:
-                os.fsync(file.fileno())
-            self.new.replace(self.path)
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.monitored:
+            if logs["val_accuracy"] <= self.best:
+                return
+            self.best = logs["val_accuracy"]
+        self.kept.set_weights(self.model.get_weights())
+        with replacing(self.path) as temporary:
+            self.kept.save(temporary)
 
 
 class RunLog(keras.callbacks.Callback):
@@ -171,22 +153,18 @@ class RunLog(keras.callbacks.Callback):
         self.run, self.train, self.others = run, train, others
         self.file = run.checkpoints / "training_state.npz"
         self.timer = EpochTimer(train.batches.clips)
-
-    def next_epoch(self) -> int | None:
-        """The epoch to go on with, from 0; None when training has already stopped."""
-        if not self.file.exists():
-            return 0
-        state, _ = _read_state(self.file)
-        return None if state["stop"] else state["epoch"] + 1
+        self.state, self.arrays = {"epoch": -1, "stop": False}, {}
+        if self.file.exists():
+            with np.load(self.file, allow_pickle=False) as saved:
+                self.arrays = dict(saved)
+            self.state = json.loads(str(self.arrays.pop("state")))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        if not self.file.exists():
-            return
-        state, arrays = _read_state(self.file)
-        for i, variable in enumerate(self._variables()):
-            variable.assign(arrays[f"variable_{i}"])
-        for callback, saved in zip(self.others, state["callbacks"], strict=True):
-            vars(callback).update(saved)
+        if self.arrays:
+            for i, variable in enumerate(self._variables()):
+                variable.assign(self.arrays.pop(f"variable_{i}"))
+            for callback, saved in zip(self.others, self.state["callbacks"], strict=True):
+                vars(callback).update(saved)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.train.epoch = epoch
@@ -203,21 +181,12 @@ class RunLog(keras.callbacks.Callback):
         state = {
             "epoch": epoch,
             "stop": bool(self.model.stop_training),
-            "callbacks": [{k: _number(v) for k, v in vars(c).items() if k in _STATE} for c in self.others],
+            "callbacks": [{k: v for k, v in vars(c).items() if k in _STATE} for c in self.others],
         }
         arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
         with replacing(self.file) as temporary:
-            np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
+            np.savez(temporary, state=np.array(json.dumps(state, default=float)), **arrays)
 
     def _variables(self) -> list[keras.Variable]:
         seeds = [v for v in self.model.variables if "seed_generator" in v.path]  # no part of model.weights
         return [*self.model.weights, *seeds, *self.model.optimizer.variables]
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value) if not isinstance(value, int) else value
-
-
-def _read_state(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with np.load(file, allow_pickle=False) as saved:
-        return json.loads(str(saved["state"])), {name: saved[name] for name in saved.files if name != "state"}

@@ -1,11 +1,10 @@
 """The PyTorch side of training: fit(inputs, run). Never imports TensorFlow."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,19 +12,17 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor
 
+from classification.models.architecture import Network
 from classification.models.torch_cnn import CNN
 from classification.models.weights import crossing, initial_weight
+from classification.recipes import Optimiser
 from classification.rundir import TORCH_MODEL
+from classification.training.inputs import Inputs
+from shared.features.batches import Batches
 from shared.files import replacing
 from shared.runs.loop import fit as run_loop
 from shared.runs.loop import make_accelerator
-
-if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
-    from classification.models.architecture import Network
-    from classification.recipes import Optimiser
-    from classification.training.inputs import Inputs
-    from shared.features.batches import Batches
-    from shared.runs.run import Run
+from shared.runs.run import Run
 
 
 class ClassifierObjective:
@@ -53,18 +50,18 @@ class ClassifierObjective:
         self.net, self.optimizer = accelerator.prepare(net, optimizer)
         self.accelerator, self.val, self.best_file = accelerator, val, best_file
         self.plateau, self.stop_patience = optimiser.schedule == "plateau", optimiser.stop_patience
-        self.scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer.optimizer,
-            factor=optimiser.plateau_factor,
-            patience=optimiser.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
-            threshold=1e-4,
-            threshold_mode="abs",
-            min_lr=optimiser.min_learning_rate,
-        )
-        if not self.plateau:
-            self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer.optimizer, lambda step: cosine(step, steps=steps, warmup=optimiser.warmup)
+        if self.plateau:
+            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self.optimizer.optimizer,
+                factor=optimiser.plateau_factor,
+                patience=optimiser.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
+                threshold=1e-4,
+                threshold_mode="abs",
+                min_lr=optimiser.min_learning_rate,
             )
+        else:
+            rate = partial(cosine, steps=steps, warmup=optimiser.warmup)
+            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer.optimizer, rate)
         self.best = {"accuracy": -1.0, "loss": float("inf"), "waited": 0}
 
     @property
@@ -84,27 +81,20 @@ class ClassifierObjective:
         return {"train/loss": loss, "train/accuracy": _right(logits, y).mean()}
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        figures = {"optim/learning_rate": learning_rate}
+        figures = {"optim/learning_rate": self.optimizer.param_groups[0]["lr"]}
         if self.val is not None:
             loss, accuracy = self._validate()
             figures = {"val/loss": loss, "val/accuracy": accuracy} | figures
-        if not self.plateau:
-            self._keep()
-            return figures
-        self.scheduler.step(loss)
-        if accuracy > self.best["accuracy"]:
-            self.best["accuracy"] = accuracy
-            self._keep()
-        improved = loss < self.best["loss"]
-        self.best["loss"] = min(loss, self.best["loss"])
-        self.best["waited"] = 0 if improved else self.best["waited"] + 1
+        if not self.plateau or accuracy > self.best["accuracy"]:
+            weights = self.accelerator.unwrap_model(self.net).state_dict()
+            with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
+                save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
+        if self.plateau:
+            self.scheduler.step(loss)
+            waited = 0 if loss < self.best["loss"] else self.best["waited"] + 1
+            accuracy, loss = max(accuracy, self.best["accuracy"]), min(loss, self.best["loss"])
+            self.best = {"accuracy": accuracy, "loss": loss, "waited": waited}
         return figures
-
-    def _keep(self) -> None:
-        weights = self.accelerator.unwrap_model(self.net).state_dict()
-        with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
-            save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
@@ -117,18 +107,17 @@ class ClassifierObjective:
         return loss / self.val.clips, correct / self.val.clips
 
     def state_dict(self) -> dict[str, Any]:
-        scheduler = self.scheduler.state_dict()
         return {
             "net": self.accelerator.unwrap_model(self.net).state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": {name: value for name, value in scheduler.items() if name != "lr_lambdas"},
-            "best": dict(self.best),
+            "scheduler": self.scheduler.state_dict(),
+            "best": self.best,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.accelerator.unwrap_model(self.net).load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(dict(state["scheduler"]) | ({} if self.plateau else {"lr_lambdas": [None]}))
+        self.scheduler.load_state_dict(state["scheduler"])
         self.best = dict(state["best"])
 
 
@@ -162,13 +151,9 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     torch.manual_seed(options.seed)
     accelerator = make_accelerator(options.device, options.precision)
     net = begin(CNN(**inputs.network.arguments, statistics=inputs.statistics()), inputs.network, seed=options.seed)
+    steps, best_file = options.epochs * len(train), run.dir / TORCH_MODEL
     objective = ClassifierObjective(
-        net,
-        inputs.splits.get("val"),
-        options.optimiser,
-        accelerator,
-        run.dir / TORCH_MODEL,
-        steps=options.epochs * len(train),
+        net, inputs.splits.get("val"), options.optimiser, accelerator, best_file, steps=steps
     )
     run_loop(objective, train, run, epochs=options.epochs, device=accelerator.device)
     # As Keras counts: batch-norm statistics too, but neither torch's step counters nor the bands' mean and variance.

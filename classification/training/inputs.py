@@ -2,17 +2,19 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from classification.models.architecture import BandStatistics, Network
 from classification.recipes import TrainOptions
+from classification.training.plan import Part
 from shared.audio import seconds
 from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable
 from shared.features.augment import Augment
-from shared.features.batches import Augmentation, Batches
+from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec, preset
 from shared.files import content_hash, text_hash
 from shared.recordings.similarity import similarity_groups
@@ -68,9 +70,8 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
     if spec.frames is not None:
         return spec
     step = max(1, len(dataset.manifest) // 500)
-    lengths = [seconds(path) for path in dataset.manifest.path[::step]]
-    known = [length for length in lengths if length > 0]
-    longest = float(np.quantile(known, 0.95)) if known else spec.duration
+    lengths = [length for path in dataset.manifest.path[::step] if (length := seconds(path)) > 0]
+    longest = float(np.quantile(lengths, 0.95)) if lengths else spec.duration
     return dataclasses.replace(spec, duration=min(spec.duration, max(0.5, np.ceil(4 * longest) / 4)))
 
 
@@ -83,44 +84,34 @@ def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> in
     return options.epochs or round(8 * shorter * fewer)
 
 
-def make_inputs(
-    clips: Clips, options: TrainOptions, *, split_seed: int | None = None, fold: int | None = None
-) -> Inputs:
-    """Split the clips and make each split's batches; ``split_seed`` is --seed unless given.
+def make_inputs(clips: Clips, part: Part) -> Inputs:
+    """Split the clips as a part asks for, and make each split's batches.
 
     Raises:
         UserError: data that no classifier can learn from, or too few recordings to split.
     """
-    parts = 1 + (options.test_share > 0 or fold is not None) + (options.val_share > 0)
-    check_trainable(clips.manifest, root=clips.dataset.root, splits=parts)
+    options = part.options
+    splits = 1 + (options.test_share > 0 or part.fold is not None) + (options.val_share > 0)
+    check_trainable(clips.manifest, root=clips.dataset.root, splits=splits)
     manifest = assign_splits(
         clips.manifest,
         how=options.split,
         val_share=options.val_share,
         test_share=options.test_share,
-        seed=options.seed if split_seed is None else split_seed,
-        fold=fold,
+        seed=part.split_seed,
+        fold=part.fold,
         folds=options.folds,
     )
     ordinals = {label: k for k, label in enumerate(clips.classes)}
-    splits = {}
-    for split in ("train", "val", "test"):
-        rows = manifest[manifest.split == split]
-        if len(rows):
-            training = split == "train"
-            labels = rows.label.map(ordinals).to_numpy()
-            splits[split] = Batches(
-                clips.features.take(rows.index),
-                labels,
-                batch_size=options.batch_size,
-                seed=options.seed,
-                shuffle=training,
-                weights=_drawing_weights(rows, options.balance) if training else None,
-                augment=partial(Augment(), n_classes=len(ordinals))
-                if not training
-                else _augment(options, clips, labels),
-            )
-    return Inputs(options, clips.features.spec, clips.classes, manifest, splits)
+    batches = {}
+    for split, rows in manifest.groupby("split"):
+        labels = rows.label.map(ordinals).to_numpy()
+        how = {"augment": partial(Augment(), n_classes=len(ordinals))}
+        if split == "train":
+            how = _for_training(rows, labels, options, clips)
+        features = clips.features.take(rows.index)
+        batches[split] = Batches(features, labels, batch_size=options.batch_size, seed=options.seed, **how)
+    return Inputs(options, clips.features.spec, clips.classes, manifest, batches)
 
 
 def group_clips(clips: Clips, options: TrainOptions) -> Clips:
@@ -134,22 +125,16 @@ def group_clips(clips: Clips, options: TrainOptions) -> Clips:
     return dataclasses.replace(clips, manifest=manifest, data=data)
 
 
-def _drawing_weights(rows: pd.DataFrame, balance: str) -> np.ndarray | None:
-    """How often each clip (N,) is drawn, so that classes, and a class's recordings, are drawn equally often."""
-    if balance != "recordings":
-        return None
-    weights = 1.0 / rows.groupby("group").label.transform("size")
-    return (weights / weights.groupby(rows.label).transform("sum")).to_numpy()
-
-
-def _augment(options: TrainOptions, clips: Clips, labels: np.ndarray) -> Augmentation:
-    spec, n_classes = clips.features.spec, len(clips.classes)
-    counts = np.bincount(labels, minlength=n_classes)
-    # scikit-learn's "balanced": a class of average size weighs 1; one without clips has nothing to weigh
-    weights = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
-    return partial(
-        options.augment,
-        n_classes=n_classes,
-        frame_rate=spec.sr / spec.hop_length,
-        class_weights=weights if options.balance == "class-weights" else None,
-    )
+def _for_training(rows: pd.DataFrame, labels: np.ndarray, options: TrainOptions, clips: Clips) -> dict[str, Any]:
+    """What Batches does to the training clips alone: their order, how often each is drawn, the augmentation."""
+    spec, n_classes, weights, class_weights = clips.features.spec, len(clips.classes), None, None
+    if options.balance == "recordings":  # classes, and a class's recordings, are drawn equally often
+        each = 1.0 / rows.groupby("group").label.transform("size")
+        weights = (each / each.groupby(rows.label).transform("sum")).to_numpy()
+    if options.balance == "class-weights":
+        counts = np.bincount(labels, minlength=n_classes)
+        # scikit-learn's "balanced": a class of average size weighs 1; one without clips has nothing to weigh
+        class_weights = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
+    rate = spec.sr / spec.hop_length
+    augment = partial(options.augment, n_classes=n_classes, frame_rate=rate, class_weights=class_weights)
+    return {"shuffle": True, "weights": weights, "augment": augment}

@@ -1,6 +1,7 @@
 """What one command trains: the judged folds and seeds, a leaking split's honest twin, the model that is kept."""
 
 import dataclasses
+import itertools
 from typing import Literal
 
 from classification.recipes import TrainOptions
@@ -31,18 +32,16 @@ def plan(options: TrainOptions) -> list[Part]:
     A run that holds nothing out is one part without figures: there is nothing to judge it on, and nothing to refit.
     """
     single = dataclasses.replace(options, seeds=1, refit=False, export=())
+    roles = {"judged": options.split} | ({"honest": "grouped"} if options.split == "random" else {})
+    seeds = range(options.seed, options.seed + options.seeds)
+    folds = range(options.folds) if options.folds > 1 else [None]
     parts = []
-    for role, how in (("judged", options.split), ("honest", "grouped")):
-        if role == "honest" and options.split != "random":
-            continue
-        for seed in range(options.seed, options.seed + options.seeds):
-            for fold in range(options.folds):
-                names = [role] if role == "honest" else []
-                names += [f"seed-{seed}"] if options.seeds > 1 else []
-                names += [f"fold-{fold}"] if options.folds > 1 else []
-                chosen = dataclasses.replace(single, seed=seed, split=how)
-                fold_or_none = fold if options.folds > 1 else None
-                parts.append(Part("-".join(names) or role, role, chosen, fold_or_none, options.seed))
+    for (role, how), seed, fold in itertools.product(roles.items(), seeds, folds):
+        names = [role] if role == "honest" else []
+        names += [f"seed-{seed}"] if options.seeds > 1 else []
+        names += [f"fold-{fold}"] if options.folds > 1 else []
+        chosen = dataclasses.replace(single, seed=seed, split=how)
+        parts.append(Part("-".join(names) or role, role, chosen, fold, options.seed))
     held_out = options.folds > 1 or options.split == "official" or options.test_share > 0 or options.val_share > 0
     if options.refit and held_out:
         val_share = options.val_share if options.optimiser.schedule == "plateau" else 0.0

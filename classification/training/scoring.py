@@ -18,7 +18,6 @@ from classification.rundir import PREDICTIONS
 from classification.training.inputs import Inputs
 from shared.evaluation import bootstrap
 from shared.evaluation.metrics import classification_metrics
-from shared.features.batches import Batches
 from shared.files import read_json, write_text
 from shared.report.plots import plot_confusion, plot_history
 from shared.runs.run import Run, peak_memory_mib
@@ -43,18 +42,12 @@ class Scored:
     def read(cls, run_dir: Path) -> Self:
         """Of a run that an earlier command finished."""
         file = run_dir / PREDICTIONS
-        table = pd.read_csv(file, dtype={"label": str, "group": str}) if file.is_file() else None
+        text = dict.fromkeys(("path", "label", "group", "predicted", "together"), str)  # a class may be "3" or "NA"
+        table = pd.read_csv(file, dtype=text, keep_default_na=False) if file.is_file() else None
         return cls(read_json(run_dir / "metrics.json"), table, Together.load(run_dir))
 
 
-def probabilities(predict: Forward, batches: Batches) -> np.ndarray:
-    """(N, K) over every clip of a split, a batch at a time."""
-    return np.concatenate([predict(x) for x, _ in batches()])
-
-
-def score(
-    inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], *, together: Together | None = None
-) -> Scored:
+def score(inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], together: Together | None) -> Scored:
     """Evaluate the best model on the validation and test splits and write every result file but metrics.json.
 
     "reported_on" in the metrics names the split whose figures count; None where nothing was held out.
@@ -63,7 +56,7 @@ def score(
     metrics = identity(inputs, reported_on=evaluated[-1] if evaluated else None) | {"together": together is not None}
     tables = []
     for split in evaluated:
-        p = probabilities(predict, inputs.splits[split])
+        p = np.concatenate([predict(x) for x, _ in inputs.splits[split]()])  # (N, K)
         averaged = together.average(p, inputs.splits[split].features) if together else None
         tables.append(predictions_table(inputs, split, p, averaged))
         metrics |= evaluate(tables[-1], metrics, run, split=split)
@@ -104,7 +97,7 @@ def evaluate(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: s
         figures["together_accuracy"] = float(bootstrap.figures(averaged.sum(axis=0))["accuracy"])
         figures["together_interval"] = bootstrap.intervals(averaged)["accuracy"]
     if split == metrics["reported_on"]:
-        _report(metrics, run, y, p, figures)
+        _report(metrics, run, table, figures)
         plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], classes)
     return {f"{split}/{name}": value for name, value in figures.items()}
 
@@ -124,11 +117,9 @@ def _note(metrics: dict[str, Any]) -> str:
     return "on held-out recordings, none of which was used for training or selection"
 
 
-def _report(metrics: dict[str, Any], run: Run, y: np.ndarray, p: np.ndarray, figures: dict[str, Any]) -> None:
-    classes = metrics["classes"]
-    text = classification_report(
-        y, p.argmax(axis=1), labels=range(len(classes)), target_names=classes, digits=3, zero_division=0.0
-    )
+def _report(metrics: dict[str, Any], run: Run, table: pd.DataFrame, figures: dict[str, Any]) -> None:
+    y, predicted, classes = table.label.to_list(), table.predicted.to_list(), metrics["classes"]
+    text = classification_report(y, predicted, labels=classes, digits=3, zero_division=0.0)
     text = f"Best model ({metrics['framework']}), clip by clip, {_note(metrics)}:\n\n{text}"
     if "together_accuracy" in figures:
         text += f"\nwith clips that sound like one recording averaged: accuracy {figures['together_accuracy']:.3f}\n"
@@ -143,6 +134,4 @@ def predictions_table(inputs: Inputs, split: str, p: np.ndarray, averaged: np.nd
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]
     if averaged is not None:
         table["together"] = [inputs.classes[k] for k in averaged.argmax(axis=1)]
-    for k, label in enumerate(inputs.classes):
-        table[f"p_{label}"] = p[:, k]
-    return table
+    return table.assign(**{f"p_{label}": p[:, k] for k, label in enumerate(inputs.classes)})

@@ -1,8 +1,7 @@
 """Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds, a table."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,41 +23,37 @@ def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict
     Every clip counts once a seed, in the fold that held it out. "spread" has the mean and the standard deviation over
     the evaluated trainings.
     """
-    by_role = {role: [part for part in parts if part.role == role] for role in ("judged", "honest", "refit")}
-    done = {part.name: each.metrics for part, each in zip(parts, scored, strict=True)}
-    judged = [done[part.name] for part in by_role["judged"]]
+    pairs = list(zip(parts, scored, strict=True))
+    judged, honest, refit = (
+        [each.metrics for part, each in pairs if part.role == role] for role in ("judged", "honest", "refit")
+    )
     split = judged[0]["reported_on"]
     same = ("framework", "recipe", "split", "split_leaks", "reported_on", "classes", "model/parameters")
     metrics = {name: judged[0][name] for name in same}
-    tables = {part.name: each.predictions for part, each in zip(parts, scored, strict=True)}
-    table = pooled_predictions(by_role["judged"], tables, split)
+    table = pooled_predictions(pairs, split)
     write_predictions(run, table)
     metrics |= {"together": "together" in table, "unheard": all(m["unheard"] for m in judged)}
     metrics |= evaluate(table, metrics, run, split=split)
     metrics |= {"spread": spread(judged, split), "trainings": len(judged)}
     right = (table.label == table.predicted).groupby(table.seed.astype(str)).mean()
-    metrics |= {"seeds": right.to_dict()} | _cost(judged, list(done.values()))
-    if by_role["honest"]:
-        honest = spread([done[part.name] for part in by_role["honest"]], split)
-        metrics["honest"] = honest
-        metrics["flattery"] = metrics["spread"]["accuracy"]["mean"] - honest["accuracy"]["mean"]
-    if by_role["refit"]:
-        metrics["refit"] = {name: done["refit"][name] for name in ("train/epochs", "time/train_seconds")}
-    curves = Path("plots") / "curves.png"
-    shutil.copy(run.dir / by_role["judged"][0].name / curves, run.dir / curves)
-    print(table_of(parts, done, split), flush=True)
+    metrics |= {"seeds": right.to_dict()} | _cost(judged, [each.metrics for each in scored])
+    if honest:
+        metrics["honest"] = spread(honest, split)
+        metrics["flattery"] = metrics["spread"]["accuracy"]["mean"] - metrics["honest"]["accuracy"]["mean"]
+    if refit:
+        metrics["refit"] = {name: refit[0][name] for name in ("train/epochs", "time/train_seconds")}
+    shutil.copy(run.dir / parts[0].name / "plots/curves.png", run.dir / "plots/curves.png")
+    print(table_of(pairs, split), flush=True)
     return metrics
 
 
-def pooled_predictions(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame], split: str) -> pd.DataFrame:
-    """The reported predictions of every part, with its seed and fold.
+def pooled_predictions(pairs: Sequence[tuple[Part, Scored]], split: str) -> pd.DataFrame:
+    """The predictions of the reported split by every part that gives the figures, with its seed and fold.
 
     A part that did not trust its averages predicts each clip by itself: that then is its column "together", too.
     """
-    rows = []
-    for part in parts:
-        table = tables[part.name]
-        rows.append(table[table.split == split].assign(seed=part.options.seed, fold=part.fold))
+    judged = [(part, each.predictions) for part, each in pairs if part.role == "judged"]
+    rows = [table[table.split == split].assign(seed=part.options.seed, fold=part.fold) for part, table in judged]
     pooled = pd.concat(rows, ignore_index=True)
     if "together" in pooled:
         pooled["together"] = pooled.together.fillna(pooled.predicted)
@@ -68,17 +63,24 @@ def pooled_predictions(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]
 def spread(metrics: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
     """figure -> mean, sd (of the sample; 0 for one training), values; per class, of its recall where it has clips."""
 
-    def of(values: Sequence[float]) -> dict[str, Any]:
+    def of(column: pd.Series) -> dict[str, Any]:
+        values = column.dropna().to_list()
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        return {"mean": float(np.mean(values)), "sd": sd, "values": list(values)}
+        return {"mean": float(np.mean(values)), "sd": sd, "values": values}
 
-    shown = [name for name in SHOWN if all(f"{split}/{name}" in m for m in metrics)]
-    figures = {name: of([m[f"{split}/{name}"] for m in metrics]) for name in shown}
-    recalls: dict[str, list[float]] = {}
-    for m in metrics:
-        for label, row in m[f"{split}/per_class"].items():
-            recalls.setdefault(label, []).extend([row["recall"]] if row["clips"] else [])
-    return figures | {"recall": {label: of(values) for label, values in recalls.items() if values}}
+    figures = pd.DataFrame([_figures(m, split, SHOWN) for m in metrics]).dropna(axis="columns")
+    recalls = pd.DataFrame([_recalls(m, split) for m in metrics]).dropna(axis="columns", how="all")
+    by_class = {label: of(column) for label, column in recalls.items()}
+    return {name: of(column) for name, column in figures.items()} | {"recall": by_class}
+
+
+def _figures(metrics: dict[str, Any], split: str, names: Sequence[str]) -> dict[str, float]:
+    return {name: metrics[f"{split}/{name}"] for name in names if f"{split}/{name}" in metrics}
+
+
+def _recalls(metrics: dict[str, Any], split: str) -> dict[str, float]:
+    """class -> recall, nan where it has no clips."""
+    return {k: row["recall"] if row["clips"] else np.nan for k, row in metrics[f"{split}/per_class"].items()}
 
 
 def _cost(judged: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -92,18 +94,14 @@ def _cost(judged: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]
     }
 
 
-def table_of(parts: Sequence[Part], done: dict[str, dict[str, Any]], split: str) -> str:
+def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
     """One row a training, then mean and standard deviation: figures and each class's recall, in per cent."""
-    rows = {}
-    for part in parts:
-        if part.role != "refit":
-            m = done[part.name]
-            shown = [name for name in IN_TABLE if f"{split}/{name}" in m]
-            figures = {name.replace("_", " "): 100 * m[f"{split}/{name}"] for name in shown}
-            recalls = {k: 100 * v["recall"] if v["clips"] else np.nan for k, v in m[f"{split}/per_class"].items()}
-            rows[part.name] = figures | recalls | {"seconds": m["time/train_seconds"]}
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    judged = frame.loc[[part.name for part in parts if part.role == "judged"]]
+    done = {part.name: each.metrics for part, each in pairs if part.role != "refit"}
+    rows = {name: _figures(m, split, IN_TABLE) | _recalls(m, split) for name, m in done.items()}
+    shown = {name: name.replace("_", " ") for name in IN_TABLE}
+    frame = 100 * pd.DataFrame.from_dict(rows, orient="index").rename(columns=shown)
+    frame["seconds"] = [m["time/train_seconds"] for m in done.values()]
+    judged = frame.loc[[part.name for part, _ in pairs if part.role == "judged"]]
     if len(judged) > 1:
         frame = pd.concat([frame, judged.agg(["mean", "std"])])
     text = frame.to_string(float_format=lambda v: f"{v:.1f}", na_rep="-")
@@ -112,10 +110,9 @@ def table_of(parts: Sequence[Part], done: dict[str, dict[str, Any]], split: str)
 
 def keep(part: Part, run: Run) -> None:
     """The part's model becomes the run's."""
-    for name in MODEL_FILES:
-        source = run.dir / part.name / name
-        if source.is_file():
-            shutil.copy(source, run.dir / name)
+    for source in (run.dir / part.name).iterdir():
+        if source.name in MODEL_FILES:
+            shutil.copy(source, run.dir)
 
 
 def conclusion(run: Run, metrics: dict[str, Any]) -> str:
