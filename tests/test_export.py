@@ -82,7 +82,7 @@ def untrained(folder: Path, recipe: str) -> Path:
         member.head[-1].bias.data -= (logits[:, r] / logits[:, r].std(dim=0)).mean(dim=0)
     save_file(net.state_dict(), folder / "best_model.safetensors")
     write_json(folder / "export.json", describe(read_json(folder / "config.json"), CLASSES))
-    assert np.ptp(load(folder, device="cpu")(x), axis=0).max() > 0.1
+    assert np.ptp(load(folder, network_of(folder), device="cpu")(x), axis=0).max() > 0.1
     return folder
 
 
@@ -128,7 +128,7 @@ def test_torch_formats_of_every_recipe(recipe: str, tmp_path: Path) -> None:
     x, described = np.load(run / "x.npy"), read_json(run / "export.json")
     exporters.write_onnx(run, run)
     exporters.write_safetensors(run, run)
-    p = load(run, device="cpu")(x)
+    p = load(run, network_of(run), device="cpu")(x)
     for name in ("onnx", "safetensors"):
         np.testing.assert_allclose(RUNTIMES[name](run / FORMATS[name].file, x), p, atol=1e-5)
     session = InferenceSession(run / "model.onnx")
@@ -138,7 +138,9 @@ def test_torch_formats_of_every_recipe(recipe: str, tmp_path: Path) -> None:
     assert batch == "batch" and [bands, frames if frames != "frames" else x.shape[2]] == described["input"]["shape"][1:]
     assert (frames == "frames") == (described["architecture"]["shape"][1] is None)
     if frames == "frames":  # any number of them
-        np.testing.assert_allclose(run_onnx(run / "model.onnx", x[:1, :, :19]), load(run)(x[:1, :, :19]), atol=1e-5)
+        np.testing.assert_allclose(
+            run_onnx(run / "model.onnx", x[:1, :, :19]), load(run, network_of(run))(x[:1, :, :19]), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", [name for name, spec in PRESETS.items() if len(spec.shape) == 2])
@@ -173,7 +175,7 @@ def test_keras_formats_of_every_recipe(tmp_path: Path, run_script) -> None:
     run_script("-c", KERAS_SIDE, *runs)
     for run in runs:
         x = np.load(run / "x.npy")
-        p = load(run, device="cpu")(x)
+        p = load(run, network_of(run), device="cpu")(x)
         np.testing.assert_allclose(run_tflite(run / "model.tflite", x), p, atol=1e-4)
         np.testing.assert_allclose(np.load(run / "balanced.npy"), p, atol=1e-4)
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from classification.inference.options import TOP_K
 from classification.inference.timeline import Timeline
 from classification.inference.together import Together
-from classification.rundir import read_run
+from classification.rundir import network_from, read_run
 from shared.audio import audio_from_array, fix_length, load_audio
 from shared.errors import AudioError, UserError
 from shared.features.spec import FeatureSpec
@@ -110,7 +110,8 @@ class Classifier:
         try:
             module = importlib.import_module(f"classification.inference.{framework}_model")
             spec = FeatureSpec(**config["features"])
-            forward = module.load(run, device=device)
+            network = network_from(config, len(labels["classes"]))
+            forward = module.load(run, network, device=device)
         except UserError:
             raise
         except ModuleNotFoundError as error:
@@ -127,7 +128,7 @@ class Classifier:
             most_frequent=labels["most_frequent"],
             together=Together.load(run),
             framework=framework,
-            load_features=functools.partial(module.load, run, device=device, features=True),
+            load_features=functools.partial(module.load, run, network, device=device, features=True),
         )
 
     def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from classification.models.architecture import Network
 from classification.rundir import KERAS_MODEL
 from shared.errors import UserError
 
@@ -42,8 +43,10 @@ with quiet_stderr():  # no log level silences TensorFlow's start-up notes
         GPUS = torch.cuda.is_available()
 
 
-def load(run_dir: Path, *, device: str = "auto", features: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
+def load(
+    run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K). Its file holds the network, too.
 
     With ``features`` it lacks its last layer: x (B, M, T) -> features (B, D), its members' side by side.
     """

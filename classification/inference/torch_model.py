@@ -7,18 +7,21 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from classification.models.architecture import Network
 from classification.models.torch_cnn import CNN
-from classification.rundir import TORCH_MODEL, network_of
+from classification.rundir import TORCH_MODEL
 from shared.runs.loop import pick_device
 
 
-def load(run_dir: Path, *, device: str = "auto", features: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
+def load(
+    run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The best model of a run, which is of that network, as a function: x (B, M, T) -> probabilities (B, K).
 
     With ``features`` it lacks its last layer: x (B, M, T) -> features (B, D), its members' side by side.
     """
     where = pick_device(device)
-    net = CNN(**network_of(run_dir).arguments)
+    net = CNN(**network.arguments)
     net.load_state_dict(load_file(run_dir / TORCH_MODEL))
     net = net.eval().to(where, memory_format=torch.channels_last)
 

@@ -1,12 +1,13 @@
 """The CNN in Keras; its twin is torch_cnn.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from classification.models.architecture import Architecture, BandStatistics
+from classification.models.architecture import BandStatistics, Pooling
 
 # Keras's own 0.99 needs some 500 steps to forget its start: at 20 steps an epoch validation sits at chance for ten
 # epochs and the early stopping fires on that noise. This is torch's default, written from the other end.
@@ -17,29 +18,36 @@ def build(
     *,
     shape: tuple[int, int | None],
     n_classes: int,
+    widths: Sequence[int],
+    kernel: int,
+    pooling: Pooling,
+    dense: Sequence[int],
+    dropout: float,
+    members: int,
+    centre: bool,
+    standardise: bool,
     statistics: BandStatistics | None = None,
     training: bool = False,
-    **architecture: Any,
 ) -> keras.Model:
     """(B, M, T, 1) log-mels in dB -> probabilities (B, K), made of Keras's own layers alone.
 
     Args:
-        shape: (M, T); T may be None.
+        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
         statistics: what ``standardise`` shifts and scales the bands by.
         training: give the model to train instead, with the same weights in the same order: -> every member's logits
             (B, R, K).
-        architecture: the fields of ``Architecture``.
     """
-    arch = Architecture(**architecture)
     inputs = keras.Input((*shape, 1), name="log_mel")
     x = inputs
-    if arch.centre:
+    if centre:
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
-    if arch.standardise:
+    if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
     norm = FusedBatchNormalization if training else layers.BatchNormalization
-    prefixes = [f"member_{r}_" if arch.members > 1 else "" for r in range(arch.members)]
-    logits = [_member(x, arch, n_classes, norm, prefix) for prefix in prefixes]
+    logits = []
+    for prefix in [f"member_{r}_" if members > 1 else "" for r in range(members)]:
+        pooled = _pool(_blocks(x, widths, kernel, norm, prefix), pooling, prefix)
+        logits.append(_head(pooled, dense, dropout, n_classes, prefix))
     if training:
         return keras.Model(inputs, ops.stack(logits, axis=1), name="trainee")
     each = [layers.Activation("softmax", dtype="float32", name=f"probabilities_{r}")(m) for r, m in enumerate(logits)]
@@ -54,8 +62,15 @@ class FusedBatchNormalization(layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return super().call(inputs, training=training, mask=mask)
-        scale, offset = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
-        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.convert_to_tensor(self.gamma),
+            offset=ops.convert_to_tensor(self.beta),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
         n = ops.cast(ops.size(inputs) / ops.shape(inputs)[-1], variance.dtype)
         variance = variance * (n - 1) / n  # the kernel's is the sample's, Keras keeps the population's
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -63,20 +78,28 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def _member(x: Any, arch: Architecture, n_classes: int, norm: type[layers.BatchNormalization], prefix: str) -> Any:
-    """One network: (B, M, T, 1) -> logits (B, K), in float32 whatever the precision: bfloat16 costs accuracy."""
-    for i, width in enumerate(arch.widths):
-        x = layers.Conv2D(width, arch.kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
+def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: type[layers.BatchNormalization], prefix: str) -> Any:
+    """(B, M, T, 1) -> (B, M', T', C)."""
+    for i, width in enumerate(widths):
+        x = layers.Conv2D(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
         x = norm(momentum=BATCH_NORM_MOMENTUM, name=f"{prefix}norm_{i}")(x)
-        x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)  # (B, M', T', C)
-    if arch.pooling == "mean":
-        x = layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)  # (B, C)
-    elif arch.pooling == "mean+max":
+        x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)
+    return x
+
+
+def _pool(x: Any, pooling: Pooling, prefix: str) -> Any:
+    """(B, M', T', C) -> (B, C), or with "flatten" (B, M' T' C)."""
+    if pooling == "mean":
+        return layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)
+    if pooling == "mean+max":
         x = ops.mean(x, axis=1)  # (B, T', C)
-        x = layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])  # (B, C)
-    else:
-        x = layers.Flatten(name=f"{prefix}flatten")(x)  # (B, M' T' C)
-    for i, units in enumerate(arch.dense):
+        return layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])
+    return layers.Flatten(name=f"{prefix}flatten")(x)
+
+
+def _head(x: Any, dense: Sequence[int], dropout: float, n_classes: int, prefix: str) -> Any:
+    """The pooled map -> logits (B, K), in float32 whatever the precision: bfloat16 costs the loss accuracy."""
+    for i, units in enumerate(dense):
         x = layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}")(x)
-        x = layers.Dropout(arch.dropout, name=f"{prefix}dropout_{i}")(x)
+        x = layers.Dropout(dropout, name=f"{prefix}dropout_{i}")(x)
     return layers.Dense(n_classes, dtype="float32", name=f"{prefix}logits")(x)

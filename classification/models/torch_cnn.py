@@ -1,13 +1,12 @@
 """The CNN in PyTorch, layer for layer the twin of keras_cnn.py."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classification.models.architecture import Architecture, BandStatistics, flat_shape
+from classification.models.architecture import BandStatistics, Pooling, flat_shape
 
 
 class CNN(nn.Module):
@@ -16,9 +15,8 @@ class CNN(nn.Module):
     Batch norm has Keras's epsilon, 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
 
     Args:
-        shape: (M, T); T may be None.
+        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
         statistics: what ``standardise`` shifts and scales the bands by.
-        architecture: the fields of ``Architecture``.
     """
 
     def __init__(
@@ -26,17 +24,30 @@ class CNN(nn.Module):
         *,
         shape: tuple[int, int | None],
         n_classes: int,
+        widths: Sequence[int],
+        kernel: int,
+        pooling: Pooling,
+        dense: Sequence[int],
+        dropout: float,
+        members: int,
+        centre: bool,
+        standardise: bool,
         statistics: BandStatistics | None = None,
-        **architecture: Any,
     ) -> None:
         super().__init__()
-        self.arch = arch = Architecture(**architecture)
-        if arch.standardise:
-            zeros = np.zeros(shape[0], dtype=np.float32)
-            statistics = statistics or BandStatistics(zeros, zeros + 1)
-            self.register_buffer("mean", torch.tensor(statistics.mean)[:, None])
-            self.register_buffer("variance", torch.tensor(statistics.variance)[:, None])
-        self.members = nn.ModuleList(Member(arch, shape, n_classes) for _ in range(arch.members))
+        if standardise:
+            bands = shape[0]
+            self.register_buffer("mean", torch.zeros(bands, 1))
+            self.register_buffer("variance", torch.ones(bands, 1))
+            if statistics is not None:
+                self.mean.copy_(torch.from_numpy(statistics.mean)[:, None])
+                self.variance.copy_(torch.from_numpy(statistics.variance)[:, None])
+        self.centre, self.standardise = centre, standardise
+        flattened = math.prod(flat_shape(shape, widths)) if pooling == "flatten" else 1
+        self.members = nn.ModuleList(
+            Member(_blocks(widths, kernel), pooling, _head(widths[-1] * flattened, dense, dropout, n_classes))
+            for _ in range(members)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._levelled(x)
@@ -44,9 +55,9 @@ class CNN(nn.Module):
 
     def _levelled(self, x: Tensor) -> Tensor:
         """What the members see: (B, M, T) -> (B, 1, M, T)."""
-        if self.arch.centre:
+        if self.centre:
             x = x - x.mean(dim=(1, 2), keepdim=True)
-        if self.arch.standardise:
+        if self.standardise:
             x = (x - self.mean) / self.variance.sqrt()
         return x[:, None]
 
@@ -59,23 +70,29 @@ class CNN(nn.Module):
         return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
 
 
+def _blocks(widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """(B, 1, M, T) -> (B, C, M', T')."""
+    blocks: list[nn.Module] = []
+    for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
+        norm = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1)
+        blocks += [nn.Conv2d(c_in, c_out, kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)]
+    return nn.Sequential(*blocks)
+
+
+def _head(n_in: int, dense: Sequence[int], dropout: float, n_classes: int) -> nn.Sequential:
+    """The pooled map (B, n_in) -> logits (B, K)."""
+    layers: list[nn.Module] = []
+    for c_in, units in zip((n_in, *dense), dense, strict=False):
+        layers += [nn.Linear(c_in, units), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear((n_in, *dense)[-1], n_classes))
+
+
 class Member(nn.Module):
     """One network: standardised (B, 1, M, T) -> logits (B, K)."""
 
-    def __init__(self, arch: Architecture, shape: tuple[int, int | None], n_classes: int) -> None:
+    def __init__(self, blocks: nn.Sequential, pooling: Pooling, head: nn.Sequential) -> None:
         super().__init__()
-        self.pooling, self.blocks, self.head = arch.pooling, nn.Sequential(), nn.Sequential()
-        size = 1
-        for width in arch.widths:
-            norm = nn.BatchNorm2d(width, eps=1e-3, momentum=0.1)
-            self.blocks.extend([nn.Conv2d(size, width, arch.kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)])
-            size = width
-        if arch.pooling == "flatten":
-            size *= math.prod(flat_shape(shape, arch.widths))
-        for units in arch.dense:
-            self.head.extend([nn.Linear(size, units), nn.ReLU(), nn.Dropout(arch.dropout)])
-            size = units
-        self.head.append(nn.Linear(size, n_classes))
+        self.blocks, self.pooling, self.head = blocks, pooling, head
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))

@@ -58,7 +58,7 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
         scored = [train_part(framework, *each, clips, run) for each in zip(parts, inputs, strict=True)]
         metrics = summarise(parts, scored, run)
         keep(parts[kept], run)
-    predict = framework.load(run.dir, device=options.device)
+    predict = framework.load(run.dir, inputs[kept].network, device=options.device)
     if clips.dataset.test_files:
         submit(clips, predict, run, inputs[kept], scored[kept].together)
     metrics |= {"skipped": len(clips.rejects)}
@@ -92,7 +92,8 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
     write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
     training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
-    return score(inputs, framework.load(run.dir, device=inputs.options.device), run, training, together)
+    predict = framework.load(run.dir, inputs.network, device=inputs.options.device)
+    return score(inputs, predict, run, training, together)
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:

@@ -121,8 +121,8 @@ class BatchSequence(keras.utils.PyDataset):
         return x[..., None], y
 
 
-class BestModel(keras.callbacks.Callback):
-    """Keeps the best model: Keras's own ModelCheckpoint destroys the last one while it writes a better one.
+class BestModel(keras.callbacks.ModelCheckpoint):
+    """ModelCheckpoint that never destroys the best model while it writes a better one.
 
     Args:
         kept: the model to write: it takes the weights of the one that is trained.
@@ -130,17 +130,20 @@ class BestModel(keras.callbacks.Callback):
     """
 
     def __init__(self, path: Path, kept: keras.Model, *, monitored: bool) -> None:
-        super().__init__()
-        self.path, self.kept, self.monitored, self.best = path, kept, monitored, -1.0
+        self.path, self.new, self.kept = path, path.with_name(f".new-{path.name}"), kept
+        super().__init__(str(self.new), monitor="val_accuracy", mode="max", save_best_only=monitored)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        if self.monitored:
-            if logs["val_accuracy"] <= self.best:
-                return
-            self.best = logs["val_accuracy"]
-        self.kept.set_weights(self.model.get_weights())
-        with replacing(self.path) as temporary:
-            self.kept.save(temporary)
+    def _save_model(self, *args: Any, **kwargs: Any) -> None:
+        self.kept.set_weights(self._model.get_weights())
+        trainee, self._model = self._model, self.kept
+        try:
+            super()._save_model(*args, **kwargs)
+        finally:
+            self._model = trainee
+        if self.new.exists():  # only when val_accuracy improved
+            with self.new.open("rb+") as file:
+                os.fsync(file.fileno())
+            self.new.replace(self.path)
 
 
 class RunLog(keras.callbacks.Callback):
