@@ -12,7 +12,6 @@ from shared.files import read_json
 
 KERAS_MODEL, H5_MODEL, TORCH_MODEL = "best_model.keras", "best_model.h5", "best_model.safetensors"
 LABELS = "labels.json"  # the classes by ordinal, and the most frequent one of the training clips
-PREDICTIONS = "predictions.csv"  # of the held-out clips
 TEST_PROBABILITIES = "test_probabilities.csv"  # of the competition's clips, by ID
 TOGETHER = "together.npz"  # how clips of one recording are recognised
 EXPORT = "export.json"  # what a consumer must know of the exported files

@@ -33,8 +33,9 @@ class SampleOptions(VocoderOptions):
 
 def main() -> None:
     options = tyro.cli(SampleOptions)
-    if options.count < 1:
-        raise UserError(f"--count {options.count}: must be 1 or more")
+    for flag, number in (("--count", options.count), ("--griffin-lim-iterations", options.griffin_lim_iterations)):
+        if number < 1:
+            raise UserError(f"{flag} {number}: must be 1 or more")
     from generation.rundir import write_origin  # torch and pandas: --help does not wait for them
     from generation.sampling import Sampler
     from shared.report.plots import plot_features

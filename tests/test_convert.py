@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from classification.export.crossing import convert
 from classification.recipes import RECIPES
+from classification.rundir import network_of
 from classification.training.command import load_framework
 from shared.features.spec import preset
 from shared.features.transforms import extract
@@ -43,7 +44,7 @@ def test_twins_agree(
     spec = preset(RECIPES[recipe].get("features", "classifier"))
     x = np.stack([extract(path, spec) for path in clips])
     p = {
-        name: load_framework(where).load(tmp_path / name, device="cpu")(x)
+        name: load_framework(where).load(tmp_path / name, network_of(tmp_path / name), device="cpu")(x)
         for name, where in (("a", framework), ("b", twin))
     }
     assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # it tells clips apart

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import UserError
 from shared.files import read_json, replacing
+from shared.runs.compare import read_predictions
 from shared.runs.run import Run, describe, fingerprint
 
 
@@ -109,3 +110,15 @@ def test_the_fingerprint_knows_the_data_not_the_place(tmp_path: Path) -> None:
     base = of("x", ["a", "b"], ["1", "2"])
     assert of("y", ["a", "b"], ["1", "2"]) == base
     assert of("x", ["a", "a"], ["1", "2"]) != base and of("x", ["a", "b"], ["1", "3"]) != base
+
+
+def test_classes_that_look_like_numbers_or_nothing_are_read_as_they_are(tmp_path: Path) -> None:
+    rows = [
+        "path,label,group,split,predicted,p_007,p_NA,seed,fold",
+        "a.wav,NA,7,test,007,0.6,0.4,0,",
+        "b.wav,007,NA,test,NA,0.3,0.7,0,",
+    ]
+    (tmp_path / "predictions.csv").write_text("\n".join(rows))
+    table = read_predictions(tmp_path)
+    assert table[["label", "group", "predicted"]].to_numpy().tolist() == [["NA", "7", "007"], ["007", "NA", "NA"]]
+    assert table.p_NA.tolist() == [0.4, 0.7] and table.fold.isna().all()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from classification.models.architecture import Network
 from classification.models.weights import crossing
@@ -15,6 +14,7 @@ from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
+from shared.runs.compare import PREDICTIONS, read_predictions
 
 CLIPS = 200  # enough for the ranges: the converter keeps only their ends
 PROBED = 32  # clips whose maps are held in memory at once: 0.2 GiB in the plain recipe
@@ -45,9 +45,9 @@ def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
 
 def _held_out(run_dir: Path) -> set[tuple[str, str]]:
     """(label, file name) of the clips the kept model was evaluated on; none where it was trained on all of them."""
-    if "refit" in read_json(run_dir / "metrics.json") or not (run_dir / "predictions.csv").is_file():
+    if "refit" in read_json(run_dir / "metrics.json") or not (run_dir / PREDICTIONS).is_file():
         return set()
-    table = pd.read_csv(run_dir / "predictions.csv", dtype={"label": str})
+    table = read_predictions(run_dir)
     if "seed" in table:  # of several trainings the first one's model is kept
         first = table.iloc[0]
         table = table[(table.seed == first.seed) & (table.fold.isna() | (table.fold == first.fold))]

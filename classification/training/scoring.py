@@ -14,12 +14,12 @@ from sklearn.metrics import classification_report
 
 from classification.inference.classifier import Forward
 from classification.inference.together import Together
-from classification.rundir import PREDICTIONS
 from classification.training.inputs import Inputs
 from shared.evaluation import bootstrap
 from shared.evaluation.metrics import classification_metrics
 from shared.files import read_json, write_text
 from shared.report.plots import plot_confusion, plot_history
+from shared.runs.compare import PREDICTIONS, read_predictions
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.timing import training_cost
 
@@ -41,9 +41,7 @@ class Scored:
     @classmethod
     def read(cls, run_dir: Path) -> Self:
         """Of a run that an earlier command finished."""
-        file = run_dir / PREDICTIONS
-        text = dict.fromkeys(("path", "label", "group", "predicted", "together"), str)  # a class may be "3" or "NA"
-        table = pd.read_csv(file, dtype=text, keep_default_na=False) if file.is_file() else None
+        table = read_predictions(run_dir) if (run_dir / PREDICTIONS).is_file() else None
         return cls(read_json(run_dir / "metrics.json"), table, Together.load(run_dir))
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from classification.inference.classifier import Classifier
 from generation.evaluation.clips import Embedded
 from shared.audio import sampling_rate, seconds
 from shared.data.datasets import Dataset
 from shared.files import read_json
+from shared.runs.compare import PREDICTIONS, read_predictions
 
 
 def notes_on(
@@ -57,8 +57,8 @@ def notes_on_classifier(run_dir: Path, dataset: Dataset) -> list[str]:
     """Whether the classifier was trained on the reference, as far as its run tells, and its held-out accuracy."""
     config, metrics = read_json(run_dir / "config.json"), read_json(run_dir / "metrics.json")
     known = Path(config["data"]["root"]).resolve() == dataset.root.resolve()
-    if (run_dir / "predictions.csv").is_file():
-        predicted = pd.read_csv(run_dir / "predictions.csv", dtype=str).itertuples()
+    if (run_dir / PREDICTIONS).is_file():
+        predicted = read_predictions(run_dir).itertuples()
         here = {(clip.label, clip.path.name) for clip in dataset.manifest.itertuples()}
         known |= any((clip.label, Path(clip.path).name) in here for clip in predicted)
     if not known:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PREDICTIONS = "predictions.csv"  # of a classification run: a row for every held-out clip, and seed
+
+
 @dataclasses.dataclass(kw_only=True)
 class CompareOptions:
     """Compare the figures of two finished classification runs, recording by recording."""
@@ -30,6 +33,14 @@ class CompareOptions:
     """Compare the predictions averaged over clips that sound like one recording, not those clip by clip."""
 
 
+def read_predictions(run: Path) -> pd.DataFrame:
+    """predictions.csv of a run; labels are text as they stand there, "007" and "NA" too."""
+    import pandas as pd  # half a second that --help does not need
+
+    text = dict.fromkeys(("path", "label", "group", "split", "predicted", "together", "alone"), str)
+    return pd.read_csv(run / PREDICTIONS, dtype=text, keep_default_na=False, na_values={"fold": [""]})
+
+
 def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
     """The predictions behind a run's figures: path, label, group, predicted; several seeds repeat a clip.
 
@@ -38,11 +49,9 @@ def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
     Raises:
         UserError: no finished run with figures, or one that averages no clips.
     """
-    import pandas as pd  # half a second that --help does not need
-
-    if not (run / "metrics.json").is_file() or not (run / "predictions.csv").is_file():
+    if not (run / "metrics.json").is_file() or not (run / PREDICTIONS).is_file():
         raise UserError(f"--runs {run}: no finished classification run with figures")
-    table = pd.read_csv(run / "predictions.csv", dtype=str)
+    table = read_predictions(run)
     table = table[table.split == read_json(run / "metrics.json")["reported_on"]]
     if "alone" in table:  # an older version: "predicted" was averaged, "alone" clip by clip
         table = table.rename(columns={"predicted": "together", "alone": "predicted"})
