@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -218,6 +219,19 @@ def test_a_run_is_loaded(run: Path, sounds: Path) -> None:
     assert classifier.classes == labels["classes"] and classifier.framework == "torch"
     p = classifier.predict(clip).probabilities
     np.testing.assert_allclose(p, classifier.forward(extract(clip, classifier.spec)[None])[0], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_an_older_version_predicts_as_before(run: Path, sounds: Path, tmp_path: Path) -> None:
+    """Its config.json has options that are gone, and lacks those that came later, whose defaults it was made with."""
+    shutil.copytree(run, tmp_path / "older")
+    config = json.loads((run / "config.json").read_text())
+    gone, later = {"gain": 0.0, "backend": "tensorflow", "alone": False}, ("kernel", "augment", "export")
+    options = {name: value for name, value in config["options"].items() if name not in later} | gone
+    (tmp_path / "older" / "config.json").write_text(json.dumps(config | {"options": options}))
+    clip = sorted(sounds.glob("train/train/*/*"))[0]
+    p, older = (Classifier.load(folder).predict(clip).probabilities for folder in (run, tmp_path / "older"))
+    np.testing.assert_array_equal(p, older)
 
 
 @pytest.mark.slow
