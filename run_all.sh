@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# The main job: data -> cache -> Keras and PyTorch classifiers -> generators, evaluated -> submission.csv and report.html.
+# The main job: data -> cache -> Keras and PyTorch classifiers -> submission.csv -> generators, evaluated -> report.html.
+# The report is written after the classifiers, and once more at the end with the generators.
 # Started again on the same --out-dir it goes on where it stopped; stages that are done are not done again.
 set -euo pipefail
 
-usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--smoke]
+usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--full | --smoke]
   --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
   --out-dir DIR     where everything goes; default: runs/demo, or runs/<name of the data folder>
-  --gan-epochs N    epochs of the conditional GAN (default 20; the full recipe has 100; a larger N later goes on from there)
+  --gan-epochs N    epochs of the conditional GAN (default 10, or 100 with --full; a larger N later goes on from there)
+  --full            three seeds a classifier and every generator's whole recipe: hours
   --smoke           the same path with tiny settings, to see that it works"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data_dir="" out_dir="" smoke="" gan_epochs=20
+data_dir="" out_dir="" size="" gan_epochs=""
 while [ $# -gt 0 ]; do
     case "$1" in
     --data-dir | --out-dir | --gan-epochs)
@@ -18,12 +20,15 @@ while [ $# -gt 0 ]; do
         case "$1" in --data-dir) data_dir=$2 ;; --out-dir) out_dir=$2 ;; *) gan_epochs=$2 ;; esac
         shift 2
         ;;
-    --smoke) smoke=1 && shift ;;
+    --full | --smoke)
+        [ -z "$size" ] || [ "$size" = "${1#--}" ] || { echo "error: --full and --smoke exclude each other; give one" >&2 && exit 2; }
+        size=${1#--} && shift
+        ;;
     -h | --help) echo "$usage" && exit 0 ;;
     *) echo "error: unknown option $1"$'\n'"$usage" >&2 && exit 2 ;;
     esac
 done
-case "$gan_epochs" in '' | *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number, 1 or more" >&2 && exit 2 ;; esac
+case "${gan_epochs:-1}" in *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number, 1 or more" >&2 && exit 2 ;; esac
 
 # shellcheck source=shared/setup_env.sh
 source "$root/shared/setup_env.sh" || exit 2
@@ -36,16 +41,18 @@ else
     echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
     frequency-quest data demo --data-dir "$data_dir"
 fi
-out_dir=${out_dir:-"$root/runs/$name${smoke:+-smoke}"}
+out_dir=${out_dir:-"$root/runs/$name${size:+-$size}"}
 mkdir -p "$out_dir" || exit 2
-classify=() seeds=(--seeds 3) generate=(--epochs "$gan_epochs") others=(--epochs 30 --sample-every 10) sounds=40
-if [ -n "$smoke" ]; then
+classify=() seeds=() generate=(--epochs "${gan_epochs:-10}") others=(--epochs 15 --sample-every 5) sounds=40
+case "$size" in
+full) seeds=(--seeds 3) generate=(--epochs "${gan_epochs:-100}") others=(--sample-every 10) ;;
+smoke)
     classify=(--epochs 2 --fraction 0.3 --members 1)
-    seeds=()
     generate=(--epochs 1 --fraction 0.1)
     others=(--epochs 1 --fraction 0.1)
     sounds=4
-fi
+    ;;
+esac
 
 stage() {
     local title=$1
@@ -61,6 +68,9 @@ stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir
 stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
 stage "Plain recipe, on a leaking and on an honest split" python "$train" --framework keras --recipe plain --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${classify[@]+"${classify[@]}"}
+stage "Submission" frequency-quest submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
+stage "Report of the classifiers" frequency-quest report --out-dir "$out_dir"
+
 # generator NAME TITLE SCRIPT OPTIONS: train it on three quarters of the recordings, write sounds, compare them with real ones
 generator() {
     local name=$1 title=$2 script=$3
@@ -76,6 +86,5 @@ generator() {
 generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
 generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
 generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"
-stage "Submission" frequency-quest submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report" frequency-quest report --out-dir "$out_dir"
 echo && echo "done: $out_dir/report.html"

@@ -25,6 +25,7 @@ def bash(*command: object, code: int = 0, **environment: str) -> subprocess.Comp
         (["--data"], "unknown option"),
         (["--out-dir"], "needs a value"),
         (["--gan-epochs", "x"], "--gan-epochs x"),
+        (["--smoke", "--full"], "exclude each other"),
     ],
 )
 def test_wrong_options_are_told(arguments: list[str], says: str) -> None:
