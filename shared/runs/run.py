@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
-    """One hash over every clip's bytes, label and group; where the folder lies does not matter."""
+    """One hash over every clip's bytes, label and file name; where the folder lies does not matter."""
     rows = zip(hashes, manifest.label, manifest.path.map(lambda p: p.name), strict=True)
     return text_hash("\n".join(sorted(" ".join(row) for row in rows)))
 
