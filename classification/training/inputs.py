@@ -61,8 +61,9 @@ def with_test_set(clips: Clips) -> Clips:
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
-    """The spectrograms of --features, as long as --duration; without one, and without frames of their own,
-    no longer than nearly all clips are.
+    """The preset of --features with --duration, which defaults to the clips' 95th percentile, at most the preset's.
+
+    A preset with a fixed number of frames keeps its own duration.
     """
     spec = preset(options.features)
     if options.duration is not None:
@@ -76,8 +77,9 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
 
 
 def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> int:
-    """--epochs, or without them 8 of --crop's seconds of every clip: so that of shorter clips as much is heard.
-    Of fewer than a thousand clips up to five times as many: a network needs some 200 steps whatever it learns from.
+    """--epochs, or 8 by default; more where clips are shorter than --crop, since each then gives fewer seconds of sound.
+
+    Below 1000 clips there are up to five times as many epochs: a network needs some 200 steps, however few the clips.
     """
     shorter = max(1.0, (options.augment.crop or 0.0) / spec.duration)
     fewer = min(5.0, max(1.0, 1000 / clips))
@@ -115,7 +117,7 @@ def make_inputs(clips: Clips, part: Part) -> Inputs:
 
 
 def group_clips(clips: Clips, options: TrainOptions) -> Clips:
-    """With --group-by similarity, clips that sound like one recording are one, whatever their names say."""
+    """With --group-by similarity, clips that sound like one recording are one group, whatever their names say."""
     if options.group_by == "name":
         return clips
     groups = similarity_groups(clips.features, clips.manifest.label)

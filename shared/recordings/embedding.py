@@ -1,9 +1,9 @@
-"""What recording a clip is of, as far as its mean spectrum tells: clips of one place and microphone lie close together.
+"""Embeds clips by their mean spectra, so that clips of one place and microphone lie close together.
 
-The mean log spectrum is what cepstral mean subtraction removes, since it tells of the channel more than of the sound;
-here that is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker Verification",
-2011) a linear discriminant analysis weighs it and the cosine compares it. That needs no known recordings: the pieces of
-one clip surely are one recording. Neither a clip's level matters, nor where it was cut.
+Cepstral mean subtraction removes the mean log spectrum because it describes the channel more than the sound; here the
+channel is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker Verification", 2011)
+a linear discriminant analysis weighs the spectrum, and the cosine compares two. No recordings need be known: the
+analysis learns from pieces of one clip, which surely are one recording. A clip's level and its cut do not matter.
 """
 
 import dataclasses
