@@ -77,7 +77,7 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
 
 
 def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> int:
-    """--epochs, or 8 by default; more where clips are shorter than --crop, since each then gives fewer seconds of sound.
+    """--epochs, or 8 by default; more where clips are shorter than --crop, since each then gives less sound.
 
     Below 1000 clips there are up to five times as many epochs: a network needs some 200 steps, however few the clips.
     """
