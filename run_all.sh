@@ -40,7 +40,7 @@ else
     data_dir="$root/data/demo"
     echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
     frequency-quest data demo --data-dir "$data_dir"
-    leak=(--epochs 15) # enough to see on sounds that are not real that a random split flatters
+    leak=(--epochs 15) # the demo sounds show in 15 epochs by how much a random split flatters
 fi
 out_dir=${out_dir:-"$root/runs/$name${size:+-$size}"}
 mkdir -p "$out_dir" || exit 2
