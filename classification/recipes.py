@@ -53,7 +53,7 @@ class TrainOptions(CommonOptions):
 
     split: Annotated[SplitKind, tyro.conf.arg(aliases=["--protocol"])] = "auto"
     """grouped keeps a recording's clips on one side; official takes the data's own folds or test set; auto is official
-    where there is one, else grouped; random leaks recordings and prints by how much that flatters."""
+    where there is one, else grouped; random leaks recordings and prints by how much that overstates accuracy."""
     group_by: GroupBy = "name"
     """What counts as one recording: the file's name, or similarity of the sounds where names tell nothing."""
     folds: int = 1

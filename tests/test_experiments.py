@@ -33,8 +33,8 @@ def names(**changes) -> list[str]:
 def test_the_plan_of_a_command() -> None:
     assert names() == [""]
     assert names(folds=2, seeds=2) == ["seed-0-fold-0", "seed-0-fold-1", "seed-1-fold-0", "seed-1-fold-1"]
-    assert names(split="random") == ["judged", "honest"]
-    assert names(recipe="strong") == ["judged", "refit"]
+    assert names(split="random") == ["evaluated", "grouped"]
+    assert names(recipe="strong") == ["evaluated", "refit"]
     assert names(recipe="strong", folds=2) == ["fold-0", "fold-1", "refit"]
     assert names(recipe="strong", test_share=0.0) == [""]  # nothing is held out, so nothing is trained twice
     refit = plan(options("strong"))[-1].options

@@ -28,16 +28,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
                 sf.write(folder / "data" / "recordings" / f"{label}_{speaker}_{index}.wav", 0.3 * y, 8000)
     data = ["--data-dir", folder / "data", "--out-dir", folder / "runs" / "digits"]
     said = run_script(TRAIN, *data, "--framework", "torch", "--recipe", "plain", "--epochs", 1).stdout
-    assert "were also trained on" in said and "unheard" not in said
+    assert "were also trained on" in said and "held-out recordings" not in said
     return folder / "runs"
 
 
 @pytest.mark.slow
 def test_figures_on_speakers_that_were_trained_on_say_so(digits: Path, run_script) -> None:
     metrics = json.loads((digits / "digits" / "metrics.json").read_text())
-    assert metrics["reported_on"] == "test" and not metrics["unheard"]
+    assert metrics["reported_on"] == "test" and not metrics["held_out"]
     page = report(digits, run_script)
-    assert "held-out clips of recordings that were trained on" in page and "unheard" not in page
+    assert "held-out clips of recordings that were trained on" in page and "held-out recordings" not in page
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from shared.errors import UserError, run_entry
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
 
+OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
+
 
 @dataclasses.dataclass(frozen=True)
 class Card:
@@ -69,8 +71,8 @@ def read_card(run_dir: Path) -> Card:
     metrics = read_json(source / "metrics.json")
     if "reported_on" not in metrics:
         raise UserError(f"--model-dir {run_dir}: its metrics.json is of no classifier's training")
-    if metrics.get("together") and f"{metrics['reported_on']}/alone_accuracy" in metrics:
-        raise UserError(f"--model-dir {run_dir}: an older version's figures are not clip by clip; train it anew")
+    if "held_out" not in metrics:
+        raise UserError(f"--model-dir {run_dir}: {OLDER}")
     exported = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
     return Card(run_dir.resolve().name, config, metrics, exported, converted=source != run_dir)
 

@@ -138,7 +138,7 @@ def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:
         recordings = f" of {rows.group.nunique()} recordings" if clips.data["recordings"] else ""
         print(f"{split:>5}: {len(rows)} clips{recordings}")
     if inputs.options.split == "random":
-        print("WARNING: --split random puts clips of one recording on both sides; its figures LEAK and flatter")
+        print("WARNING: --split random LEAKS: training and test share recordings, so the figures are too high")
     elif not clips.dataset.groups_known and inputs.options.group_by == "name":
         print("note: the file names tell no recording, so each clip counts as its own (or: --group-by similarity)")
         if warning := leak_warning(leak_check(clips.features, inputs.manifest.split), inputs.manifest.path):

@@ -1,4 +1,4 @@
-"""What one command trains: the judged folds and seeds, a leaking split's honest twin, the model that is kept."""
+"""The trainings of one command: each fold and seed, a grouped split beside a random one, the final refit."""
 
 import dataclasses
 import itertools
@@ -12,15 +12,16 @@ class Part:
     """One training of a command.
 
     Attributes:
-        name: its folder below --out-dir; "" is --out-dir itself, where it is the only one.
-        role: "judged" gives the run its figures, "honest" is a leaking split's grouped twin, "refit" is kept.
-        options: its own, as if it had been asked for alone.
-        fold: which of the folds it is tested on.
-        split_seed: the seed of the folds, the same for all parts.
+        name: its folder below --out-dir; "" for the only part, which uses --out-dir itself.
+        role: "evaluated" gives the run its figures; "grouped" repeats a random split's training on a grouped split;
+            "refit" trains the kept model on all clips.
+        options: the options of this part alone.
+        fold: the fold held out for testing; None without a cross-validation.
+        split_seed: the seed that makes the folds, the same for all parts.
     """
 
     name: str
-    role: Literal["judged", "honest", "refit"]
+    role: Literal["evaluated", "grouped", "refit"]
     options: TrainOptions
     fold: int | None
     split_seed: int
@@ -29,15 +30,15 @@ class Part:
 def plan(options: TrainOptions) -> list[Part]:
     """The parts of a command, in the order they are trained.
 
-    A run that holds nothing out is one part without figures: there is nothing to judge it on, and nothing to refit.
+    A run that holds nothing out is a single part: there is nothing to evaluate, and a refit would repeat it.
     """
     single = dataclasses.replace(options, seeds=1, refit=False, export=())
-    roles = {"judged": options.split} | ({"honest": "grouped"} if options.split == "random" else {})
+    roles = {"evaluated": options.split} | ({"grouped": "grouped"} if options.split == "random" else {})
     seeds = range(options.seed, options.seed + options.seeds)
     folds = range(options.folds) if options.folds > 1 else [None]
     parts = []
     for (role, how), seed, fold in itertools.product(roles.items(), seeds, folds):
-        names = [role] if role == "honest" else []
+        names = [role] if role == "grouped" else []
         names += [f"seed-{seed}"] if options.seeds > 1 else []
         names += [f"fold-{fold}"] if options.folds > 1 else []
         chosen = dataclasses.replace(single, seed=seed, split=how)

@@ -68,7 +68,7 @@ def score(inputs: Inputs, predict: Forward, run: Run, training: dict[str, float]
 
 
 def identity(inputs: Inputs, *, reported_on: str | None) -> dict[str, Any]:
-    """What a run's figures are about; "unheard" is whether no recording of the reported clips was trained on."""
+    """What a run's figures describe; "held_out" is true if no recording of the reported clips was trained on."""
     options, manifest = inputs.options, inputs.manifest
     repeated = manifest.group.nunique() < len(manifest)
     trained_on = set(manifest[manifest.split == "train"].group)
@@ -78,7 +78,7 @@ def identity(inputs: Inputs, *, reported_on: str | None) -> dict[str, Any]:
         "split": options.split,
         "split_leaks": options.split == "random" and repeated,
         "reported_on": reported_on,
-        "unheard": trained_on.isdisjoint(manifest[manifest.split == reported_on].group),
+        "held_out": trained_on.isdisjoint(manifest[manifest.split == reported_on].group),
         "classes": inputs.classes,
     }
 
@@ -107,10 +107,10 @@ def write_predictions(run: Run, table: pd.DataFrame) -> None:
 def _note(metrics: dict[str, Any]) -> str:
     """What the figures were measured on."""
     if metrics["split_leaks"]:
-        return "LEAKING SPLIT (--split random): clips of one recording stand on both sides, which flatters the model"
+        return "on a LEAKING split (--split random): training and test share recordings, so the figures are too high"
     if metrics["reported_on"] == "val":
         return "on the validation split, which selected the checkpoint: an optimistic figure (--test-share 0)"
-    if not metrics["unheard"]:
+    if not metrics["held_out"]:
         return "on held-out clips of recordings (or speakers) that were also trained on"
     return "on held-out recordings, none of which was used for training or selection"
 

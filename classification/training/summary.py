@@ -24,22 +24,22 @@ def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict
     the evaluated trainings.
     """
     pairs = list(zip(parts, scored, strict=True))
-    judged, honest, refit = (
-        [each.metrics for part, each in pairs if part.role == role] for role in ("judged", "honest", "refit")
+    evaluated, grouped, refit = (
+        [each.metrics for part, each in pairs if part.role == role] for role in ("evaluated", "grouped", "refit")
     )
-    split = judged[0]["reported_on"]
+    split = evaluated[0]["reported_on"]
     same = ("framework", "recipe", "split", "split_leaks", "reported_on", "classes", "model/parameters")
-    metrics = {name: judged[0][name] for name in same}
+    metrics = {name: evaluated[0][name] for name in same}
     table = pooled_predictions(pairs, split)
     write_predictions(run, table)
-    metrics |= {"together": "together" in table, "unheard": all(m["unheard"] for m in judged)}
+    metrics |= {"together": "together" in table, "held_out": all(m["held_out"] for m in evaluated)}
     metrics |= evaluate(table, metrics, run, split=split)
-    metrics |= {"spread": spread(judged, split), "trainings": len(judged)}
+    metrics |= {"spread": spread(evaluated, split), "trainings": len(evaluated)}
     right = (table.label == table.predicted).groupby(table.seed.astype(str)).mean()
-    metrics |= {"seeds": right.to_dict()} | _cost(judged, [each.metrics for each in scored])
-    if honest:
-        metrics["honest"] = spread(honest, split)
-        metrics["flattery"] = metrics["spread"]["accuracy"]["mean"] - metrics["honest"]["accuracy"]["mean"]
+    metrics |= {"seeds": right.to_dict()} | _cost(evaluated, [each.metrics for each in scored])
+    if grouped:
+        metrics["grouped"] = spread(grouped, split)
+        metrics["optimism"] = metrics["spread"]["accuracy"]["mean"] - metrics["grouped"]["accuracy"]["mean"]
     if refit:
         metrics["refit"] = {name: refit[0][name] for name in ("train/epochs", "time/train_seconds")}
     shutil.copy(run.dir / parts[0].name / "plots/curves.png", run.dir / "plots/curves.png")
@@ -52,8 +52,8 @@ def pooled_predictions(pairs: Sequence[tuple[Part, Scored]], split: str) -> pd.D
 
     A part that did not trust its averages predicts each clip by itself: that then is its column "together", too.
     """
-    judged = [(part, each.predictions) for part, each in pairs if part.role == "judged"]
-    rows = [table[table.split == split].assign(seed=part.options.seed, fold=part.fold) for part, table in judged]
+    evaluated = [(part, each.predictions) for part, each in pairs if part.role == "evaluated"]
+    rows = [table[table.split == split].assign(seed=part.options.seed, fold=part.fold) for part, table in evaluated]
     pooled = pd.concat(rows, ignore_index=True)
     if "together" in pooled:
         pooled["together"] = pooled.together.fillna(pooled.predicted)
@@ -83,9 +83,9 @@ def _recalls(metrics: dict[str, Any], split: str) -> dict[str, float]:
     return {k: row["recall"] if row["clips"] else np.nan for k, row in metrics[f"{split}/per_class"].items()}
 
 
-def _cost(judged: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _cost(evaluated: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]]) -> dict[str, float]:
     medians = ("time/epoch_seconds", "time/clips_per_second", "train/epochs")
-    cost: dict[str, float] = {name: float(np.median([m[name] for m in judged])) for name in medians}
+    cost: dict[str, float] = {name: float(np.median([m[name] for m in evaluated])) for name in medians}
     cost["train/epochs"] = round(cost["train/epochs"])
     return cost | {
         "time/train_seconds": sum(m["time/train_seconds"] for m in everything),
@@ -101,9 +101,9 @@ def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
     shown = {name: name.replace("_", " ") for name in IN_TABLE}
     frame = 100 * pd.DataFrame.from_dict(rows, orient="index").rename(columns=shown)
     frame["seconds"] = [m["time/train_seconds"] for m in done.values()]
-    judged = frame.loc[[part.name for part, _ in pairs if part.role == "judged"]]
-    if len(judged) > 1:
-        frame = pd.concat([frame, judged.agg(["mean", "std"])])
+    evaluated = frame.loc[[part.name for part, _ in pairs if part.role == "evaluated"]]
+    if len(evaluated) > 1:
+        frame = pd.concat([frame, evaluated.agg(["mean", "std"])])
     text = frame.to_string(float_format=lambda v: f"{v:.1f}", na_rep="-")
     return f"\nper cent on {split}; after the figures, each class's recall\n{text}"
 
@@ -130,7 +130,7 @@ def conclusion(run: Run, metrics: dict[str, Any]) -> str:
     )
     if metrics["together"]:
         text += f"\nwith clips that sound like one recording averaged: {metrics[f'{reported}/together_accuracy']:.3f}"
-    if "flattery" in metrics:
-        points, honest = 100 * metrics["flattery"], metrics["honest"]["accuracy"]["mean"]
-        text += f"\nthe random split flatters by {points:.1f} points: {honest:.3f} on held-out recordings"
+    if "optimism" in metrics:
+        points, grouped = 100 * metrics["optimism"], metrics["grouped"]["accuracy"]["mean"]
+        text += f"\nthe random split overstates accuracy by {points:.1f} points: {grouped:.3f} on held-out recordings"
     return text

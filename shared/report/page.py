@@ -94,8 +94,8 @@ class RunView:
         if source := self.metrics.get("converted_from"):
             return f"converted from {source}: its figures are that run's"
         if "framework" in self.metrics:
-            averaged = self.metrics.get("together") and "unheard" not in self.metrics
-            return "its figures are of an older version and not clip by clip" if averaged else "classifier"
+            older = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
+            return "classifier" if "held_out" in self.metrics else older
         return "generator" if "model" in self.metrics else "its metrics.json is of no known kind of run"
 
     def image(self, name: str) -> str | None:
