@@ -5,7 +5,6 @@ Face hub. Every figure comes from the run's config.json and metrics.json (and ex
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from classification.rundir import CARD, EXPORT, network_from, origin, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
+from shared.report.cards import render_card
 
 OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
 
@@ -46,20 +46,6 @@ class Card:
         return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def show(value: float, share: bool = True) -> str:
-    return f"{100 * value:.1f} %" if share else f"{value:.3f}"
-
-
-def code(name: str) -> str:
-    """A class's name as a Markdown code span."""
-    return "`" + name.replace("`", "'").replace("\n", " ") + "`"
-
-
-def cell(name: str) -> str:
-    """The same inside a table, whose cells end at a bar."""
-    return code(name).replace("|", "\\|")
-
-
 def read_card(run_dir: Path) -> Card:
     """The card of a finished run. A converted run's figures are those of the run it was made from.
 
@@ -79,17 +65,9 @@ def read_card(run_dir: Path) -> Card:
 
 def render(card: Card) -> str:
     """The card as Markdown."""
-    import jinja2  # imported here: --help does not wait for it
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"code": code, "cell": cell, "show": show, "yaml": json.dumps}  # JSON is YAML
-    return environment.get_template("MODEL_CARD.md.j2").render(
+    return render_card(
+        "MODEL_CARD.md.j2",
+        Path(__file__).parent,
         card=card,
         data_name=Path(card.config["data"]["root"]).name,
         spec=FeatureSpec(**card.config["features"]),

@@ -1,0 +1,38 @@
+"""What the model cards of classifiers and generators share: the template environment and its filters."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def show(value: float, share: bool = True) -> str:
+    """A figure with its number of digits: a share in per cent, anything else with three decimals."""
+    return f"{100 * value:.1f} %" if share else f"{value:.3f}"
+
+
+def code(name: str) -> str:
+    """A name as a Markdown code span."""
+    return "`" + name.replace("`", "'").replace("\n", " ") + "`"
+
+
+def cell(name: str) -> str:
+    """A code span for a table cell: a bare bar would end the cell."""
+    return code(name).replace("|", "\\|")
+
+
+def render_card(template: str, package_dir: Path, **values: Any) -> str:
+    """Fill the Jinja template ``package_dir / template``; a value that is missing raises an error.
+
+    The filters are ``show`` (figures), ``code`` and ``cell`` (names) and ``yaml`` (text in the front matter).
+    """
+    import jinja2  # imported here: --help does not wait for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(package_dir),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"code": code, "cell": cell, "show": show, "yaml": json.dumps}  # JSON is valid YAML
+    return environment.get_template(template).render(values)
