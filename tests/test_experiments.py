@@ -91,6 +91,7 @@ def test_a_killed_cross_validation_goes_on_where_it_stopped(folded: Path, sounds
     shutil.rmtree(lost)
     said = run_script(TRAIN, *command(sounds, folded)).stdout
     assert said.count("already done") == 4
+    assert "part 1 of 5: seed-0-fold-0\n" in said and "part 4 of 5: seed-1-fold-1\n" in said and " left)" in said
     assert before == (done.stat().st_mtime_ns, (folded / "predictions.csv").read_text())
 
 
@@ -135,7 +136,7 @@ def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> Non
     shutil.copy(tmp_path / "data/class00/0.wav", tmp_path / "data/class00/copy.wav")
     arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit", "--members", 1]
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "a").stdout
-    assert "names tell no recording" in said
+    assert "file names show no recordings" in said
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "b", "--group-by", "similarity", "--folds", 2).stdout
     assert "groups of clips" in said
     table = pd.read_csv(tmp_path / "b" / "predictions.csv")

@@ -1,7 +1,8 @@
-"""What ``train`` does, from its options to a finished run folder."""
+"""The steps of ``train``, from its options to a finished run folder."""
 
 import dataclasses
 import importlib
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -26,11 +27,11 @@ from shared.runs.start import Clips, find_data, load_clips, once, open_run
 class Framework(NamedTuple):
     fit: Callable[[Inputs, Run], dict[str, float]]
     load: Callable[..., Forward]
-    startup: float  # seconds its import took
+    startup: float  # seconds that its import took
 
 
 def train(options: TrainOptions) -> None:
-    """The whole command: clips, splits, run folder, trainings, figures, the kept model, the test set's classes."""
+    """Run the whole command: load and split the clips, open the run folder, train, evaluate, predict the test set."""
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
@@ -48,14 +49,14 @@ def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
 
 
 def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
-    """Train and evaluate every part, predict the competition's test set with the kept model, finish the run."""
+    """Train and evaluate every part, predict the competition's test set with the kept model and finish the run."""
     framework = load_framework(options.framework)
     kept = next((i for i, part in enumerate(parts) if part.role == "refit"), 0)
     if len(parts) == 1:
         scored = [fit_and_score(framework, inputs[0], run)]
         metrics = scored[0].metrics
     else:
-        scored = [train_part(framework, *each, clips, run) for each in zip(parts, inputs, strict=True)]
+        scored = train_each(framework, parts, inputs, clips, run)
         metrics = summarise(parts, scored, run)
         keep(parts[kept], run)
     predict = framework.load(run.dir, inputs[kept].network, device=options.device)
@@ -73,9 +74,30 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
     print(conclusion(run, metrics))
 
 
+def train_each(
+    framework: Framework, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run
+) -> list[Scored]:
+    """Train the parts one after the other; the remaining time is estimated from the parts this command trained."""
+    scored, seconds = [], []
+    for done, (part, own) in enumerate(zip(parts, inputs, strict=True)):
+        left = f" (about {duration(statistics.mean(seconds) * (len(parts) - done))} left)" if seconds else ""
+        print(f"\npart {done + 1} of {len(parts)}: {part.name}{left}", flush=True)
+        began, earlier = time.perf_counter(), (run.dir / part.name / "metrics.json").is_file()
+        scored.append(train_part(framework, part, own, clips, run))
+        if not earlier:
+            seconds.append(time.perf_counter() - began)
+    return scored
+
+
+def duration(seconds: float) -> str:
+    """A time to wait in one unit: 40 s, 9 min or 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, run: Run) -> Scored:
-    """One of several trainings, in a folder of its own; one that an earlier command finished is read."""
-    print(f"\n{part.name}:", flush=True)
+    """Train one of several parts in its own folder; if an earlier command finished it, read its results."""
     own = dataclasses.replace(part.options, out_dir=run.dir / part.name, overwrite=False)
     sub = open_part(own, clips, fold=part.fold)
     if sub.finished:
@@ -88,7 +110,7 @@ def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, r
 
 
 def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
-    """Fit one part and evaluate its best model."""
+    """Train one part and evaluate its best model."""
     write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
     training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
@@ -97,14 +119,14 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
-    """How clips of one recording are recognised, if the training clips show that those are of one class."""
+    """Learn to find clips of one recording; None if clips of the training set that sound alike differ in class."""
     train = inputs.splits["train"]
     together = Together.learn(train.features, train.labels)
     if together is None:
         return None
     trusted = together.trust >= TRUST
     share = f"{together.trust:.1%} of the pairs of training clips that sound alike share a class"
-    consequence = "the test set's are averaged" if trusted else "each clip is predicted by itself"
+    consequence = "predictions of test clips that sound alike are averaged" if trusted else "no averaging of test clips"
     print(f"{share}: {consequence}", flush=True)
     if trusted:
         together.save(run.dir)
@@ -112,7 +134,7 @@ def learn_together(inputs: Inputs, run: Run) -> Together | None:
 
 
 def load_framework(name: str) -> Framework:
-    """Keras or PyTorch; only the one that is asked for is imported."""
+    """Import Keras or PyTorch, never both."""
     began = time.perf_counter()
     fit = importlib.import_module(f"classification.training.fit_{name}").fit
     load = importlib.import_module(f"classification.inference.{name}_model").load
@@ -120,7 +142,7 @@ def load_framework(name: str) -> Framework:
 
 
 def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: Together | None) -> None:
-    """test_probabilities.csv and submission.csv of the kept model."""
+    """Predict the test set with the kept model; write test_probabilities.csv and submission.csv."""
     dataset, spec, options = clips.dataset, inputs.spec, inputs.options
     classifier = Classifier(predict, inputs.classes, spec, most_frequent=inputs.most_frequent, together=together)
     wanted = wanted_ids(dataset.test_files, dataset.sample_submission)
@@ -131,15 +153,15 @@ def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: T
 
 
 def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:
-    """What is trained on, and whether the split can be trusted."""
+    """Print the size of each split, and a warning if recordings may leak from one into another."""
     if len(parts) > 1:
-        print(f"{len(parts)} trainings: {', '.join(part.name for part in parts)}; the first:")
+        print(f"{len(parts)} trainings: {', '.join(part.name for part in parts)}. Clips of the first:")
     for split, rows in inputs.manifest.groupby("split"):
         recordings = f" of {rows.group.nunique()} recordings" if clips.data["recordings"] else ""
         print(f"{split:>5}: {len(rows)} clips{recordings}")
     if inputs.options.split == "random":
         print("WARNING: --split random LEAKS: training and test share recordings, so the figures are too high")
     elif not clips.dataset.groups_known and inputs.options.group_by == "name":
-        print("note: the file names tell no recording, so each clip counts as its own (or: --group-by similarity)")
+        print("note: file names show no recordings, so clips are split one by one (--group-by similarity finds some)")
         if warning := leak_warning(leak_check(clips.features, inputs.manifest.split), inputs.manifest.path):
             print(warning)
