@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # The main job: data -> cache -> Keras and PyTorch classifiers -> submission.csv -> generators, evaluated -> report.html.
-# The report is written after the classifiers, and once more at the end with the generators.
-# Started again on the same --out-dir it goes on where it stopped; stages that are done are not done again.
+# The submission and the classifiers' part of the report are written before any generator is trained.
+# The same command on the same --out-dir goes on where it stopped; finished stages are not repeated.
 set -euo pipefail
 
 usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--full | --smoke]
   --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
-  --out-dir DIR     where everything goes; default: runs/demo, or runs/<name of the data folder>
-  --gan-epochs N    epochs of the conditional GAN (default 10, or 100 with --full; a larger N later goes on from there)
-  --full            three seeds a classifier and every generator's whole recipe: hours
-  --smoke           the same path with tiny settings, to see that it works"
+  --out-dir DIR     folder of all results; default: runs/demo, or runs/<name of the data folder>
+  --gan-epochs N    epochs of the conditional GAN (default 10, or 100 with --full); a larger N continues a finished run
+  --full            three seeds per classifier and every generator's full recipe: takes hours
+  --smoke           every stage with tiny settings, to check that it runs: two minutes"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data_dir="" out_dir="" size="" gan_epochs=""
@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     *) echo "error: unknown option $1"$'\n'"$usage" >&2 && exit 2 ;;
     esac
 done
-case "${gan_epochs:-1}" in *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number, 1 or more" >&2 && exit 2 ;; esac
+case "${gan_epochs:-1}" in *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number of at least 1" >&2 && exit 2 ;; esac
 
 # shellcheck source=shared/setup_env.sh
 source "$root/shared/setup_env.sh" || exit 2
@@ -38,9 +38,9 @@ if [ -n "$data_dir" ]; then
     name=$(basename "$data_dir")
 else
     data_dir="$root/data/demo"
-    echo "no --data-dir given: everything below is about SYNTHETIC demo sounds; your own: ./run_all.sh --data-dir DIR"
+    echo "no --data-dir given: this run uses SYNTHETIC demo sounds; for sounds of your own: ./run_all.sh --data-dir DIR"
     frequency-quest data demo --data-dir "$data_dir"
-    leak=(--epochs 15) # the demo sounds show in 15 epochs by how much a random split flatters
+    leak=(--epochs 15) # enough on the demo sounds to show how optimistic a random split is
 fi
 out_dir=${out_dir:-"$root/runs/$name${size:+-$size}"}
 mkdir -p "$out_dir" || exit 2
@@ -55,31 +55,43 @@ smoke)
     ;;
 esac
 
-stage() {
-    local title=$1
+stages=15 number=0 title=""
+bold="" dim="" plain=""
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi
+
+stage() { # stage TITLE COMMAND...: announce the command with its number, run it, print its seconds
+    number=$((number + 1)) title=$1
     shift
-    echo && echo "== $title: $*"
+    echo && echo "$bold[$number/$stages] $title$plain" && echo "$dim$*$plain"
     local began=$SECONDS
     "$@"
-    echo "== $title: $((SECONDS - began)) s"
+    echo "$dim$title: $((SECONDS - began)) s$plain"
 }
+
+stopped() { # on every exit before the last line
+    [ -z "$title" ] || echo "stopped in stage $number of $stages ($title); the same command continues from there" >&2
+}
+trap stopped EXIT
 
 train="$root/classification/train.py"
 stage "Keras classifier" python "$train" --framework keras --data-dir "$data_dir" --out-dir "$out_dir/keras" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
 stage "PyTorch classifier" python "$train" --framework torch --data-dir "$data_dir" --out-dir "$out_dir/torch" ${seeds[@]+"${seeds[@]}"} ${classify[@]+"${classify[@]}"}
-stage "Plain recipe, on a leaking and on an honest split" python "$train" --framework keras --recipe plain --split random \
+stage "Keras classifier, plain recipe, on a random (leaking) and a grouped split" python "$train" --framework keras --recipe plain --split random \
     --data-dir "$data_dir" --out-dir "$out_dir/keras-random" ${leak[@]+"${leak[@]}"} ${classify[@]+"${classify[@]}"}
 stage "Submission" frequency-quest submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report of the classifiers" frequency-quest report --out-dir "$out_dir"
 
-# generator NAME TITLE SCRIPT OPTIONS: train it on three quarters of the recordings, write sounds, compare them with real ones
+# generator NAME TITLE SCRIPT OPTIONS: train it on three quarters of the recordings, make sounds, evaluate them
 generator() {
     local name=$1 title=$2 script=$3
     shift 3
     local run="$out_dir/$name"
-    stage "$title" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" --holdout-share 0.25 "$@"
-    [ "$run/.evaluated" -nt "$run/metrics.json" ] && return
-    stage "$title: samples" python "$root/generation/sample.py" --model-dir "$run" --count "$sounds" --out-dir "$run/samples"
+    stage "$title: training" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" --holdout-share 0.25 "$@"
+    if [ "$run/.evaluated" -nt "$run/metrics.json" ]; then
+        number=$((number + 2))
+        return
+    fi
+    stage "$title: sounds" python "$root/generation/sample.py" --model-dir "$run" --count "$sounds" --out-dir "$run/samples"
     stage "$title: evaluation" python "$root/generation/evaluate.py" --samples "$run/samples" --reference "$data_dir" \
         --classifier "$out_dir/torch" --output "$run/evaluation.json"
     touch "$run/.evaluated"
@@ -88,4 +100,5 @@ generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
 generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
 generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"
 stage "Report" frequency-quest report --out-dir "$out_dir"
-echo && echo "done: $out_dir/report.html"
+title=""
+echo && echo "${bold}done in $(((SECONDS + 59) / 60)) min: $out_dir/report.html$plain"

@@ -28,8 +28,14 @@ def bash(*command: object, code: int = 0, **environment: str) -> subprocess.Comp
         (["--smoke", "--full"], "exclude each other"),
     ],
 )
-def test_wrong_options_are_told(arguments: list[str], says: str) -> None:
+def test_wrong_options_are_refused(arguments: list[str], says: str) -> None:
     assert says in bash(ROOT / "run_all.sh", *arguments, code=2).stderr
+
+
+def test_a_failed_stage_is_named(tmp_path: Path) -> None:
+    failed = bash(ROOT / "run_all.sh", "--data-dir", tmp_path / "nowhere", "--out-dir", tmp_path / "run", code=2)
+    assert "[1/15] Keras classifier" in failed.stdout and "\x1b" not in failed.stdout  # no colours in a log
+    assert "stopped in stage 1 of 15 (Keras classifier)" in failed.stderr and "Traceback" not in failed.stderr
 
 
 def test_help() -> None:
@@ -94,6 +100,8 @@ def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
     assert len(pd.read_csv(run / "submission.csv")) == 10
     stages = {path: path.stat().st_mtime_ns for path in run.glob("*/metrics.json")}
     assert {path.parent.name for path in stages} == {"keras", "torch", "keras-random", "cgan", "wgan-gp", "cvae"}
-    assert bash(ROOT / "run_all.sh", *arguments).stdout.count("already done") == 6
+    again = bash(ROOT / "run_all.sh", *arguments).stdout
+    assert again.count("already done") == 6 and "[15/15] Report" in again
+    assert again.splitlines()[-1].startswith("done in ") and again.endswith("/run/report.html\n")
     assert stages == {path: path.stat().st_mtime_ns for path in stages}
     assert json.loads((run / "keras-random" / "metrics.json").read_text())["split_leaks"]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,14 +28,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site-packages"
 
 
-@pytest.mark.slow
 def test_a_wheel_holds_every_module_and_template(installed: Path) -> None:
     for package in ("shared", "classification", "generation"):
         sources = [p.relative_to(ROOT) for p in (ROOT / package).rglob("*") if p.suffix in (".py", ".j2", ".sh")]
         assert sources and all((installed / path).is_file() for path in sources)
 
 
-@pytest.mark.slow
 def test_a_wheel_trains_and_reports(installed: Path, sounds: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path / "user-cache")}
     environment.pop("FREQUENCY_QUEST_CACHE")
