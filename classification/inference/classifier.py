@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from classification.inference.options import TOP_K
 from classification.inference.timeline import Timeline
@@ -173,7 +174,7 @@ class Classifier:
         return [self._prediction(windows, top_k) for windows in of_each]
 
     def predict_windows(
-        self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None
+        self, sound: Path | str | ArrayLike, sr: float | None = None, *, hop: float | None = None, bar: bool = False
     ) -> Timeline:
         """Predict overlapping windows of a recording; the last one ends where the recording ends.
 
@@ -183,6 +184,7 @@ class Classifier:
         Args:
             sound, sr: as in ``predict``.
             hop: seconds from one window to the next, at most the model's duration; None is half of it.
+            bar: show a progress bar on a terminal if prediction takes more than a second.
 
         Raises:
             AudioError: the sound cannot be used; the message says why.
@@ -192,6 +194,8 @@ class Classifier:
         y = self._samples(sound, sr)
         starts, windows = self._windows(y, step)
         ends = np.minimum(starts + self.spec.n_samples, len(y))
+        if bar:
+            windows = tqdm(windows, "windows", len(starts), unit="window", leave=False, delay=1, disable=None)
         p = self.probabilities(windows)
         return Timeline(self.classes, starts / self.spec.sr, ends / self.spec.sr, p, y, self.spec)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from classification.inference.classifier import SLACK, Classifier, Prediction
 from classification.inference.options import PredictOptions
@@ -99,7 +100,8 @@ def predict_files(
         those averaged over clips that sound like one recording: None unless ``together`` and the run learned how.
     """
     clips = cache.build(list(paths), n_jobs=n_jobs)
-    p = classifier.probabilities(clips.features[[row]][0] for row in range(len(clips.kept)))
+    rows = tqdm(range(len(clips.kept)), "predicting", unit="clip", leave=False, delay=1, disable=None)
+    p = classifier.probabilities(clips.features[[row]][0] for row in rows)
     averaged = classifier.together.average(p, clips.features) if together and classifier.together else None
     return clips.rejects, p, averaged
 
@@ -125,14 +127,15 @@ def predict_sounds(
     skipped: dict[int, str] = {}
     short: dict[int, Path] = {}
     stems: Counter[str] = Counter()
-    for i, sound in enumerate(sounds):
+    bar = tqdm(sounds, "files", unit="file", leave=False, delay=1, disable=True if len(sounds) == 1 else None)
+    for i, sound in enumerate(bar):
         length = seconds(sound.path)
         try:
             if not sound.path.is_file():
                 raise AudioError("no such file")
             longer = every or length > SLACK * window
             if longer or len(sounds) == 1:  # one sound gains nothing from the cache
-                timeline = classifier.predict_windows(sound.path, hop=options.hop)
+                timeline = classifier.predict_windows(sound.path, hop=options.hop, bar=True)
                 prediction = Prediction(classifier.classes, timeline.mean, options.top_k, len(timeline))
                 files = []
                 if folder is not None and (every or length > LONG * window):
@@ -166,5 +169,5 @@ def _save(timeline: Timeline, folder: Path, sound: Sound, number: int) -> list[s
     name = f"{sound.path.stem}{f'_{number}' if number > 1 else ''}_timeline"
     files = [folder / f"{name}.csv", folder / f"{name}.png"]
     timeline.save(*files, title=sound.path.name)
-    print(f"{files[0]} and .png: {len(timeline)} windows over {timeline.seconds:.1f} s", flush=True)
+    tqdm.write(f"{files[0]} and .png: {len(timeline)} windows over {timeline.seconds:.1f} s")
     return [str(file) for file in files]
