@@ -1,6 +1,7 @@
 """A run folder resumes itself, refuses everything else, and loses nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -122,3 +123,16 @@ def test_classes_that_look_like_numbers_or_nothing_are_read_as_they_are(tmp_path
     table = read_predictions(tmp_path)
     assert table[["label", "group", "predicted"]].to_numpy().tolist() == [["NA", "7", "007"], ["007", "NA", "NA"]]
     assert table.p_NA.tolist() == [0.4, 0.7] and table.fold.isna().all()
+
+
+@pytest.mark.slow
+def test_a_test_set_that_has_changed_is_reported(sounds: Path, tmp_path: Path, run_script) -> None:
+    shutil.copytree(sounds, tmp_path / "data")
+    arguments = ["classification/train.py", "--data-dir", tmp_path / "data", "--out-dir", tmp_path / "run"]
+    arguments += ["--framework", "torch", "--recipe", "plain", "--epochs", 1, "--fraction", 0.5]
+    run_script(*arguments)
+    assert "already done" in run_script(*arguments).stdout
+    clip = next((tmp_path / "data" / "test" / "test").iterdir())
+    shutil.copy(clip, clip.with_name("added.wav"))
+    failed = run_script(*arguments, code=2).stderr
+    assert "the test set has changed" in failed and "--overwrite" in failed

@@ -1,0 +1,109 @@
+"""errors.html: the held-out clips that every classifier of a fair split gets wrong, with their sounds."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.errors import AudioError
+from shared.report.pages import flac_uri, render
+from shared.report.run_view import RunView
+from shared.runs.compare import PREDICTIONS, evaluated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_CLIPS = 60
+MAX_BYTES = 9 * 10**6  # of embedded sounds, so that the page stays below 10 MB
+
+
+class Answer(NamedTuple):
+    """A run's class for a clip, and that class's probability."""
+
+    run: str
+    predicted: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A clip that every run gets wrong."""
+
+    path: Path
+    label: str
+    recording: str | None  # None: unknown
+    answers: list[Answer]
+
+    @property
+    def confidence(self) -> float:
+        """The mean probability of the wrong answers."""
+        return sum(answer.probability for answer in self.answers) / len(self.answers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistakes:
+    """The clips that every one of ``runs`` gets wrong, the most confident answers first.
+
+    Attributes:
+        clips: how many clips the runs evaluated.
+        other_clips: names of fair runs that are not counted, since they evaluated other clips.
+    """
+
+    found: list[Mistake]
+    runs: list[RunView]
+    clips: int
+    other_clips: list[str]
+
+    @property
+    def summary(self) -> str:
+        """The beginning of a sentence."""
+        names = " and ".join(run.name for run in self.runs)
+        who = {1: f"{names} gets", 2: f"Both {names} get"}.get(len(self.runs), f"All of {names} get")
+        return f"{who} {len(self.found)} of {self.clips} held-out clips wrong"
+
+
+def find_mistakes(ranked: Sequence[RunView]) -> Mistakes | None:
+    """Compare the fair classifiers that evaluated the same clips as the best one; None if there is no fair classifier.
+
+    Where several seeds predicted a clip, their mean probabilities count.
+    """
+    fair = [run for run in ranked if run.is_fair and (run.dir / PREDICTIONS).is_file()]
+    if not fair:
+        return None
+    tables = {run.name: _by_clip(run) for run in fair}
+    clips = tables[fair[0].name][["label", "group"]]
+    same = [run for run in fair if tables[run.name][["label", "group"]].equals(clips)]
+    found = []
+    for path, label, group in clips.itertuples():
+        rows = {run.name: tables[run.name].loc[path] for run in same}
+        if all(row.predicted != label for row in rows.values()):
+            answers = [Answer(name, row.predicted, row.probability) for name, row in rows.items()]
+            recording = group if fair[0].config["data"]["recordings"] else None
+            found.append(Mistake(Path(path), label, recording, answers))
+    found.sort(key=lambda mistake: -mistake.confidence)
+    return Mistakes(found, same, len(clips), [run.name for run in fair if run not in same])
+
+
+def _by_clip(run: RunView) -> "pd.DataFrame":
+    """path -> label, group, predicted class and its probability, sorted by path."""
+    columns = {f"p_{label}": label for label in run.metrics["classes"]}
+    by_path = evaluated(run.dir).groupby("path")
+    p = by_path[list(columns)].mean().rename(columns=columns)
+    return by_path[["label", "group"]].first().assign(predicted=p.idxmax(axis=1), probability=p.max(axis=1))
+
+
+def page(mistakes: Mistakes) -> str:
+    """The page, with as many of the clips as its size allows."""
+    features = mistakes.runs[0].config["features"]
+    shown, size = [], 0
+    for mistake in mistakes.found[:MAX_CLIPS]:
+        try:
+            sound = flac_uri(mistake.path, duration=features["duration"], max_sr=features["sr"])
+        except AudioError:
+            sound = None  # moved, deleted or damaged
+        size += len(sound or "")
+        if size > MAX_BYTES:
+            break
+        shown.append((mistake, sound))
+    labels = sorted({mistake.label for mistake, _ in shown})
+    return render("errors.html.j2", mistakes=mistakes, shown=shown, labels=labels, duration=features["duration"])

@@ -1,0 +1,59 @@
+"""What the pages share: the template environment, and pictures and sounds embedded as data URIs."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import soundfile as sf
+
+from shared.audio import decode, resample
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def number(value: float | None) -> str:
+    """A figure with three significant digits, or a dash."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of this folder. The page needs no network: all it shows is inside it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number}
+    return environment.get_template(template).render(values)
+
+
+def data_uri(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def png_uri(path: Path) -> str:
+    return data_uri(path.read_bytes(), "image/png")
+
+
+def flac_uri(path: Path, *, duration: float | None = None, max_sr: int | None = None) -> str:
+    """A sound as mono 16-bit FLAC, about half the size of a wav.
+
+    Args:
+        duration: seconds kept from the start; None keeps all.
+        max_sr: Hz; a sound with a higher sampling rate is resampled to this one.
+
+    Raises:
+        AudioError: the file cannot be decoded.
+    """
+    y, sr = decode(path, duration=duration)
+    if max_sr is not None and sr > max_sr:
+        y, sr = resample(y, sr, max_sr), max_sr
+    buffer = io.BytesIO()
+    sf.write(buffer, y, sr, format="FLAC", subtype="PCM_16")
+    return data_uri(buffer.getvalue(), "audio/flac")

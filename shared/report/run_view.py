@@ -1,0 +1,160 @@
+"""RunView: a finished run as the pages and the terminal show it."""
+
+import dataclasses
+import functools
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from shared.errors import UserError
+from shared.files import read_json
+from shared.report.pages import flac_uri, png_uri
+
+FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch"}
+OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
+SOUNDS_PER_CLASS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class RunView:
+    """A run's folder with its config.json and metrics.json."""
+
+    dir: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.dir.name
+
+    @property
+    def kind(self) -> str:
+        """ "classifier", "generator", or the reason why the run is not shown."""
+        if source := self.metrics.get("converted_from"):
+            return f"converted from {source}: its figures are that run's"
+        if "framework" in self.metrics:
+            return "classifier" if "held_out" in self.metrics else OLDER
+        return "generator" if "model" in self.metrics else "its metrics.json is of no known kind of run"
+
+    @functools.cached_property
+    def figures(self) -> dict[str, Any]:
+        """The metrics, and those of the reported split also without its name: "accuracy" for "test/accuracy"."""
+        prefix = f"{self.metrics.get('reported_on')}/"
+        figures = self.metrics | {key.removeprefix(prefix): value for key, value in self.metrics.items()}
+        if figures.get("trainings", 1) > 1:
+            figures["sd_points"] = 100 * figures["spread"]["accuracy"]["sd"]
+        return figures
+
+    def figure(self, pattern: str) -> str | None:
+        """A pattern such as "{accuracy:.1%}" filled with the run's figures; None if the run lacks one of them."""
+        try:
+            return pattern.format_map(self.figures).replace("%", " %")
+        except (KeyError, TypeError):  # TypeError: the figure is None
+            return None
+
+    @property
+    def leaks(self) -> bool:
+        """Whether clips of one recording are in the training and in the reported split."""
+        return bool(self.metrics.get("split_leaks"))
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether it is a classifier with figures of a split that does not leak."""
+        return self.kind == "classifier" and bool(self.metrics["reported_on"]) and not self.leaks
+
+    @property
+    def title(self) -> str:
+        """Framework and recipe, e.g. "PyTorch, strong"."""
+        return f"{FRAMEWORKS.get(self.metrics['framework'], self.metrics['framework'])}, {self.metrics['recipe']}"
+
+    @property
+    def accuracy(self) -> str | None:
+        return self.figure("{accuracy:.1%}")
+
+    @property
+    def interval(self) -> str | None:
+        """The 95 % interval of the accuracy in per cent, e.g. "71.2 to 86.4"."""
+        if intervals := self.figures.get("intervals"):
+            return " to ".join(f"{100 * bound:.1f}" for bound in intervals["accuracy"])
+        return None
+
+    @property
+    def averaged(self) -> str | None:
+        """The accuracy when clips that sound like one recording are averaged."""
+        return self.figure("{together_accuracy:.1%}")
+
+    @property
+    def evaluated_on(self) -> str:
+        """Which clips the figures were measured on."""
+        metrics, options = self.metrics, self.config["options"]
+        several = [f"{options[name]} {name}" for name in ("folds", "seeds") if options.get(name, 1) > 1]
+        suffix = f" ({', '.join(several)})" if several else ""
+        if self.leaks:
+            return f"LEAKING random split{suffix}"
+        if not metrics["reported_on"]:
+            return "nothing held out"
+        if metrics["reported_on"] == "val":
+            return f"validation clips, which selected the checkpoint (optimistic){suffix}"
+        if not self.config["data"]["recordings"]:
+            return f"held-out clips{suffix}"
+        if metrics["held_out"]:
+            return f"held-out recordings{suffix}"
+        return f"held-out clips of recordings that were trained on{suffix}"
+
+    def image(self, name: str) -> str | None:
+        """A PNG of the run's folder as a data URI; None if there is none."""
+        path = self.dir / name
+        return png_uri(path) if path.is_file() else None
+
+    def text(self, name: str) -> str | None:
+        path = self.dir / name
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    @functools.cached_property
+    def evaluation(self) -> dict[str, Any] | None:
+        """The evaluation.json of a generator; None if its samples were not evaluated."""
+        return json.loads(self.text("evaluation.json") or "null")
+
+    @property
+    def spectrograms(self) -> list[tuple[str, str]]:
+        """Generated spectrograms of the first, the middle and the last epoch: (title, image)."""
+        paths = sorted(self.dir.glob("*_spectrogram_plots/epoch_*.png"))
+        chosen = [paths[i] for i in sorted({0, len(paths) // 2, len(paths) - 1})] if paths else []
+        return [(f"epoch {int(path.stem[6:])}", png_uri(path)) for path in chosen]
+
+    @property
+    def sounds(self) -> dict[str, list[str]]:
+        """class -> generated sounds as data URIs: from samples/, or if that is missing from the last epoch."""
+        last_epoch = f"*_generated_audio/*_ep{self.metrics['train/epochs']}.wav"
+        by_class: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(self.dir.glob("samples/*.wav")) or sorted(self.dir.glob(last_epoch)):
+            by_class[re.sub(r"_(\d+|ep\d+)$", "", path.stem)].append(path)
+        return {label: [flac_uri(path) for path in paths[:SOUNDS_PER_CLASS]] for label, paths in by_class.items()}
+
+
+def find_runs(out_dir: Path) -> list[RunView]:
+    """The finished runs directly below ``out_dir``, sorted by name.
+
+    Raises:
+        UserError: no such folder, no finished run in it, or a file that is not JSON.
+    """
+    if not out_dir.is_dir():
+        raise UserError(f"--out-dir {out_dir}: no such folder")
+    folders = [path.parent for path in sorted(out_dir.glob("*/metrics.json"))]
+    runs = [
+        RunView(folder, _read(folder / "config.json"), _read(folder / "metrics.json"))
+        for folder in folders
+        if (folder / "config.json").is_file()
+    ]
+    if not runs:
+        raise UserError(f"--out-dir {out_dir}: no finished run below it (no */metrics.json)")
+    return runs
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); move its folder away or train the run again") from error

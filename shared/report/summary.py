@@ -1,0 +1,141 @@
+"""The result before the method: the rows of the short tables, and the sentences that conclude from them."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from shared.errors import UserError
+from shared.report.pages import number, percent
+from shared.report.run_view import FRAMEWORKS, RunView
+from shared.runs.compare import compare, sentence
+
+MAX_ROWS = 6  # of the first table: it fits on the first screen of a phone
+REAL, NOISE = "real held-out clips", "white noise"
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorScores:
+    """A row of the generators' short table; None where a figure is missing."""
+
+    name: str
+    kad: float | None
+    accuracy: float | None
+    coverage: float | None
+
+
+def ranked(runs: Sequence[RunView]) -> list[RunView]:
+    """The classifiers, the most accurate first.
+
+    After those evaluated on a test split come validation clips, then leaking splits, then runs without figures.
+    """
+
+    def key(run: RunView) -> tuple:
+        reported_on = run.metrics["reported_on"]
+        return reported_on is None, run.leaks, reported_on == "val", -run.figures.get("accuracy", 0.0)
+
+    return sorted((run for run in runs if run.kind == "classifier"), key=key)
+
+
+def first_table(classifiers: Sequence[RunView]) -> list[RunView]:
+    """At most ``MAX_ROWS`` of the ranked classifiers with figures, the leaking ones last and at least one of them."""
+    fair = [run for run in classifiers if run.is_fair]
+    leaking = [run for run in classifiers if run.leaks and run.metrics["reported_on"]]
+    leaking = leaking[: max(1, MAX_ROWS - len(fair))]
+    return fair[: MAX_ROWS - len(leaking)] + leaking
+
+
+def generator_table(generators: Sequence[RunView]) -> list[GeneratorScores]:
+    """The evaluated generators by KAD, then real held-out clips and noise, as measured for the first that has both."""
+    evaluated = [run.evaluation["metrics"] | {"run": run.name} for run in generators if run.evaluation]
+    if not evaluated:
+        return []
+
+    def row(name: str, metrics: dict, column: str) -> GeneratorScores:
+        keys = ("kernel_distance", "accuracy", "coverage")
+        return GeneratorScores(name, *(metrics[key][column] for key in keys))
+
+    rows = sorted(
+        (row(metrics["run"], metrics, "samples") for metrics in evaluated),
+        key=lambda scores: float("inf") if scores.kad is None else scores.kad,
+    )
+    first = next((m for m in evaluated if m["kernel_distance"]["floor"] is not None), evaluated[0])
+    bounds = [row(REAL, first, "floor"), row(NOISE, first, "ceiling")]
+    return rows + [scores for scores in bounds if scores.kad is not None]
+
+
+def conclusions(classifiers: Sequence[RunView], generators: Sequence[GeneratorScores]) -> list[str]:
+    """What the figures show, one sentence each; of those that the runs allow."""
+    said = [best_classifier(classifiers), frameworks_differ(classifiers), random_split(classifiers)]
+    return [text for text in (*said, best_generator(generators)) if text]
+
+
+def best_classifier(classifiers: Sequence[RunView]) -> str | None:
+    fair = [run for run in classifiers if run.is_fair]
+    if not fair:
+        return None
+    if len({run.config["data"]["fingerprint"] for run in fair}) > 1:
+        return "The classifiers were trained on different clips, so their accuracies cannot be compared directly."
+    run = fair[0]
+    has = "the highest accuracy" if len(fair) > 1 else "an accuracy"
+    return (
+        f"{run.name} ({run.title}) has {has} of {run.accuracy}, clip by clip (95 % interval {run.interval}), "
+        f"on {run.evaluated_on}."
+    )
+
+
+def frameworks_differ(classifiers: Sequence[RunView]) -> str | None:
+    """Whether Keras and PyTorch differ by more than chance, for the best recipe that both trained on the same clips."""
+    fair = [run for run in classifiers if run.is_fair]
+    by_framework = ([run for run in fair if run.metrics["framework"] == name] for name in FRAMEWORKS)
+    for keras, torch in itertools.product(*by_framework):
+        if keras.metrics["recipe"] != torch.metrics["recipe"]:
+            continue
+        with contextlib.suppress(UserError):  # they evaluated other clips
+            accuracy = compare(keras.dir, torch.dir)["accuracy"]
+            low, high = (100 * bound for bound in accuracy["interval"])
+            points = 100 * accuracy["difference"]
+            interval = f"95 % interval {low:+.1f} to {high:+.1f}"
+            measured = f"{keras.name} minus {torch.name} is {points:+.1f} points ({interval})"
+            if not accuracy["more_than_chance"]:
+                return f"Keras and PyTorch do not differ beyond chance: {measured}."
+            better, worse = ("Keras", "PyTorch") if points > 0 else ("PyTorch", "Keras")
+            return f"{better} is better than {worse} beyond chance: {measured}."
+    return None
+
+
+def random_split(classifiers: Sequence[RunView]) -> str | None:
+    """By how much a random split is too optimistic."""
+    run = next((run for run in classifiers if run.leaks and "optimism" in run.metrics), None)
+    if run is None:
+        return None
+    random, grouped = (run.metrics[key]["accuracy"]["mean"] for key in ("spread", "grouped"))
+    points = 100 * run.metrics["optimism"]
+    verdict = f"{points:.1f} points too optimistic" if points > 0 else "not too optimistic here"
+    return (
+        f"A random split is {verdict}: with the recipe {run.metrics['recipe']} it reports {percent(random)}, "
+        f"and held-out recordings give {percent(grouped)}."
+    )
+
+
+def best_generator(generators: Sequence[GeneratorScores]) -> str | None:
+    best = next((row for row in generators if row.name not in (REAL, NOISE)), None)
+    if best is None or best.kad is None:
+        return None
+    bounds = {row.name: row for row in generators if row.name in (REAL, NOISE)}
+    compared = ", ".join(f"{name}: {number(row.kad)}" for name, row in bounds.items())
+    text = f"The best generator by KAD is {best.name} with {number(best.kad)}{compared and f' ({compared})'}."
+    if best.accuracy is None:
+        return text
+    text += f" The classifier recognises {percent(best.accuracy)} of its sounds as the intended class"
+    real = bounds.get(REAL)
+    return f"{text}, and {percent(real.accuracy)} of {REAL}." if real and real.accuracy is not None else f"{text}."
+
+
+def comparisons(classifiers: Sequence[RunView]) -> list[str]:
+    """A sentence for every two classifiers with fair splits that evaluated the same clips."""
+    said = []
+    for a, b in itertools.combinations([run.dir for run in classifiers if run.is_fair], 2):
+        with contextlib.suppress(UserError):  # they evaluated other clips
+            said.append(sentence(a, b, compare(a, b)))
+    return said

@@ -1,0 +1,67 @@
+"""The summary table that ends the command: styled on a terminal, plain text of at most 100 columns in a log."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.report import summary
+from shared.report.pages import number, percent
+from shared.report.run_view import RunView
+
+WIDTH = 100  # columns, at most
+
+
+def show(
+    out_dir: Path,
+    runs: Sequence[RunView],
+    classifiers: Sequence[RunView],
+    scores: Sequence[summary.GeneratorScores],
+    pages: Iterable[str],
+) -> None:
+    """Print the scores, the runs that are left out, and the paths of the pages and of the submission."""
+    console = _console()
+    console.print(_table(summary.first_table(classifiers), scores))
+    for run in runs:
+        if run.kind not in ("classifier", "generator"):
+            console.print(Text(f"{run.name}: {run.kind}", style="yellow"))
+    for name in (*sorted(pages, reverse=True), "submission.csv"):
+        if (out_dir / name).is_file():
+            console.print(Text(f"{name:<15} {out_dir / name}"), soft_wrap=True)  # a path is never broken in two
+
+
+def _console() -> Console:
+    terminal = sys.stdout.isatty()
+    console = Console(
+        force_terminal=terminal,
+        color_system="auto" if terminal and "NO_COLOR" not in os.environ else None,
+        highlight=False,
+    )
+    console.width = min(console.width, WIDTH) if terminal else WIDTH
+    return console
+
+
+def _table(classifiers: Sequence[RunView], scores: Sequence[summary.GeneratorScores]) -> Table:
+    """Classifiers with accuracy and interval, then generators beside real held-out clips and noise."""
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    for justify in ("left", "right", "right", "left"):
+        table.add_column(justify=justify, overflow="fold")
+    if classifiers:
+        table.add_row("classifier", "accuracy (95 % interval)", "averaged", "evaluated on", style="bold")
+    for run in classifiers:
+        name, accuracy = f"{run.name} ({run.title})", f"{run.accuracy} ({run.interval})"
+        style = "yellow" if run.leaks else None
+        table.add_row(name, accuracy, run.averaged or "-", run.evaluated_on, style=style)
+    if classifiers and scores:
+        table.add_section()
+    if scores:
+        table.add_row("sounds of", "classifier's accuracy", "KAD", "KAD: lower is better", style="bold")
+    for row in scores:
+        accuracy = "-" if row.accuracy is None else percent(row.accuracy)
+        table.add_row(row.name, accuracy, number(row.kad).replace("–", "-"), "")
+    return table
