@@ -1,4 +1,4 @@
-"""Audio files in and out: decode, mix to mono, resample, fix the length. The only place that reads or writes sound."""
+"""Reads and writes audio files: decoding, mixing to mono, resampling, fixing the length."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,23 +14,23 @@ from shared.files import replacing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 _BLOCK = 1 << 18  # frames decoded at a time
-_MARGIN_SECONDS = 0.5  # decoded beyond the last part, so that the resampler's filter ends on real samples
-_UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # written by programs that stream a wav of unknown length
+_MARGIN_SECONDS = 0.5  # decoded beyond the last part, so that the resampler's filter does not run into a cut
+_UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # placeholder sizes in the header of a streamed wav
 
 
 def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> np.ndarray:
-    """Decode a file as ``librosa.load(path, sr=sr, mono=True)`` does, then fix its length.
+    """Decode a file like ``librosa.load(path, sr=sr, mono=True)``, then fix its length.
 
     Args:
-        path: wav, flac, ogg or mp3 of any rate, depth and channel count.
+        path: wav, flac, ogg or mp3 of any sampling rate, bit depth and channel count.
         sr: target sampling rate in Hz.
-        duration: seconds kept: a longer file is cut, a shorter one padded with zeros. None keeps all.
+        duration: seconds to keep: a longer file is cut, a shorter one padded with zeros. None keeps the whole file.
 
     Returns:
         y: float32 (N,), N = round(sr * duration) when duration is given.
 
     Raises:
-        AudioError: unreadable, empty, truncated, or with samples that are not finite.
+        AudioError: the file is unreadable, empty or truncated, or holds NaN or infinite samples.
     """
     if duration is not None:
         return next(load_parts(path, sr=sr, duration=duration, offsets=[0.0]))
@@ -39,24 +39,24 @@ def load_audio(path: Path | str, *, sr: int, duration: float | None = None) -> n
 
 
 def load_parts(path: Path | str, *, sr: int, duration: float, offsets: Sequence[float]) -> Iterator[np.ndarray]:
-    """Parts of one file, which is decoded and resampled once, block by block, however many parts it has.
+    """Load several parts of one file. It is decoded and resampled only once, block by block.
 
     Args:
-        path: as ``load_audio``.
+        path: as in ``load_audio``.
         sr: target sampling rate in Hz.
-        duration: seconds of a part; the file's last part is padded with zeros.
-        offsets: seconds at which the parts begin, none before the one it follows.
+        duration: length of each part in seconds; a part that reaches beyond the file is padded with zeros.
+        offsets: start of each part in seconds, in ascending order.
 
     Yields:
-        y: float32 (round(sr * duration),) of each part, the same samples as in the file decoded whole.
+        y: float32 (round(sr * duration),), bit-identical to the same samples of the whole decoded file.
 
     Raises:
-        AudioError: as ``load_audio``, at the first part that the damage touches.
+        AudioError: as in ``load_audio``, at the first damaged part.
     """
     size = round(sr * duration)
     with _opened(path) as file:
         blocks = _resampled_blocks(file, sr, wanted=_frames(file, max(offsets) + duration + _MARGIN_SECONDS))
-        y, begin = np.zeros(0, dtype=np.float32), 0  # y is what is resampled, from sample ``begin`` on
+        y, begin = np.zeros(0, dtype=np.float32), 0  # y holds the resampled signal from sample ``begin`` on
         for offset in offsets:
             start = round(offset * sr)
             while begin + len(y) < start + size and (block := next(blocks, None)) is not None:
@@ -66,41 +66,41 @@ def load_parts(path: Path | str, *, sr: int, duration: float, offsets: Sequence[
 
 
 def audio_from_array(y: ArrayLike, y_sr: float, *, sr: int) -> np.ndarray:
-    """What ``load_audio`` makes of a whole file, of samples in memory.
+    """Convert samples in memory as ``load_audio`` converts a whole file.
 
     Args:
-        y: (N,) or, channels first as in librosa, (C, N); floats in [-1, 1], or signed integers of full scale.
-        y_sr: the samples' rate in Hz.
+        y: (N,), or (C, N) with channels first as in librosa; floats in [-1, 1] or full-scale signed integers.
+        y_sr: sampling rate of ``y`` in Hz.
         sr: target sampling rate in Hz.
 
     Returns:
         y: float32 (N,), mono.
 
     Raises:
-        AudioError: no samples, another shape or type, samples that are not finite, or a rate that is not positive.
+        AudioError: ``y`` is empty, has another shape or type or NaN or infinite samples, or ``y_sr`` is not positive.
     """
     y = np.asarray(y)
     if not (np.isfinite(y_sr) and y_sr > 0):
-        raise AudioError(f"a sampling rate of {y_sr} Hz: it must be positive")
+        raise AudioError(f"sampling rate {y_sr} Hz: must be positive")
     if y.dtype.kind not in "fi":
-        raise AudioError(f"an array of {y.dtype}: expected floats in [-1, 1] or signed integers")
+        raise AudioError(f"array of type {y.dtype}: expected floats in [-1, 1] or signed integers")
     if y.size == 0:
         raise AudioError("holds no samples")
     if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[0] > y.shape[1]):
-        raise AudioError(f"an array of shape {y.shape}: expected (N,) or (channels, N); transpose (N, channels)")
+        raise AudioError(f"array of shape {y.shape}: expected (N,) or (channels, N); transpose (N, channels)")
     scale = 1.0 if y.dtype.kind == "f" else 1.0 / (np.iinfo(y.dtype).max + 1.0)
     return resample(_finite_mono(np.atleast_2d(y).astype(np.float32) * np.float32(scale)), y_sr, sr)
 
 
 def resample(y: np.ndarray, y_sr: float, sr: float) -> np.ndarray:
-    """y (N,) from ``y_sr`` to ``sr`` Hz: ceil(N * sr / y_sr) samples, as librosa.resample."""
+    """Resample y (N,) from ``y_sr`` to ``sr`` Hz: ceil(N * sr / y_sr) samples, like librosa.resample."""
     if y_sr == sr:
         return y
     return fix_length(soxr.resample(y, y_sr, sr, quality="HQ"), size=int(np.ceil(len(y) * sr / y_sr)))
 
 
 def _finite_mono(y: np.ndarray) -> np.ndarray:
-    """The mean of the channels of y (C, N): float32 (N,)."""
+    """Average the channels of y (C, N): float32 (N,). Refuse NaN and infinite samples."""
     y = y.mean(axis=0) if len(y) > 1 else y[0]
     if not np.isfinite(y).all():
         raise AudioError("holds samples that are NaN or infinite")
@@ -108,12 +108,12 @@ def _finite_mono(y: np.ndarray) -> np.ndarray:
 
 
 def seconds(path: Path | str) -> float:
-    """The length a file's header states, in seconds; 0 where there is none to read: decoding says why."""
+    """Duration in seconds according to the file's header; 0 if the header is unreadable (decoding gives the reason)."""
     return _header(path, "duration")
 
 
 def sampling_rate(path: Path | str) -> int:
-    """The rate a file's header states, in Hz; 0 where there is none to read."""
+    """Sampling rate in Hz according to the file's header; 0 if the header is unreadable."""
     return _header(path, "samplerate")
 
 
@@ -125,7 +125,7 @@ def _header(path: Path | str, field: str) -> float:
 
 
 def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarray, int]:
-    """The first ``duration`` seconds of a file as mono float32 (N,) and its own sampling rate in Hz."""
+    """Decode the first ``duration`` seconds of a file: mono float32 (N,) and the file's sampling rate in Hz."""
     with _opened(path) as file:
         wanted = file.frames if duration is None else _frames(file, duration)
         y = file.read(wanted, dtype="float32", always_2d=True)
@@ -135,7 +135,7 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
 
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
-    """A file to decode; what goes wrong meanwhile becomes an AudioError."""
+    """Open a file for decoding; errors of the block become an AudioError."""
     path = Path(path)
     try:
         if path.stat().st_size == 0:
@@ -150,17 +150,17 @@ def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
 
 
 def _frames(file: sf.SoundFile, duration: float) -> int:
-    """How many frames the first ``duration`` seconds have, at most all."""
+    """The number of frames in the first ``duration`` seconds, at most the file's length."""
     return min(file.frames, round(duration * file.samplerate))
 
 
 def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[np.ndarray]:
-    """The first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz; what is asked beyond a truncated file is refused.
+    """Yield the first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz; raise AudioError if the file is truncated.
 
-    Joined, the blocks are what ``resample`` makes of those frames, bit by bit.
+    The joined blocks are bit-identical to ``resample`` of all these frames.
     """
     stream = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-    most = wanted if file.format == "MP3" else _BLOCK  # soundfile seeks after a read; in mp3 that changes the last bits
+    most = wanted if file.format == "MP3" else _BLOCK  # seeking after each read alters mp3 samples
     read = given = 0
     last = False
     while not last:
@@ -170,7 +170,7 @@ def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[n
         last = len(block) < asked or read == wanted
         y = _finite_mono(block.T)
         if last and read == len(block):
-            y = resample(y, file.samplerate, sr)  # the only block, and quicker without a stream
+            y = resample(y, file.samplerate, sr)  # a single block is faster without a stream
         elif file.samplerate != sr:
             y = stream.resample_chunk(y, last)[: int(np.ceil(read * sr / file.samplerate)) - given]
         given += len(y)
@@ -179,24 +179,24 @@ def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[n
 
 
 def _refuse_short(read: int, wanted: int) -> None:
-    """Refuse a file of which only ``read`` of ``wanted`` frames could be decoded."""
+    """Raise AudioError if far fewer frames were decoded (``read``) than ``wanted``."""
     if read == 0:
         raise AudioError("holds no samples")
-    if read < 0.95 * wanted:  # mp3 lengths are estimates, so a little less is no sign of damage
+    if read < 0.95 * wanted:  # mp3 lengths are estimates: slightly fewer frames are normal
         raise AudioError(f"is truncated: {read} of {wanted} samples could be decoded")
 
 
 def _refuse_truncated_wav(path: Path) -> None:
-    """libsndfile reads a cut wav as a short one without a word; the RIFF header knows the promised size."""
+    """Raise AudioError if a wav is smaller than its RIFF header says: libsndfile would silently return less audio."""
     with path.open("rb") as file:
         head = file.read(8)
     promised, size = int.from_bytes(head[4:], "little"), path.stat().st_size
     if head[:4] == b"RIFF" and promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
-        raise AudioError(f"is truncated: its header promises {promised + 8} bytes, the file has {size}")
+        raise AudioError(f"is truncated: its header says {promised + 8} bytes, the file has {size}")
 
 
 def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:
-    """Cut or zero-pad the last axis to ``size``, as librosa.util.fix_length."""
+    """Cut or zero-pad the last axis to ``size``, like librosa.util.fix_length."""
     n = y.shape[-1]
     if n >= size:
         return y[..., :size]
@@ -204,14 +204,14 @@ def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:
 
 
 def write_wav(path: Path | str, y: np.ndarray, sr: int) -> None:
-    """Write y (N,) as 16-bit PCM, whole or not at all. A peak above 1 is scaled down to 0.99, never clipped.
+    """Write y (N,) atomically as 16-bit PCM. A signal that peaks above 0.99 is scaled down to that peak, not clipped.
 
     Raises:
-        UserError: y holds NaN or infinity.
+        UserError: y holds NaN or infinite samples.
     """
     y = np.asarray(y, dtype=np.float32)
     if not np.isfinite(y).all():
-        raise UserError(f"{path}: the sound to write holds NaN or infinite samples; the model has diverged")
+        raise UserError(f"{path}: the sound to write has NaN or infinite samples; the model has diverged")
     peak = np.abs(y).max(initial=0.0)
     with replacing(Path(path)) as temporary:
         sf.write(temporary, y * (0.99 / peak) if peak > 0.99 else y, sr, subtype="PCM_16", format="WAV")

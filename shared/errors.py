@@ -1,4 +1,4 @@
-"""What goes wrong in a way the user can mend: one clear line, exit code 2, no traceback."""
+"""Errors that the user can fix: one clear line, exit code 2, no traceback."""
 
 import os
 import sys
@@ -10,13 +10,13 @@ class UserError(Exception):
 
 
 class AudioError(Exception):
-    """One audio file cannot be used; the message is the reason. A run goes on without that file."""
+    """One audio file cannot be used; the message is the reason. The run continues without that file."""
 
 
 def run_entry(main: Callable[[], None]) -> None:
     """Run an entry script's ``main``: UserError -> one line and exit 2; Ctrl-C -> one line and exit 130.
 
-    Who stops reading what it prints (``| head``) ends it as if it were done, as other programs of a pipe do.
+    If the reader of a pipe closes it (``| head``), the script ends silently with exit code 1.
     """
     try:
         main()
@@ -24,8 +24,8 @@ def run_entry(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter's last flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the interpreter's last flush
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\ninterrupted: what is finished is kept; the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted; finished work is kept. Run the same command again to continue", file=sys.stderr)
         sys.exit(130)

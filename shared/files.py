@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, content hashes, and where the cache and the demo data lie."""
+"""Atomic file writes, content hashes, and the default folders of the cache and the demo data."""
 
 import contextlib
 import hashlib
@@ -13,18 +13,18 @@ from typing import Any
 import platformdirs
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-IN_CHECKOUT = (PROJECT_ROOT / "pyproject.toml").is_file()  # not in an installed wheel
+IN_CHECKOUT = (PROJECT_ROOT / "pyproject.toml").is_file()  # False in an installed wheel
 _HOME = PROJECT_ROOT if IN_CHECKOUT else platformdirs.user_cache_path("frequency-quest")
-CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", _HOME / "cache"))  # of the computed spectrograms
-DEMO_DIR = _HOME / "data" / "demo"  # of the embedded synthetic sounds
+CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", _HOME / "cache"))  # computed spectrograms
+DEMO_DIR = _HOME / "data" / "demo"  # synthetic demo sounds
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; on success it is fsynced and takes ``path``'s place.
+    """Yield a temporary path in the same folder; on success the file written there is fsynced and replaces ``path``.
 
-    On any error (a full disk, Ctrl-C) the previous file stands untouched. The temporary name keeps the suffix,
-    since Keras picks its format by it.
+    On any error (a full disk, Ctrl-C) the previous file is left unchanged. The temporary name keeps the suffix
+    because Keras chooses its file format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
@@ -34,17 +34,17 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(mode)  # safetensors makes a file that only its owner may read
+        temporary.chmod(mode)  # safetensors writes files that only their owner may read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def safe_name(label: str) -> str:
-    """A label as a file or folder name: the only way from one to the other.
+    """Turn a label into a file or folder name. All code that names files after labels uses this function.
 
-    What is no letter, digit, space, dot, hyphen or underscore becomes an underscore. A name that had to change ends in
-    a hash of the label, so that two labels never share one.
+    Every character other than a letter, digit, space, dot, hyphen or underscore becomes an underscore. A changed name
+    ends in a hash of the label, so that two labels never share a name.
     """
     name = re.sub(r"[^\w .-]", "_", label).strip(" .")[:100]
     return name if name and name == label else f"{name or 'label'}-{text_hash(label)[:8]}"
@@ -64,11 +64,11 @@ def read_json(path: Path) -> Any:
 
 
 def content_hash(path: Path) -> str:
-    """32 hex digits of BLAKE2b over the file's bytes."""
+    """The BLAKE2b hash of a file's bytes, 32 hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def text_hash(text: str) -> str:
-    """16 hex digits of BLAKE2b over a text."""
+    """The BLAKE2b hash of a text, 16 hex digits."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""Decoding agrees with librosa.load; every kind of bad file is an AudioError that says why."""
+"""Decoding agrees with librosa.load; every kind of bad file raises an AudioError with its reason."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_a_long_file_is_cut_and_a_short_one_padded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 @pytest.mark.parametrize("sr", [22050, 44100])
 @pytest.mark.parametrize("block", [5000, 1 << 18])
-def test_parts_are_bit_by_bit_those_of_the_whole(
+def test_parts_are_bit_identical_to_the_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, sr: int, block: int
 ) -> None:
     monkeypatch.setattr("shared.audio._BLOCK", block)
@@ -53,7 +53,7 @@ def test_parts_are_bit_by_bit_those_of_the_whole(
         assert y.shape == (11025,) and not y[len(expected) :].any()
 
 
-def test_parts_before_the_damage_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_before_the_damage_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.audio._BLOCK", 1 << 12)
     y = tone(8000, 1, seconds=4)
     y[31000] = np.nan
@@ -64,7 +64,7 @@ def test_parts_before_the_damage_are_given(tmp_path: Path, monkeypatch: pytest.M
         next(parts)
 
 
-def test_no_silence_stands_for_what_a_truncated_file_lacks(tmp_path: Path) -> None:
+def test_a_truncated_file_is_not_padded_with_silence(tmp_path: Path) -> None:
     sf.write(tmp_path / "whole.mp3", np.random.default_rng(0).uniform(-0.5, 0.5, 8000 * 60), 8000)
     whole, parts = (tmp_path / "whole.mp3").read_bytes(), []
     (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) * 7 // 8])
@@ -87,13 +87,13 @@ def test_no_silence_stands_for_what_a_truncated_file_lacks(tmp_path: Path) -> No
         ("missing.wav", "cannot be decoded"),
     ],
 )
-def test_a_bad_file_says_why(tmp_path: Path, name: str, reason: str) -> None:
+def test_a_bad_file_gives_the_reason(tmp_path: Path, name: str, reason: str) -> None:
     sf.write(tmp_path / "good.wav", y := tone(8000, 1), 8000)
     sf.write(tmp_path / "good.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
     good = (tmp_path / "good.wav").read_bytes()
     contents = {
         "empty.wav": b"",
-        "text.wav": b"this is no sound at all, whatever its name says\n" * 20,
+        "text.wav": b"this is a text, not a sound\n" * 20,
         "truncated.wav": good[:9000],
         "header_only.wav": good[:44],
         "truncated.flac": (tmp_path / "good.flac").read_bytes()[:20000],
@@ -115,10 +115,10 @@ def test_written_wavs_never_clip(tmp_path: Path) -> None:
     np.testing.assert_allclose(back * 3 / 0.99, y, atol=1e-3)
     with pytest.raises(UserError, match="NaN"):
         write_wav(tmp_path / "loud.wav", np.array([0.0, np.nan]), 22050)
-    assert len(sf.read(tmp_path / "loud.wav")[0]) == 5000  # the failed write left the file alone
+    assert len(sf.read(tmp_path / "loud.wav")[0]) == 5000  # the failed write left the file unchanged
 
 
-def test_fix_length_is_librosas() -> None:
+def test_fix_length_equals_librosas() -> None:
     for n in (3, 5, 8):
         y = np.arange(float(n))
         np.testing.assert_array_equal(fix_length(y, size=5), librosa.util.fix_length(y, size=5))

@@ -1,4 +1,4 @@
-"""frequency-quest VERB: every verb and script tells its options without importing what it computes with."""
+"""frequency-quest VERB: every verb and script prints its help without importing heavy packages."""
 
 import sys
 
@@ -26,19 +26,19 @@ def test_help_of_a_script_needs_no_heavy_package(script: str, run_script) -> Non
     assert said.startswith(f"usage: {script} ")
 
 
-def test_every_verb_stands_for_a_module() -> None:
+def test_every_verb_has_a_module() -> None:
     assert all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module, _ in VERBS.values())
 
 
 @pytest.mark.parametrize(("word", "says"), [("trian", "did you mean train?"), ("xyzzy", "choose one of data, cache")])
-def test_an_unknown_verb_is_one_clear_line(
+def test_an_unknown_verb_gives_one_clear_line(
     word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["frequency-quest", word])
     with pytest.raises(SystemExit) as ended:
         console()
     said = capsys.readouterr().err
-    assert ended.value.code == 2 and said.startswith(f"error: frequency-quest {word}: unknown; {says}")
+    assert ended.value.code == 2 and said.startswith(f"error: frequency-quest {word}: unknown verb; {says}")
     assert len(said.splitlines()) == 1
 
 
@@ -46,4 +46,4 @@ def test_the_usage_lists_every_verb(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(sys, "argv", ["frequency-quest"])
     console()
     said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()[2:]] == list(VERBS)
+    assert [line.split()[0] for line in said.splitlines()[3:]] == list(VERBS)
