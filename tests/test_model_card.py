@@ -1,4 +1,4 @@
-"""A model card says what its run's config.json and metrics.json say, and warns where they must not be trusted."""
+"""A model card shows the figures of config.json and metrics.json, and warns if they must not be trusted."""
 
 import dataclasses
 import json
@@ -84,7 +84,7 @@ def test_every_figure_is_the_runs(tmp_path: Path) -> None:
     for label, row in metrics["test/per_class"].items():
         shown = [f"{100 * row['precision']:.1f} %", f"{100 * row['recall']:.1f} %", f"{row['f1']:.3f}"]
         assert rows[label] == [*shown, str(int(row["clips"]))]
-    confusions = table(card, "sound")
+    confusions = table(card, "true class")
     matrix = np.array(metrics["test/confusion_matrix"])
     np.fill_diagonal(matrix, 0)
     true, taken, clips, _ = confusions[0]
@@ -115,7 +115,7 @@ def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
         "No clip of `siren`",
         "40 recordings are few",
         "60 clips of `siren`, 300 of `a|b`",
-        "forced into",
+        "one of the 3 classes, even",
         "11.025 kHz",
     ):
         assert said in limits, said
@@ -129,13 +129,13 @@ def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
         ({"reported_on": None, "test_share": 0.0}, "There are no figures"),
     ],
 )
-def test_figures_not_to_be_trusted_are_told_first(run: dict, says: str, tmp_path: Path) -> None:
+def test_figures_not_to_be_trusted_come_with_a_warning_first(run: dict, says: str, tmp_path: Path) -> None:
     card = render(read_card(a_run(tmp_path / "run", **run)))
-    assert says in card.split("## Model details")[0]
+    assert says in card.split("**Accuracy")[0]
     assert ("model-index" in front_matter(card)) == (says == "optimistic")
 
 
-def test_synthetic_data_and_what_it_hides_are_told(tmp_path: Path) -> None:
+def test_synthetic_data_and_unknown_recordings_are_named(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     config = read_json(run / "config.json")
     config["data"] |= {"synthetic": True, "recordings": None}
@@ -145,9 +145,9 @@ def test_synthetic_data_and_what_it_hides_are_told(tmp_path: Path) -> None:
     assert "bootstrap over clips" in card and "of 40 recordings" not in card
 
 
-def test_figures_are_clip_by_clip_and_averages_the_second_line(tmp_path: Path) -> None:
+def test_figures_are_clip_by_clip_and_averages_are_the_second_line(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    assert "averaged" not in render(read_card(run)).split("## Figures")[1]
+    assert "averaged" not in render(read_card(run)).split("## Figures")[1].split("## Limits")[0]
     averages = {"together": True, "test/together_accuracy": 0.98765, "test/together_interval": [0.9, 0.99]}
     rows = table(card := render(read_card(amend(run, **averages))), "figure")
     assert [row[0] for row in rows[:2]] == [
@@ -182,7 +182,7 @@ def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
     card = render(read_card(amend(run, **added, grouped=grouped, optimism=0.231)))
     mean, sd = spreads["accuracy"]["mean"], spreads["accuracy"]["sd"]
     assert table(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
-    for said in ("4 trainings", "0: 61.0 %, 1: 62.5 %", "45.6 %", "23.1 points", "trained once more, on every clip"):
+    for said in ("4 trainings", "61.0 % (seed 0), 62.5 % (seed 1)", "45.6 %", "23.1 points", "trained once more, on all clips"):
         assert said in card, said
 
 
