@@ -1,7 +1,7 @@
 """Compare generated sounds with real ones: python generation/evaluate.py --samples DIR --reference DIR --classifier RUN
 
-The real clips are those that the generator was trained on. As many clips of recordings that it was not trained on are
-compared with them too: the floor, which perfect samples would reach. White noise is the ceiling.
+The samples are compared with the real clips that the generator was trained on. Real clips of held-out recordings are
+compared in the same way; perfect samples would score like them (the floor). Noise is the worst case (the ceiling).
 """
 
 import tyro
@@ -13,7 +13,7 @@ from shared.errors import run_entry
 def main() -> None:
     options = tyro.cli(EvaluateOptions)
     options.check()
-    from generation.evaluation.command import evaluate  # pandas and scikit-learn: --help does not wait for them
+    from generation.evaluation.command import evaluate  # imports pandas and scikit-learn, which --help does not need
 
     evaluate(options)
 

@@ -43,7 +43,7 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     segment_seconds: float | None = None
     """Split every clip into equal parts of so many seconds; None takes one of the features' own length."""
     holdout_share: float = 0.0
-    """Share of the recordings that are not trained on, so that samples can be compared with unheard sounds."""
+    """Share of the recordings that are not trained on, so that samples can be compared with held-out sounds."""
     conditional: bool = True
     """Learn the classes apart; otherwise all clips are one class."""
     latent: int = 100

@@ -1,4 +1,4 @@
-"""What a generator's run and a folder of its samples hold: files, the clips it heard, the run behind the samples."""
+"""The files of a generator's run and of a folder of its samples: its training clips, and the run behind the samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # sampling needs the names of the files alone
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
 NO_GENERATOR = "no trained generator; give the --out-dir of one of generation/train_*.py"
-CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, and whether the generator heard it
+CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, clip, trained_on (true or false)
 SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, and its classes
 
 
@@ -36,21 +36,21 @@ def clip_table(dataset: Dataset) -> pd.DataFrame:
     return table[["path", "label", "recording", "clip"]]
 
 
-def write_clips(run_dir: Path, dataset: Dataset, heard: Iterable[Path]) -> None:
-    """clips.csv: every clip of the data folder, and whether it is one of ``heard``."""
-    table = clip_table(dataset).assign(heard=dataset.manifest.path.isin(set(heard)))
+def write_clips(run_dir: Path, dataset: Dataset, trained_on: Iterable[Path]) -> None:
+    """clips.csv: every clip of the data folder, and whether it is one of ``trained_on``."""
+    table = clip_table(dataset).assign(trained_on=dataset.manifest.path.isin(set(trained_on)))
     write_text(run_dir / CLIPS, table.to_csv(index=False))
 
 
-def mark_heard(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The manifest of a data folder with the columns heard and unheard by a generator, and what had to be assumed.
+def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The manifest of a data folder with the columns trained_on and held_out, and what had to be assumed.
 
-    A clip that the generator was not trained on, but of a recording that it was trained on, is neither and left out.
-    Where it is not known what was heard, both columns are false.
+    A clip is held out if the generator was not trained on any clip of its recording. Other clips that it was not
+    trained on are left out. Both columns are false where it is unknown what the generator was trained on.
 
     Args:
-        run: the generator's run, where it is known.
-        asked: whether --generator names it.
+        run: the generator's run; None if it is unknown.
+        asked: whether --generator named it.
 
     Raises:
         UserError: --generator names no run of a generator.
@@ -59,20 +59,22 @@ def mark_heard(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple[pd.D
 
     if asked and not (run / DESCRIPTION).is_file():
         raise UserError(f"--generator {run}: {NO_GENERATOR}")
-    if run is None:
-        why = "the generator of these samples is not known (--generator RUN names it)"
-    elif not (run / CLIPS).is_file():
-        why = f"{run} does not say what it was trained on (it has no {CLIPS})"
-    else:
+    table = pd.DataFrame()
+    if run and (run / CLIPS).is_file():
         table = pd.read_csv(run / CLIPS, dtype={"recording": str, "clip": str}, keep_default_na=False)
-        known, here = table[table.heard], clip_table(dataset)
-        heard = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
-        unheard = ~heard & ~here.recording.isin(set(known.recording))
-        if heard.any():
-            return dataset.manifest.assign(heard=heard, unheard=unheard)[heard | unheard], []
-        why = "the generator was trained on no clip of the reference"
-    halves = "copies are searched for in the whole reference, and the floor is half of its recordings against the rest"
-    return dataset.manifest.assign(heard=False, unheard=False), [f"{why}, so {halves}"]
+    if run is None:
+        why = "It is not known which generator made these samples (name its run with --generator RUN)"
+    elif "trained_on" not in table:
+        why = f"{run} does not say which clips it was trained on (no {CLIPS}, or one of an older version)"
+    else:
+        known, here = table[table.trained_on], clip_table(dataset)
+        trained_on = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
+        held_out = ~trained_on & ~here.recording.isin(set(known.recording))
+        if trained_on.any():
+            return dataset.manifest.assign(trained_on=trained_on, held_out=held_out)[trained_on | held_out], []
+        why = "The generator was trained on no clip of the reference"
+    halves = "the whole reference is searched for copies, and one half of its recordings serves as held-out clips"
+    return dataset.manifest.assign(trained_on=False, held_out=False), [f"{why}: {halves} for the other half."]
 
 
 def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:

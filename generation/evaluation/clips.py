@@ -1,12 +1,13 @@
-"""The clips that an evaluation compares: samples, noise, and real clips that the generator heard or did not hear."""
+"""The clips that an evaluation compares: samples, noise, and real clips that were trained on or held out."""
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from classification.inference.classifier import Classifier
 from shared.audio import decode, fix_length, resample
@@ -22,7 +23,7 @@ _SAMPLE_NAME = re.compile(r"(?P<label>.+?)_(?:ep)?\d+")  # <label>_<n> of sample
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedded:
-    """N clips as the classifier sees them: features (N, D), probabilities (N, K) of ``classes``.
+    """N clips as the classifier sees them: features (N, D) and probabilities (N, K) of ``classes``.
 
     Row i of ``manifest`` is clip i.
     """
@@ -41,15 +42,17 @@ class Embedded:
         return Embedded(manifest, self.features[rows], self.probabilities[rows], self.classes)
 
     def at_most(self, most: int, *, seed: int) -> "Embedded":
-        """So many clips, drawn at random, in the order they had."""
+        """At most this many clips, drawn at random and kept in order."""
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
 
 
 def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
-    """The sounds of a folder: path, and the label of <label>_<n>.wav or, in any other layout, what load_dataset finds.
+    """The sounds of a folder, in columns path and label.
+
+    Labels come from file names <label>_<n>.wav; in any other layout ``load_dataset`` finds them.
 
     Args:
-        classes: labels that may stand in the names in the form that ``safe_name`` gives them.
+        classes: labels that file names may contain in the form that ``safe_name`` gives them.
 
     Raises:
         UserError: no such folder, or no sounds in it.
@@ -63,15 +66,23 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def embed(
-    classifier: Classifier, manifest: pd.DataFrame, cache: FeatureCache, *, flag: str, n_jobs: int | None
+    classifier: Classifier,
+    manifest: pd.DataFrame,
+    cache: FeatureCache,
+    *,
+    option: str,
+    folder: Path,
+    n_jobs: int | None,
 ) -> Embedded:
-    """The usable clips of a manifest, longer ones in windows of what the classifier sees at once; the others are named.
+    """Embed the usable clips of a manifest, and print the names of the others.
+
+    A sound longer than the classifier's window is cut into windows, and each window counts as a clip.
 
     Args:
-        flag: the option that the clips came by, and its value.
+        option: "samples" or "reference", the option that named ``folder``.
 
     Raises:
-        UserError: none is usable.
+        UserError: no file is usable.
     """
     manifest = segments(manifest, duration=classifier.spec.duration)
     clips = cache.build(list(manifest.path), offsets=list(manifest.offset), n_jobs=n_jobs)
@@ -79,55 +90,69 @@ def embed(
         print(f"skipped {path}: {reason}")
     if not clips.kept:
         path, reason = next(iter(clips.rejects.items()))
-        raise UserError(f"{flag}: none of {len(manifest)} files is usable; the first, {path}: {reason}")
+        raise UserError(f"--{option} {folder}: none of {len(manifest)} files is usable; the first, {path}: {reason}")
     manifest = manifest.iloc[clips.kept].reset_index(drop=True)
-    parts = (classifier.features, classifier.probabilities)
-    computed = (part(clips.features[[i]][0] for i in range(len(manifest))) for part in parts)
-    return Embedded(manifest, *computed, classifier.classes)
+    return _embed(classifier, manifest, lambda i: clips.features[[i]][0], name=option)
 
 
 def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Path], *, seed: int) -> Embedded:
-    """White Gaussian noise under these labels. Each clip has the length, level (RMS) and sampling rate of one of
-    ``like``, in turn: otherwise its band alone would tell it from the sounds.
+    """Embed white Gaussian noise, one clip for each label.
+
+    Each clip copies the length, level (RMS) and sampling rate of a file in ``like``, in turn, so that neither level nor
+    band alone sets the noise apart from the sounds.
     """
     rng, spec, arrays = np.random.default_rng(seed), classifier.spec, []
-    for i in range(len(labels)):
+    for i in tqdm(range(len(labels)), desc="making noise", unit="clip", disable=None, leave=False):
         y, sr = decode(like[i % len(like)], duration=spec.duration)
         noise = rng.standard_normal(len(y)).astype(np.float32) * np.sqrt(np.mean(y**2))
         noise = resample(noise, sr, spec.sr)
         arrays.append(TRANSFORMS[spec.kind](fix_length(noise, size=spec.n_samples), spec))
-    manifest = pd.DataFrame({"path": "", "label": labels})
-    return Embedded(manifest, classifier.features(arrays), classifier.probabilities(arrays), classifier.classes)
+    return _embed(classifier, pd.DataFrame({"path": "", "label": labels}), arrays.__getitem__, name="noise")
+
+
+def _embed(
+    classifier: Classifier, manifest: pd.DataFrame, array: Callable[[int], np.ndarray], *, name: str
+) -> Embedded:
+    """Embed the clips of ``manifest``; ``array(i)`` is the spectrogram of clip i."""
+
+    def arrays(step: str) -> Iterator[np.ndarray]:
+        return map(array, tqdm(range(len(manifest)), desc=f"{name}: {step}", unit="clip", disable=None, leave=False))
+
+    features, probabilities = classifier.features(arrays("features")), classifier.probabilities(arrays("probabilities"))
+    return Embedded(manifest, features, probabilities, classifier.classes)
 
 
 def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded | None]:
-    """Real clips by the columns heard and unheard of their manifest.
+    """Divide real clips by the columns trained_on and held_out of their manifest.
 
-    Where no clip is marked as heard, the generator may have heard any of them: then one half of the recordings stands
-    for those it heard, and the other half for those it did not.
+    If no clip is marked as trained on, the generator may have been trained on any of them. One half of the recordings
+    then serves as the training clips and the other half as the held-out ones.
 
     Returns:
-        heard: what is searched for copies: all clips that it heard, or that it may have heard.
-        apart: those of them whose recordings have no clip in ``unheard``: the figures compare with these.
-        unheard: what the floor is drawn from; None where the generator heard every recording.
+        searched: the clips to search for copies: all that the generator was trained on, or may have been.
+        compared: those of them whose recordings have no held-out clip; all figures compare with these.
+        held_out: the clips that the floor is drawn from; None if every recording was trained on.
 
     Raises:
         UserError: too few recordings for two halves.
     """
-    if real.manifest.heard.any():
-        heard, unheard = (real.take(real.manifest[column].to_numpy(bool)) for column in ("heard", "unheard"))
-        return heard, heard, unheard if len(unheard) else None
+    if real.manifest.trained_on.any():
+        searched, held_out = (real.take(real.manifest[column].to_numpy(bool)) for column in ("trained_on", "held_out"))
+        return searched, searched, held_out if len(held_out) else None
     if real.manifest.group.nunique() < 2:
-        raise UserError("--reference: its usable clips are of one recording; the floor needs two or more")
+        raise UserError("--reference: its usable clips come from one recording; the figures need two or more")
     split = assign_splits(real.manifest, how="grouped", val_share=0, fold=0, folds=2, seed=seed).split
     return real, real.take((split == "train").to_numpy()), real.take((split == "test").to_numpy())
 
 
-def matching(unheard: Embedded, samples: Embedded, *, seed: int) -> Embedded:
-    """As many unheard clips as there are samples, of each label as many where they share labels; or as there are."""
+def matching(held_out: Embedded, samples: Embedded, *, seed: int) -> Embedded:
+    """Draw as many held-out clips as there are samples, or all if there are fewer.
+
+    If they have all labels of the samples, as many of each label are drawn.
+    """
     wanted = samples.manifest.label.value_counts()
-    order = np.random.default_rng(seed).permutation(len(unheard))
-    labels = unheard.manifest.label.iloc[order]
+    order = np.random.default_rng(seed).permutation(len(held_out))
+    labels = held_out.manifest.label.iloc[order]
     if set(wanted.index) <= set(labels):
         order = order[labels.groupby(labels).cumcount().to_numpy() < wanted.reindex(labels).to_numpy()]
-    return unheard.take(np.sort(order[: len(samples)]))
+    return held_out.take(np.sort(order[: len(samples)]))

@@ -1,4 +1,4 @@
-"""What ``evaluate`` does: samples, real clips and noise through the classifier, their figures, evaluation.json."""
+"""What ``evaluate`` does: embed samples, real clips and noise, compute their figures, write evaluation.json."""
 
 import contextlib
 import json
@@ -8,15 +8,15 @@ from classification.inference.classifier import Classifier
 from generation.evaluation import clips, figures
 from generation.evaluation.notes import notes_on, notes_on_classifier
 from generation.evaluation.options import EvaluateOptions
-from generation.rundir import mark_heard, read_origin
+from generation.rundir import mark_trained_on, read_origin
 from shared.data.datasets import load_dataset
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_json
 
 NO_FLOOR = (
-    "the generator was trained on every recording of the reference, so there is no floor, and which samples are copies "
-    "is not known; train with --holdout-share to keep recordings out"
+    "There are no figures of real held-out clips, because the generator was trained on every recording of the "
+    "reference. Copies cannot be counted either. Train with --holdout-share to hold recordings out."
 )
 
 
@@ -24,7 +24,7 @@ def evaluate(options: EvaluateOptions) -> None:
     """Compare samples with real clips and write evaluation.json.
 
     Raises:
-        UserError: names the option and says what is wrong with it.
+        UserError: an option is wrong; the message names it and says why.
     """
     samples, reference, most, seed = options.samples, options.reference, options.max_clips, options.seed
     with naming("--reference"):
@@ -33,26 +33,26 @@ def evaluate(options: EvaluateOptions) -> None:
     with naming("--samples"):
         listed = clips.list_samples(samples, [*origin.get("classes", []), *dataset.manifest.label.unique()])
     run = options.generator or origin.get("generator")
-    manifest, assumed = mark_heard(dataset, run, asked=options.generator is not None)
+    manifest, assumed = mark_trained_on(dataset, run, asked=options.generator is not None)
     common = set(listed.label) & set(manifest.label)
     if common == set(listed.label):
         manifest = manifest[manifest.label.isin(common)]
     with naming("--classifier"):
         model = Classifier.load(options.classifier, device=options.device)
     cache = FeatureCache(model.spec, options.cache_dir)
-    made = clips.embed(model, listed, cache, flag=f"--samples {samples}", n_jobs=options.n_jobs)
-    known = clips.embed(model, manifest, cache, flag=f"--reference {reference}", n_jobs=options.n_jobs)
-    made, (heard, apart, unheard) = made.at_most(most, seed=seed), clips.divide(known, seed=seed)
-    real = apart.at_most(most, seed=seed)
-    floor = unheard and clips.matching(unheard, made, seed=seed)
+    made = clips.embed(model, listed, cache, option="samples", folder=samples, n_jobs=options.n_jobs)
+    known = clips.embed(model, manifest, cache, option="reference", folder=reference, n_jobs=options.n_jobs)
+    made, (searched, compared, held_out) = made.at_most(most, seed=seed), clips.divide(known, seed=seed)
+    real = compared.at_most(most, seed=seed)
+    floor = held_out and clips.matching(held_out, made, seed=seed)
     noise = clips.embed_noise(model, made.manifest.label, real.manifest.path, seed=seed)
-    how = {"by_chance": figures.nearness_by_chance(apart, floor), "common": common, "seed": seed}
+    how = {"copy_distance": figures.copy_distance(compared, floor), "common": common, "seed": seed}
     found = {
-        "samples": figures.compare(made, real, heard=heard, **how),
-        "floor": figures.compare(floor, real, heard=apart, **how) if floor else figures.NOTHING,
-        "ceiling": figures.compare(noise, real, heard=heard, **how),
+        "samples": figures.compare(made, real, searched=searched, **how),
+        "floor": figures.compare(floor, real, searched=compared, **how) if floor else figures.NOTHING,
+        "ceiling": figures.compare(noise, real, searched=searched, **how),
     }
-    sizes = {"samples": made, "train": real, "heard": heard, "floor": floor or []}
+    sizes = {"samples": made, "real": real, "trained_on": searched, "floor": floor or []}
     given = {"samples": str(samples), "reference": str(reference), "classifier": str(options.classifier), "seed": seed}
     evaluation = {
         "options": given,
@@ -64,7 +64,7 @@ def evaluate(options: EvaluateOptions) -> None:
             for name, (title, better) in figures.METRICS.items()
         },
         "by_label": {column: by_label for column, (_, by_label) in found.items()},
-        "closest": figures.closest(made, heard),
+        "closest": figures.closest(made, searched),
         "notes": [
             *assumed,
             *([] if floor else [NO_FLOOR]),
@@ -72,7 +72,7 @@ def evaluate(options: EvaluateOptions) -> None:
             *notes_on_classifier(options.classifier, dataset),
         ],
     }
-    write_json(options.output, json.loads(json.dumps(evaluation), parse_constant=lambda _: None))  # JSON knows no NaN
+    write_json(options.output, json.loads(json.dumps(evaluation), parse_constant=lambda _: None))  # NaN is not JSON
     print(f"{figures.table(evaluation)}\n-> {options.output}")
 
 

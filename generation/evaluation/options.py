@@ -1,4 +1,4 @@
-"""The options of evaluate.py."""
+"""The command-line options of evaluate."""
 
 import dataclasses
 from pathlib import Path
@@ -15,23 +15,23 @@ class EvaluateOptions:
     samples: Path
     """Folder of generated sounds: <label>_<n>.wav, or a folder per class."""
     reference: Path
-    """Folder of real sounds in any layout; best the one that the generator was trained on."""
+    """Folder of real sounds in any layout, best the one that the generator was trained on."""
     classifier: Path
-    """Run folder of classification/train.py, finished, of either framework."""
+    """Finished run of classification/train.py, of either framework."""
     generator: Path | None = None
-    """Run folder of the generator, which lists what it was trained on; None is what samples.json in --samples says."""
+    """Run of the generator, which lists its training clips; None takes the run that samples.json in --samples names."""
     output: Path | None = None
-    """JSON to write; None is evaluation.json in --samples."""
+    """JSON file to write; None writes evaluation.json into --samples."""
     max_clips: int = 5000
-    """Most samples, and most real clips, that the figures are computed of; copies are searched for in all."""
+    """Use at most this many samples and real clips for the figures; all training clips are searched for copies."""
     seed: int = 0
     """Seed of the random draws and of the noise."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device that computes."""
     cache_dir: Path = CACHE_DIR
-    """Where the computed spectrograms are kept."""
+    """Folder of the computed spectrograms."""
     n_jobs: int | None = None
-    """Processes that compute those; None is one a core."""
+    """Processes that compute spectrograms; None starts one per core."""
 
     def check(self) -> None:
         for flag, value, least in (("--max-clips", self.max_clips, 10), ("--seed", self.seed, 0)):
@@ -40,9 +40,9 @@ class EvaluateOptions:
         if self.output is None:
             self.output = self.samples / "evaluation.json"
         elif self.output.is_dir():
-            raise UserError(f"--output {self.output}: is a folder; give the JSON to write")
+            raise UserError(f"--output {self.output}: is a folder; give a JSON file")
         else:
             try:
                 self.output.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UserError(f"--output {self.output}: its folder cannot be made ({error.strerror})") from error
+                raise UserError(f"--output {self.output}: its folder cannot be created ({error.strerror})") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generation.vocoders.hifigan_checkpoint import HEARD, load_generator
+from generation.vocoders.hifigan_checkpoint import PUBLISHED_SPEC, load_generator
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades
 from generation.vocoders.vocoder import Vocoder
@@ -36,12 +36,12 @@ class HifiGanVocoder(Vocoder):
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", path: Path | None = None) -> None:
         super().__init__(spec, device=device)
         names = ("sr", "n_fft", "hop_length")
-        ours, heard = ({name: getattr(s, name) for name in names} for s in (spec, HEARD))
-        if ours != heard:
-            raise UserError(f"--vocoder hifigan: made for {heard}, these spectrograms are {ours}; use griffin-lim")
+        ours, published = ({name: getattr(s, name) for name in names} for s in (spec, PUBLISHED_SPEC))
+        if ours != published:
+            raise UserError(f"--vocoder hifigan: made for {published}, these spectrograms are {ours}; use griffin-lim")
         self.generator = load_generator(path).to(device)
         self.inverse = InverseMel(spec, device=device)
-        self.filterbank = torch.from_numpy(mel_filterbank(HEARD)).to(device)  # (M, F)
+        self.filterbank = torch.from_numpy(mel_filterbank(PUBLISHED_SPEC)).to(device)  # (M, F)
         self.fades = fades(spec).to(device)
 
     def invert(self, S: Tensor) -> Tensor:

@@ -25,15 +25,15 @@ BY_HAND = "download it elsewhere and give it as --hifigan-path FILE; or use --vo
 REMEDY = f"the published model is {URL}; where there is no network, {BY_HAND}"
 
 # The mels these models are trained on; MEL has jik876's names (config.json), NVIDIA_NAMES those that NVIDIA changed
-HEARD = FeatureSpec(sr=22050, n_fft=1024, hop_length=256, n_mels=80, fmin=0, fmax=8000, power=1.0)
+PUBLISHED_SPEC = FeatureSpec(sr=22050, n_fft=1024, hop_length=256, n_mels=80, fmin=0, fmax=8000, power=1.0)
 MEL = {
-    "sampling_rate": HEARD.sr,
-    "n_fft": HEARD.n_fft,
-    "hop_size": HEARD.hop_length,
-    "win_size": HEARD.n_fft,
-    "num_mels": HEARD.n_mels,
-    "fmin": HEARD.fmin,
-    "fmax": HEARD.fmax,
+    "sampling_rate": PUBLISHED_SPEC.sr,
+    "n_fft": PUBLISHED_SPEC.n_fft,
+    "hop_size": PUBLISHED_SPEC.hop_length,
+    "win_size": PUBLISHED_SPEC.n_fft,
+    "num_mels": PUBLISHED_SPEC.n_mels,
+    "fmin": PUBLISHED_SPEC.fmin,
+    "fmax": PUBLISHED_SPEC.fmax,
 }
 NVIDIA_NAMES = {
     "filter_length": "n_fft",
@@ -140,7 +140,7 @@ def read_config(checkpoint: Path, content: dict[str, Any]) -> dict[str, Any]:
 def check_mels(config: dict[str, Any]) -> None:
     other = [f"{name} {config.get(name)}, not {value}" for name, value in MEL.items() if config.get(name) != value]
     if other:
-        raise UserError(f"this HiFi-GAN hears other mels than are made here: {'; '.join(other)}")
+        raise UserError(f"this HiFi-GAN was trained on other mels than this vocoder computes: {'; '.join(other)}")
 
 
 def build(config: dict[str, Any], state: Any) -> HifiGan:
