@@ -52,7 +52,7 @@ def test_the_first_table_has_at_most_six_rows(runs: Path, monkeypatch) -> None:
 
 def test_sentences_conclude_from_the_figures(runs: Path, monkeypatch) -> None:
     page = report(runs, monkeypatch)
-    assert "torch (PyTorch, strong) has the highest accuracy of 83.3 %" in page
+    assert "torch (PyTorch, strong) has the highest accuracy: 83.3\u00a0%" in page
     assert re.search(r"Keras and PyTorch do not differ beyond chance|PyTorch is better than Keras beyond chance", page)
     assert "A random split is 25.0 points too optimistic" in page
     assert "The best generator by KAD is cgan with 2.5 (real held-out clips: 0.1, white noise: 9)" in page

@@ -21,7 +21,7 @@ FIGURES = [
     (
         "mean of the trainings",
         "{spread[accuracy][mean]:.1%} ± {sd_points:.1f} (of {trainings})",
-        "accuracy, with the standard deviation over folds and seeds",
+        "accuracy ± standard deviation over folds and seeds",
     ),
     (
         "averaged accuracy",
@@ -32,7 +32,7 @@ FIGURES = [
     ("balanced accuracy", "{balanced_accuracy:.1%}", "mean recall of the classes"),
     ("macro F1", "{macro_f1:.3f}", "mean F1 of the classes"),
     ("log-loss", "{log_loss:.3f}", "nats; lower is better"),
-    ("calibration error", "{calibration_error:.3f}", "mean gap between confidence and accuracy; lower is better"),
+    ("calibration error", "{calibration_error:.3f}", "mean gap between confidence and accuracy"),
     ("validation accuracy", "{val/accuracy:.1%}", "on the clips that selected the checkpoint"),
     ("clips evaluated", "{clips:d}", "each counts once a seed"),
     ("epochs", "{train/epochs:d}", ""),

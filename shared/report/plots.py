@@ -1,10 +1,10 @@
-"""The figures of runs and reports, as PNG files that appear whole or not at all."""
+"""The plots of runs and reports. Each is written to a temporary PNG first and then moved into place."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure  # no pyplot: it keeps figures alive and picks a screen
+from matplotlib.figure import Figure  # not pyplot, which keeps figures in memory and needs a display backend
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -19,7 +19,7 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Confusion matrix (K, K), rows true: shaded by the share of the true class, labelled with counts."""
+    """Plot a confusion matrix (K, K) with true classes as rows: shaded by the share of the row, labelled with counts."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(4.2, 0.8 + 0.75 * len(classes))
@@ -37,7 +37,7 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
 
 
 def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Curves over epochs, one panel a quantity: keys "train/loss" and "val/loss" share the panel "loss"."""
+    """Plot curves over epochs, one panel for each quantity: "train/loss" and "val/loss" share the panel "loss"."""
     panels: dict[str, list[str]] = {}
     for key in history[0]:
         if key != "epoch" and not key.startswith("time/"):
@@ -56,8 +56,8 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     save_figure(path, figure)
 
 
-def picture(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
-    """What a representation looks like: x ``spec.shape`` -> (bands, frames) without padding, and its unit."""
+def as_image(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
+    """Convert features x (``spec.shape``) to an image (bands, frames) without padding; also returns its unit."""
     if spec.kind == "waveform":
         return power_to_db(np.abs(stft(x, n_fft=spec.n_fft, hop_length=spec.hop_length)) ** 2), "dB"
     x = (x[0] if spec.kind == "amplitude_phase" else x)[..., : spec.clip_frames]
@@ -69,16 +69,16 @@ def picture(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
 
 
 def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureSpec, *, title: str) -> None:
-    """A grid of the pictures of several clips, each ``spec.shape``, with their names; one colour scale for all."""
-    pictures, units = zip(*(picture(x, spec) for x in features.values()), strict=True)
+    """Plot several named clips, each ``spec.shape``, in a grid with one colour scale."""
+    images, units = zip(*(as_image(x, spec) for x in features.values()), strict=True)
     columns = min(len(features), {8: 4}.get(len(features), 5 if len(features) <= 50 else 10))
     rows = -(-len(features) // columns)
     figure = Figure(figsize=(3.1 * columns + 0.8, 2.5 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    low, high = min(S.min() for S in pictures), max(S.max() for S in pictures)
+    low, high = min(S.min() for S in images), max(S.max() for S in images)
     for ax in axes.flat[len(features) :]:
         ax.set_axis_off()
-    for ax, name, S in zip(axes.flat, features, pictures, strict=False):
+    for ax, name, S in zip(axes.flat, features, images, strict=False):
         extent = (0, S.shape[1] * spec.hop_length / spec.sr, 0, S.shape[0])
         image = ax.imshow(S, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
         ax.set_title(name, fontsize=10)
@@ -92,9 +92,9 @@ def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureS
 
 
 def plot_mosaic(path: Path, rows: Mapping[str, Sequence[np.ndarray]], spec: FeatureSpec, *, title: str) -> None:
-    """Many clips in one picture: a row a name, each of equally many ``spec.shape``; one colour scale for all."""
-    unit = next(picture(clips[0], spec)[1] for clips in rows.values())
-    tiles = [[np.pad(picture(x, spec)[0][::-1], 2, constant_values=np.nan) for x in clips] for clips in rows.values()]
+    """Plot many clips in one image: a row for each name, with equally many clips ``spec.shape``, on one colour scale."""
+    unit = next(as_image(clips[0], spec)[1] for clips in rows.values())
+    tiles = [[np.pad(as_image(x, spec)[0][::-1], 2, constant_values=np.nan) for x in clips] for clips in rows.values()]
     height, width = tiles[0][0].shape
     figure = Figure(figsize=(1.1 * len(tiles[0]) + 1.8, 1.0 * len(tiles) + 0.9), layout="constrained")
     ax = figure.subplots()
@@ -104,7 +104,7 @@ def plot_mosaic(path: Path, rows: Mapping[str, Sequence[np.ndarray]], spec: Feat
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_xlabel(f"each {spec.duration:g} s wide and {height - 4} bands high")
+    ax.set_xlabel(f"each image: {spec.duration:g} s wide, {height - 4} bands high")
     figure.colorbar(image, ax=ax, label=unit, shrink=0.9, pad=0.01)
     figure.suptitle(title)
     save_figure(path, figure)
@@ -120,13 +120,13 @@ def plot_timeline(
     frequencies: np.ndarray,
     title: str,
 ) -> None:
-    """A recording's spectrogram above the probabilities of its classes over time; the likeliest is outlined.
+    """Plot a recording's spectrogram above its class probabilities over time, with the most probable class outlined.
 
     Args:
-        S: dB (M, T) over the whole recording.
-        edges: seconds (W + 1,) between which the probabilities hold.
-        probabilities: (K, W); only the 12 classes that come highest anywhere are shown.
-        frequencies: Hz (M,) of the mel bands.
+        S: spectrogram in dB (M, T) of the whole recording.
+        edges: times in seconds (W + 1,) that bound the W windows.
+        probabilities: (K, W); the 12 classes with the highest maxima are shown.
+        frequencies: centres of the mel bands in Hz (M,).
     """
     shown = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:12])
     end = float(edges[-1])
@@ -144,7 +144,7 @@ def plot_timeline(
     mesh = bottom.pcolormesh(edges, np.arange(len(shown) + 1), probabilities[shown], cmap="Blues", vmin=0, vmax=1)
     best = probabilities.argmax(axis=0)
     line = {"fill": False, "edgecolor": "#d9480f", "linewidth": 1.6 if len(best) <= 200 else 0.7, "clip_on": False}
-    for row, k in enumerate(shown):  # one outline a stretch of windows
+    for row, k in enumerate(shown):  # one outline for each run of consecutive windows
         inside = np.flatnonzero(np.diff(np.concatenate([[0], best == k, [0]])))
         for first, last in inside.reshape(-1, 2):
             bottom.add_patch(Rectangle((edges[first], row), edges[last] - edges[first], 1, **line))

@@ -77,9 +77,9 @@ def best_classifier(classifiers: Sequence[RunView]) -> str | None:
     if len({run.config["data"]["fingerprint"] for run in fair}) > 1:
         return "The classifiers were trained on different clips, so their accuracies cannot be compared directly."
     run = fair[0]
-    has = "the highest accuracy" if len(fair) > 1 else "an accuracy"
+    has = "has the highest accuracy:" if len(fair) > 1 else "has an accuracy of"
     return (
-        f"{run.name} ({run.title}) has {has} of {run.accuracy}, clip by clip (95 % interval {run.interval}), "
+        f"{run.name} ({run.title}) {has} {run.accuracy} (95 % interval {run.interval}), clip by clip, "
         f"on {run.evaluated_on}."
     )
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +25,9 @@ def show(
 ) -> None:
     """Print the scores, the runs that are left out, and the paths of the pages and of the submission."""
     console = _console()
+    console.print()
     console.print(_table(summary.first_table(classifiers), scores))
+    console.print()
     for run in runs:
         if run.kind not in ("classifier", "generator"):
             console.print(Text(f"{run.name}: {run.kind}", style="yellow"))
@@ -48,9 +49,9 @@ def _console() -> Console:
 
 def _table(classifiers: Sequence[RunView], scores: Sequence[summary.GeneratorScores]) -> Table:
     """Classifiers with accuracy and interval, then generators beside real held-out clips and noise."""
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
-    for justify in ("left", "right", "right", "left"):
-        table.add_column(justify=justify, overflow="fold")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for justify, no_wrap in (("left", False), ("right", True), ("right", True), ("left", False)):
+        table.add_column(justify=justify, no_wrap=no_wrap, overflow="fold")
     if classifiers:
         table.add_row("classifier", "accuracy (95 % interval)", "averaged", "evaluated on", style="bold")
     for run in classifiers:
@@ -58,9 +59,9 @@ def _table(classifiers: Sequence[RunView], scores: Sequence[summary.GeneratorSco
         style = "yellow" if run.leaks else None
         table.add_row(name, accuracy, run.averaged or "-", run.evaluated_on, style=style)
     if classifiers and scores:
-        table.add_section()
+        table.add_row()
     if scores:
-        table.add_row("sounds of", "classifier's accuracy", "KAD", "KAD: lower is better", style="bold")
+        table.add_row("sounds of", "classifier's accuracy", "KAD", "lower KAD is better", style="bold")
     for row in scores:
         accuracy = "-" if row.accuracy is None else percent(row.accuracy)
         table.add_row(row.name, accuracy, number(row.kad).replace("–", "-"), "")
