@@ -113,6 +113,12 @@ def test_what_cannot_be_read_is_one_clear_line(runs: Path, monkeypatch, damage) 
         report(runs, monkeypatch)
 
 
+def test_a_run_name_is_no_markup(runs: Path, monkeypatch, capsys) -> None:
+    (runs / "torch").rename(runs / "[bold]<b>torch")
+    assert "[bold]&lt;b&gt;torch" in report(runs, monkeypatch)
+    assert "[bold]<b>torch (PyTorch, strong)" in capsys.readouterr().out
+
+
 def test_the_terminal_gets_one_table(runs: Path, monkeypatch, capsys) -> None:
     (runs / "submission.csv").touch()
     monkeypatch.setenv("COLUMNS", "200")

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from shared.errors import AudioError
 from shared.report.pages import flac_uri, render
 from shared.report.run_view import RunView
@@ -18,7 +20,7 @@ MAX_BYTES = 9 * 10**6  # of embedded sounds, so that the page stays below 10 MB
 
 
 class Answer(NamedTuple):
-    """A run's class for a clip, and that class's probability."""
+    """The class that a run predicts for a clip, and its probability."""
 
     run: str
     predicted: str
@@ -56,16 +58,16 @@ class Mistakes:
 
     @property
     def summary(self) -> str:
-        """The beginning of a sentence."""
+        """E.g. "Both keras and torch get 12 of 40 held-out clips wrong"; the caller ends the sentence."""
         names = " and ".join(run.name for run in self.runs)
         who = {1: f"{names} gets", 2: f"Both {names} get"}.get(len(self.runs), f"All of {names} get")
         return f"{who} {len(self.found)} of {self.clips} held-out clips wrong"
 
 
 def find_mistakes(ranked: Sequence[RunView]) -> Mistakes | None:
-    """Compare the fair classifiers that evaluated the same clips as the best one; None if there is no fair classifier.
+    """Find the clips that all fair classifiers get wrong; None if there is no such classifier.
 
-    Where several seeds predicted a clip, their mean probabilities count.
+    Only runs that evaluated the same clips as the best one count. The probabilities of several seeds are averaged.
     """
     fair = [run for run in ranked if run.is_fair and (run.dir / PREDICTIONS).is_file()]
     if not fair:
@@ -73,19 +75,19 @@ def find_mistakes(ranked: Sequence[RunView]) -> Mistakes | None:
     tables = {run.name: _by_clip(run) for run in fair}
     clips = tables[fair[0].name][["label", "group"]]
     same = [run for run in fair if tables[run.name][["label", "group"]].equals(clips)]
+    wrong = np.all([tables[run.name].predicted != clips.label for run in same], axis=0)
     found = []
-    for path, label, group in clips.itertuples():
+    for path, label, group in clips[wrong].itertuples():
         rows = {run.name: tables[run.name].loc[path] for run in same}
-        if all(row.predicted != label for row in rows.values()):
-            answers = [Answer(name, row.predicted, row.probability) for name, row in rows.items()]
-            recording = group if fair[0].config["data"]["recordings"] else None
-            found.append(Mistake(Path(path), label, recording, answers))
+        answers = [Answer(name, row.predicted, row.probability) for name, row in rows.items()]
+        recording = group if fair[0].config["data"]["recordings"] else None
+        found.append(Mistake(Path(path), label, recording, answers))
     found.sort(key=lambda mistake: -mistake.confidence)
     return Mistakes(found, same, len(clips), [run.name for run in fair if run not in same])
 
 
 def _by_clip(run: RunView) -> "pd.DataFrame":
-    """path -> label, group, predicted class and its probability, sorted by path."""
+    """A table with a row for each clip, sorted by path: label, group, predicted class and its probability."""
     columns = {f"p_{label}": label for label in run.metrics["classes"]}
     by_path = evaluated(run.dir).groupby("path")
     p = by_path[list(columns)].mean().rename(columns=columns)
@@ -93,7 +95,7 @@ def _by_clip(run: RunView) -> "pd.DataFrame":
 
 
 def page(mistakes: Mistakes) -> str:
-    """The page, with as many of the clips as its size allows."""
+    """Render errors.html with the first ``MAX_CLIPS`` clips, or fewer if their sounds exceed ``MAX_BYTES``."""
     features = mistakes.runs[0].config["features"]
     shown, size = [], 0
     for mistake in mistakes.found[:MAX_CLIPS]:

@@ -19,7 +19,7 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Plot a confusion matrix (K, K) with true classes as rows: shaded by the share of the row, labelled with counts."""
+    """Plot a confusion matrix (K, K), true classes as rows: shaded by the share of the row, labelled with counts."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(4.2, 0.8 + 0.75 * len(classes))
@@ -92,7 +92,7 @@ def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureS
 
 
 def plot_mosaic(path: Path, rows: Mapping[str, Sequence[np.ndarray]], spec: FeatureSpec, *, title: str) -> None:
-    """Plot many clips in one image: a row for each name, with equally many clips ``spec.shape``, on one colour scale."""
+    """Plot many clips ``spec.shape`` in one image and colour scale: a row for each name, equally many clips in each."""
     unit = next(as_image(clips[0], spec)[1] for clips in rows.values())
     tiles = [[np.pad(as_image(x, spec)[0][::-1], 2, constant_values=np.nan) for x in clips] for clips in rows.values()]
     height, width = tiles[0][0].shape

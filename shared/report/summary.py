@@ -1,4 +1,4 @@
-"""The result before the method: the rows of the short tables, and the sentences that conclude from them."""
+"""What opens the report: the rows of its two short tables, and a sentence for each conclusion."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ class GeneratorScores:
 
 
 def ranked(runs: Sequence[RunView]) -> list[RunView]:
-    """The classifiers, the most accurate first.
+    """Sort the classifiers by accuracy, the highest first.
 
     After those evaluated on a test split come validation clips, then leaking splits, then runs without figures.
     """
@@ -38,7 +38,7 @@ def ranked(runs: Sequence[RunView]) -> list[RunView]:
 
 
 def first_table(classifiers: Sequence[RunView]) -> list[RunView]:
-    """At most ``MAX_ROWS`` of the ranked classifiers with figures, the leaking ones last and at least one of them."""
+    """Choose at most ``MAX_ROWS`` ranked classifiers; those with a leaking split come last, and one is always kept."""
     fair = [run for run in classifiers if run.is_fair]
     leaking = [run for run in classifiers if run.leaks and run.metrics["reported_on"]]
     leaking = leaking[: max(1, MAX_ROWS - len(fair))]
@@ -46,7 +46,7 @@ def first_table(classifiers: Sequence[RunView]) -> list[RunView]:
 
 
 def generator_table(generators: Sequence[RunView]) -> list[GeneratorScores]:
-    """The evaluated generators by KAD, then real held-out clips and noise, as measured for the first that has both."""
+    """Sort the evaluated generators by KAD; real held-out clips and noise, from the first evaluation, follow."""
     evaluated = [run.evaluation["metrics"] | {"run": run.name} for run in generators if run.evaluation]
     if not evaluated:
         return []
@@ -65,7 +65,7 @@ def generator_table(generators: Sequence[RunView]) -> list[GeneratorScores]:
 
 
 def conclusions(classifiers: Sequence[RunView], generators: Sequence[GeneratorScores]) -> list[str]:
-    """What the figures show, one sentence each; of those that the runs allow."""
+    """A sentence for each conclusion that the runs allow."""
     said = [best_classifier(classifiers), frameworks_differ(classifiers), random_split(classifiers)]
     return [text for text in (*said, best_generator(generators)) if text]
 

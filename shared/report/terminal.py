@@ -13,7 +13,7 @@ from shared.report import summary
 from shared.report.pages import number, percent
 from shared.report.run_view import RunView
 
-WIDTH = 100  # columns, at most
+WIDTH = 100  # columns
 
 
 def show(
@@ -33,7 +33,7 @@ def show(
             console.print(Text(f"{run.name}: {run.kind}", style="yellow"))
     for name in (*sorted(pages, reverse=True), "submission.csv"):
         if (out_dir / name).is_file():
-            console.print(Text(f"{name:<15} {out_dir / name}"), soft_wrap=True)  # a path is never broken in two
+            console.print(Text(f"{name:<15} {out_dir / name}"), soft_wrap=True)  # keeps a long path on one line
 
 
 def _console() -> Console:
@@ -42,6 +42,7 @@ def _console() -> Console:
         force_terminal=terminal,
         color_system="auto" if terminal and "NO_COLOR" not in os.environ else None,
         highlight=False,
+        markup=False,  # brackets in a run's name are text
     )
     console.width = min(console.width, WIDTH) if terminal else WIDTH
     return console
