@@ -13,17 +13,17 @@ class ConvertOptions:
     """Convert a trained classifier from Keras to PyTorch or back."""
 
     model_dir: Path
-    """Run folder of classification/train.py, finished."""
+    """Finished run folder of classification/train.py."""
     out_dir: Path
-    """Run folder to make: the same model in the other framework, which every command reads."""
+    """New run folder for the same model in the other framework; every command accepts it."""
 
 
 def main() -> None:
     options = tyro.cli(ConvertOptions)
-    from classification.export.crossing import convert  # imported here: --help needs none of it
+    from classification.export.conversion import convert  # imported here, so that --help stays quick
 
     target = convert(options.model_dir, options.out_dir)
-    print(f"{options.out_dir}: the model of {options.model_dir} for {target}; its figures are that run's")
+    print(f"{options.out_dir}: the model converted to {target}; its figures are those of {options.model_dir}")
 
 
 if __name__ == "__main__":

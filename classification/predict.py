@@ -1,4 +1,4 @@
-"""Predict sounds with a trained run: python classification/predict.py --model-dir RUN --input FILE|FOLDER|CSV"""
+"""Classify sounds with a trained run: python classification/predict.py --model-dir RUN --input FILE|FOLDER|CSV"""
 
 import tyro
 
@@ -8,7 +8,7 @@ from shared.errors import run_entry
 
 def main() -> None:
     options = tyro.cli(PredictOptions)
-    from classification.inference.command import predict  # scipy and joblib: --help does not wait for them
+    from classification.inference.command import predict  # imported here, so that --help stays quick
 
     predict(options)
 

@@ -1,4 +1,4 @@
-"""The classification options and their recipes: a recipe names only what it changes."""
+"""The options of classification training and the recipes; a recipe lists only the options it changes."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -20,17 +20,17 @@ class Optimiser:
     learning_rate: float = 1e-3
     """Adam's initial step size, or the highest of a schedule."""
     weight_decay: float = 0.0
-    """Decoupled (AdamW); 0 is Adam."""
+    """Decoupled weight decay (AdamW); 0 gives plain Adam."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
     warmup: float = 0.1
-    """Share of the steps a cosine schedule warms up."""
+    """Share of the steps in which a cosine schedule warms up."""
     plateau_factor: float = 0.5
     """Learning rate multiplier when val_loss stalls."""
     plateau_patience: int = 4
-    """Epochs without a better val_loss before that."""
+    """Epochs without a better val_loss before the learning rate is lowered."""
     min_learning_rate: float = 1e-6
-    """The learning rate falls no lower."""
+    """Lowest learning rate of the plateau schedule."""
     stop_patience: int = 10
     """Epochs without a better val_loss before training stops."""
 
@@ -40,49 +40,49 @@ class TrainOptions(CommonOptions):
     """Train a classifier on labelled sounds and evaluate it on recordings it was not trained on."""
 
     epochs: int | None = 40
-    """Passes over the training clips; None is 8, and more where clips are shorter than --crop or fewer than 1000."""
+    """Passes over the training clips; None is 8, or more if clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
-    """Which of the twins trains: the same data, architecture and schedule."""
+    """Framework to train with; both use the same data, architecture and schedule."""
     features: str = "classifier"
-    """Spectrograms (a preset of shared/features/spec.py): classifier, strong or torchaudio."""
+    """Spectrogram preset of shared/features/spec.py, such as classifier, strong or torchaudio."""
 
     duration: float | None = None
-    """Seconds taken of each clip; None is 4, or less where the clips are shorter (their 95th percentile)."""
+    """Seconds used of each clip; None means the clips' 95th percentile, at most 4."""
 
     split: Annotated[SplitKind, tyro.conf.arg(aliases=["--protocol"])] = "auto"
-    """grouped keeps a recording's clips on one side; official takes the data's own folds or test set; auto is official
-    where there is one, else grouped; random leaks recordings and prints by how much that overstates accuracy."""
+    """grouped: all clips of a recording on the same side; official: the data's own folds or test set; auto: official
+    if there is one, else grouped; random: clip by clip, which LEAKS and prints by how much it overstates accuracy."""
     group_by: GroupBy = "name"
-    """What counts as one recording: the file's name, or similarity of the sounds where names tell nothing."""
+    """How recordings are found: from the file names, or by similarity of the sounds if names do not show them."""
     folds: int = 1
-    """Folds of a cross-validation; 1 is one split by the shares below."""
+    """Folds of a cross-validation; 1 makes a single split with the shares below."""
     seeds: int = 1
-    """Trainings a fold, with the seeds that follow --seed; the folds stay the same."""
+    """Trainings of each fold, with consecutive seeds from --seed on; all seeds use the same folds."""
     val_share: float = 0.2
-    """Share of the training clips' recordings that selects the checkpoint; 0 takes the last epoch's."""
+    """Share of the training recordings used to select the checkpoint; 0 keeps the last epoch's weights."""
     test_share: float = 0.2
-    """Share used for neither training nor selection, whose figures are reported; 0 trains on them too."""
+    """Share of the recordings held out for the reported figures; 0 holds none out."""
     together: bool = False
-    """Average test clips that sound like one recording, if training clips that sound alike share a class."""
+    """Average the predictions of test clips that sound like one recording, if such training clips share a class."""
     refit: bool = False
-    """After the figures are taken, train once more on every clip; that model is kept and predicts."""
+    """After the evaluation, train once more on all clips and keep that model."""
     submission_name: str = "submission.csv"
-    """File name of the competition's predictions, in the run folder."""
+    """File name of the competition submission in the run folder."""
     export: tuple[Literal["onnx", "tflite", "tflite-int8", "safetensors"], ...] = ()
-    """Other formats the finished model is written in."""
+    """Further formats to write the finished model in."""
 
     architecture: Architecture = dataclasses.field(default_factory=Architecture)
     augment: Augment = dataclasses.field(default_factory=Augment)
     balance: Literal["none", "class-weights", "recordings"] = "none"
-    """Unequal data: weigh the loss by class, or draw classes, and recordings within a class, equally often."""
+    """For unequal classes: weigh the loss by class, or draw classes, and recordings of a class, equally often."""
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 
     def check(self) -> None:
         super().check()
         if len(preset(self.features, flag="--features").shape) != 2:
-            raise UserError(f"--features {self.features}: no picture of bands and frames; take classifier or strong")
+            raise UserError(f"--features {self.features}: has no bands and frames; use classifier or strong")
         counts = ("plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
         self.require("1 or more", lambda v: v >= 1, *counts)
         self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "crop")
@@ -91,7 +91,9 @@ class TrainOptions(CommonOptions):
         self.require("0 or more", lambda v: v >= 0, "mixup", "mixstyle", "weight_decay")
         self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
         if self.optimiser.schedule == "plateau" and self.val_share == 0:
-            raise UserError("--val-share 0: --schedule plateau needs validation clips; give some, or --schedule cosine")
+            raise UserError(
+                "--val-share 0: --schedule plateau needs validation clips; raise it, or use --schedule cosine"
+            )
         crop = self.augment.crop
         if self.architecture.pooling == "flatten" and crop is not None:
             raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")

@@ -1,4 +1,4 @@
-"""What a finished classification run holds: the names of its files, and what its config.json and labels.json say."""
+"""The files of a finished classification run, and how its config.json and labels.json are read."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
 KERAS_MODEL, H5_MODEL, TORCH_MODEL = "best_model.keras", "best_model.h5", "best_model.safetensors"
-LABELS = "labels.json"  # the classes by ordinal, and the most frequent one of the training clips
-TEST_PROBABILITIES = "test_probabilities.csv"  # of the competition's clips, by ID
-TOGETHER = "together.npz"  # how clips of one recording are recognised
-EXPORT = "export.json"  # what a consumer must know of the exported files
+LABELS = "labels.json"  # the classes by ordinal, and the most frequent class of the training clips
+TEST_PROBABILITIES = "test_probabilities.csv"  # one row per ID of the competition's test set
+TOGETHER = "together.npz"  # how to find clips that sound like one recording
+EXPORT = "export.json"  # how to use the exported files
 CARD = "MODEL_CARD.md"
 
 
 def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, Any], dict[str, Any]]:
-    """config.json and labels.json of a finished classification run, which the option ``flag`` named.
+    """Read config.json and labels.json of a finished classification run, given by the option ``flag``.
 
     Raises:
-        UserError: the folder is none; where finished runs lie below or beside it, one is named.
+        UserError: the folder is not a finished run; the message suggests one that lies below or beside it.
     """
     for name in ("config.json", LABELS, "metrics.json"):
         if not (model_dir / name).is_file():
@@ -34,27 +34,27 @@ def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, A
 
 
 def network_of(run_dir: Path) -> Network:
-    """The network of a run, as its config.json and labels.json describe it."""
+    """The network of a run, from its config.json and labels.json."""
     config, labels = read_json(run_dir / "config.json"), read_json(run_dir / LABELS)
     return network_from(config, len(labels["classes"]))
 
 
 def network_from(config: Mapping[str, Any], n_classes: int) -> Network:
-    """The network of a run from what its config.json holds."""
+    """The network of a run, from the content of its config.json."""
     options, spec = config["options"], FeatureSpec(**config["features"])
     names = [field.name for field in dataclasses.fields(Architecture) if field.name in options]
     return Network.of(Architecture(**{name: options[name] for name in names}), spec, n_classes, crop=options["crop"])
 
 
 def origin(run_dir: Path) -> Path:
-    """The run that was trained and evaluated: ``run_dir`` itself, or what classification/convert.py made it from.
+    """The run that was trained and evaluated: ``run_dir`` itself, or the run it was converted from.
 
     Raises:
-        UserError: that run is gone.
+        UserError: the run it was converted from no longer exists.
     """
     seen = Path(run_dir)
     while source := read_json(seen / "metrics.json").get("converted_from"):
         seen = Path(source)
         if not (seen / "metrics.json").is_file():
-            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; its figures and split were there")
+            raise UserError(f"{run_dir}: was converted from {seen}, which is gone; put it back: it has the figures")
     return seen

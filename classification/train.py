@@ -7,7 +7,7 @@ from shared.runs.options import parse
 
 def main() -> None:
     options = parse(TrainOptions, RECIPES)
-    from classification.training.command import train  # pandas and scikit-learn: --help does not wait for them
+    from classification.training.command import train  # imported here, so that --help stays quick
 
     train(options)
 

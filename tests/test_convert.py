@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from classification.export.crossing import convert
+from classification.export.conversion import convert
 from classification.recipes import RECIPES
 from classification.rundir import network_of
 from classification.training.command import load_framework

@@ -41,14 +41,14 @@ KERAS_SIDE = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from classification.export import crossing
+from classification.export import conversion
 from classification.export import exporters
 from classification.export import quantise
 from classification.rundir import network_of
 quantise.CEILING = 100.0
 for run in map(Path, sys.argv[1:]):
     exporters.write_tflite(run, run)
-    model, x = crossing.torch_to_keras(run), np.load(run / "x.npy")
+    model, x = conversion.torch_to_keras(run), np.load(run / "x.npy")
     quantise.balance(model, network_of(run), x)
     np.save(run / "balanced.npy", keras.ops.convert_to_numpy(model(x[..., None], training=False)))
 """

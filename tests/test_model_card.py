@@ -182,7 +182,13 @@ def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
     card = render(read_card(amend(run, **added, grouped=grouped, optimism=0.231)))
     mean, sd = spreads["accuracy"]["mean"], spreads["accuracy"]["sd"]
     assert table(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
-    for said in ("4 trainings", "61.0 % (seed 0), 62.5 % (seed 1)", "45.6 %", "23.1 points", "trained once more, on all clips"):
+    for said in (
+        "4 trainings",
+        "61.0 % (seed 0), 62.5 % (seed 1)",
+        "45.6 %",
+        "23.1 points",
+        "trained once more, on all clips",
+    ):
         assert said in card, said
 
 

@@ -172,12 +172,12 @@ def test_runs_that_cannot_be_averaged_are_refused(tmp_path: Path, monkeypatch: p
     write_json(converted / "config.json", {"options": {}, "converted_from": str(good)})
     for runs, says in (
         ([tmp_path / "nothing"], "--runs .*nothing: no finished classification run"),
-        ([good, older], r"--runs .*older: an older version wrote no test_probabilities\.csv; train it anew"),
+        ([good, older], r"--runs .*older: an older version wrote no test_probabilities\.csv; train it again"),
         ([good, without], "--runs .*without: its data has no test set"),
-        ([good, others], "they predicted other IDs or classes"),
-        ([good, classes], "they predicted other IDs or classes"),
-        ([converted], "--runs .*converted: was converted; give .*good"),
-        ([], "--runs: names no run"),
+        ([good, others], "they predicted different IDs or classes"),
+        ([good, classes], "they predicted different IDs or classes"),
+        ([converted], "--runs .*converted: is a converted run; give .*good"),
+        ([], "--runs: is empty"),
     ):
         with pytest.raises(UserError, match=says):
             submit(monkeypatch, "--runs", *runs, "--output", tmp_path / "s.csv")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from classification.export.crossing import keras_to_torch, torch_to_keras
+from classification.export.conversion import keras_to_torch, torch_to_keras
 from classification.export.export import INPUT, OPSET, OUTPUT
 from classification.rundir import EXPORT, TORCH_MODEL, network_of
 from shared.errors import run_entry

@@ -1,11 +1,11 @@
-"""Classifier: a finished run as an object that predicts sounds.
+"""Classifier: the model of a finished run, ready to predict sounds.
 
     classifier = Classifier.load("runs/keras")
     classifier.predict("dog.wav").label
     classifier.predict(y, sr=44100).top             # [("dog_bark", 0.93), ("siren", 0.04), ...]
     classifier.predict_windows("street.flac", hop=1.0).save("street.csv", "street.png", title="a street")
 
-Nothing here or in what it imports needs pandas, scikit-learn or matplotlib: they cost seconds before the first answer.
+This module and its imports do without pandas, scikit-learn and matplotlib, which take seconds to load.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ from shared.errors import AudioError, UserError
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
-BATCH_SIZE = 32  # windows the model is given at once: what bounds the memory
-SLACK = 1.05  # a sound of up to so many durations of the model is one window: mp3 pads a clip's end
+BATCH_SIZE = 32  # windows predicted at once; bounds the memory
+SLACK = 1.05  # a sound up to this many model durations is one window, because mp3 pads the end of a clip
 Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 
 
@@ -45,8 +45,8 @@ class Prediction:
     Attributes:
         classes: names of the K classes.
         probabilities: float32 (K,), the mean over the sound's windows.
-        top_k: how many classes ``top`` holds.
-        windows: how many windows of the model's duration were predicted.
+        top_k: number of classes in ``top``.
+        windows: number of windows that were predicted.
     """
 
     classes: Sequence[str]
@@ -74,17 +74,17 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-    """A model, its input features and the names of its classes; ``Classifier.load`` makes one from a run.
+    """A model with its input features and class names; ``Classifier.load`` loads one from a run.
 
     Args:
         forward: x float32 (B, *spec.shape) -> probabilities (B, K).
         classes: names of the K classes, by ordinal.
-        spec: how a window of ``spec.duration`` seconds becomes x.
+        spec: how x is computed from a window of ``spec.duration`` seconds.
         most_frequent: the most frequent class of the training clips.
-        together: how clips of one recording are recognised and averaged, for those who ask for it; None where the run
-            did not learn it. The methods here predict each sound by itself.
-        framework: the one that computes.
-        load_features: loads the model without its last layer: x -> features (B, D).
+        together: averages clips that sound like one recording; None if the run did not learn this. The methods of this
+            class do not use it: they predict each sound by itself.
+        framework: "keras" or "torch".
+        load_features: loads the model without its last layer, as a function x -> features (B, D).
     """
 
     forward: Forward
@@ -98,15 +98,15 @@ class Classifier:
 
     @classmethod
     def load(cls, run: Path | str, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> "Classifier":
-        """The best model of a finished run folder of classification/train.py. Only its own framework is imported.
+        """Load the best model of a finished run of classification/train.py; only its own framework is imported.
 
         Raises:
-            UserError: no finished run, one that cannot be loaded here, or a device this machine does not have.
+            UserError: no finished run, a model that cannot be loaded, or a device that this machine lacks.
         """
         run = Path(run)
         config, labels = read_run(run)
         framework = config["options"]["framework"]
-        if framework == "keras":  # what trained it, unless the environment names another
+        if framework == "keras":  # the backend that trained it, unless the environment sets another
             os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
             module = importlib.import_module(f"classification.inference.{framework}_model")
@@ -118,9 +118,9 @@ class Classifier:
         except ModuleNotFoundError as error:
             reason = f"trained with {framework}, but {error.name} is not installed; pip install -r requirements.txt"
             raise UserError(f"--model-dir {run}: {reason}") from error
-        except Exception as error:  # each framework has its own for a damaged file or another architecture
+        except Exception as error:  # the frameworks raise different errors for a damaged file or another architecture
             said = str(error).strip().split("\n", 1)[0]
-            reason = f"its model cannot be loaded ({said}); is it whole, and of this version?"
+            reason = f"its model cannot be loaded ({said}); the file is damaged or of another version"
             raise UserError(f"--model-dir {run}: {reason}") from error
         return cls(
             forward,
@@ -136,15 +136,15 @@ class Classifier:
         """Predict a sound of any length.
 
         A sound no longer than the model's duration is padded with zeros, as in training. A longer one is predicted in
-        half-overlapping windows, whose probabilities are averaged.
+        half-overlapping windows whose probabilities are averaged.
 
         Args:
             sound: a file, or samples (N,) or (C, N) as ``shared.audio.audio_from_array`` takes them.
-            sr: sampling rate of the samples in Hz; a file knows its own.
-            top_k: how many classes ``Prediction.top`` holds.
+            sr: sampling rate of the samples in Hz; not needed for a file.
+            top_k: number of classes in ``Prediction.top``.
 
         Raises:
-            AudioError: the sound cannot be used; the message says why.
+            AudioError: the sound cannot be used; the message gives the reason.
             UserError: samples without sr, or a top_k below 1.
         """
         return self._prediction(self.predict_windows(sound, sr).probabilities, top_k)
@@ -152,10 +152,10 @@ class Classifier:
     def predict_batch(
         self, sounds: Iterable[Path | str | ArrayLike], sr: float | None = None, *, top_k: int = TOP_K
     ) -> list[Prediction]:
-        """``predict`` for each of several sounds; the model is given their windows together.
+        """``predict`` for several sounds, whose windows share the model's batches.
 
         Raises:
-            AudioError: a sound cannot be used; the message begins with its place in ``sounds``.
+            AudioError: a sound cannot be used; the message begins with its index in ``sounds``.
         """
         counts: list[int] = []
 
@@ -170,7 +170,7 @@ class Classifier:
                 yield from windows
 
         p = self.probabilities(features())
-        of_each = np.split(p, np.cumsum(counts, dtype=int))[:-1]  # nothing follows the last sound's windows
+        of_each = np.split(p, np.cumsum(counts, dtype=int))[:-1]  # the last split is empty
         return [self._prediction(windows, top_k) for windows in of_each]
 
     def predict_windows(
@@ -178,8 +178,8 @@ class Classifier:
     ) -> Timeline:
         """Predict overlapping windows of a recording; the last one ends where the recording ends.
 
-        The whole recording is held in memory: 0.3 GiB an hour at 22050 Hz, and while it is decoded as much again
-        for each channel at its own rate.
+        The whole recording is held in memory: 0.3 GiB per hour at 22050 Hz, plus, while it is decoded, as much for
+        each channel at the file's own rate.
 
         Args:
             sound, sr: as in ``predict``.
@@ -187,7 +187,7 @@ class Classifier:
             bar: show a progress bar on a terminal if prediction takes more than a second.
 
         Raises:
-            AudioError: the sound cannot be used; the message says why.
+            AudioError: the sound cannot be used; the message gives the reason.
             UserError: samples without sr, or an impossible hop.
         """
         step = self.hop_samples(hop)
@@ -200,18 +200,19 @@ class Classifier:
         return Timeline(self.classes, starts / self.spec.sr, ends / self.spec.sr, p, y, self.spec)
 
     def probabilities(self, features: Iterable[np.ndarray]) -> np.ndarray:
-        """Features, each ``spec.shape``, -> float32 (their number, K); read and computed a batch at a time."""
+        """N features of shape ``spec.shape`` -> probabilities, float32 (N, K), computed batch by batch."""
         p = _in_batches(self.forward, features)
         return np.concatenate(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
 
     def features(self, spectrograms: Iterable[np.ndarray]) -> np.ndarray:
-        """Spectrograms (one or more), each ``spec.shape``, -> float32 (their number, D): the inputs of the last layer,
-        all members' side by side. Read and computed a batch at a time.
+        """N spectrograms of shape ``spec.shape`` -> the inputs of the last layer, float32 (N, D).
+
+        They are computed batch by batch and concatenated over the members; N is 1 or more.
         """
         return np.concatenate(_in_batches(self.load_features(), spectrograms))
 
     def hop_samples(self, hop: float | None) -> int:
-        """Seconds between windows as samples at ``spec.sr``; None is half a window."""
+        """The hop in samples at ``spec.sr``, from seconds; None is half a window."""
         if hop is None:
             return max(1, self.spec.n_samples // 2)
         if not 0 < hop <= self.spec.duration:
@@ -219,7 +220,7 @@ class Classifier:
         return max(1, round(hop * self.spec.sr))
 
     def _prediction(self, p: np.ndarray, top_k: int) -> Prediction:
-        """Averages window probabilities p (W, K)."""
+        """The prediction of a sound from its window probabilities p (W, K)."""
         if top_k < 1:
             raise UserError(f"--top-k {top_k}: must be 1 or more")
         return Prediction(self.classes, p.mean(axis=0), top_k, len(p))
@@ -233,7 +234,7 @@ class Classifier:
         return audio_from_array(sound, sr, sr=self.spec.sr)
 
     def _windows(self, y: np.ndarray, step: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-        """The windows over y (N,), every ``step`` samples and one that ends with it: their first samples, features."""
+        """First samples and features of the windows of y (N,): one every ``step`` samples, the last ending with y."""
         size, transform = self.spec.n_samples, TRANSFORMS[self.spec.kind]
         last = len(y) - size
         starts = np.zeros(1, dtype=int) if len(y) <= SLACK * size else np.append(np.arange(0, last, step), last)
@@ -248,13 +249,13 @@ def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
-    """Loads a framework in half the time: Keras finds its optional packages missing, and no garbage is collected.
+    """Halve the time to load a framework: hide Keras's optional packages and pause garbage collection.
 
-    Keras never looks for them again, so this is for a program that only predicts.
+    Keras does not look for the packages again, so use this only in a program that does nothing but predict.
     """
-    # Keras imports these where they are installed, to train and to draw
+    # if installed, Keras imports these for training and plotting
     hidden = [name for name in ("matplotlib", "pandas", "sklearn") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # to import None raises ModuleNotFoundError
+    sys.modules.update(dict.fromkeys(hidden))  # importing a module that is None raises ModuleNotFoundError
     gc.disable()
     try:
         yield

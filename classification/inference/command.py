@@ -1,4 +1,4 @@
-"""What ``predict`` does, from its options to the predictions of every sound."""
+"""The steps of ``predict``, from its options to the predictions of every sound."""
 
 import contextlib
 import json
@@ -18,13 +18,13 @@ from shared.files import write_text
 
 
 def predict(options: PredictOptions) -> None:
-    """The whole command."""
+    """Run the whole command: find the sounds, load the model, predict, print or write the predictions."""
     sounds = prepare(options)
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         with quick_imports():
             classifier = Classifier.load(options.model_dir, device=options.device)
         if options.together and classifier.together is None:
-            raise UserError(f"--together: {options.model_dir} did not learn which clips are of one recording; omit it")
+            raise UserError(f"--together: {options.model_dir} did not learn to find clips of one recording; omit it")
         if options.sample_submission is not None:
             submit(options, classifier)
             return
@@ -32,7 +32,7 @@ def predict(options: PredictOptions) -> None:
         if options.output is not None:
             rows = [result.row(probabilities=options.probabilities) for result in results]
             write_text(options.output, csv_text(rows))
-        tell(results, skipped, options.output)
+        report(results, skipped, options.output)
     if options.json:
         said = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
         said["predictions"] = [result.json() for result in results]
@@ -41,35 +41,35 @@ def predict(options: PredictOptions) -> None:
 
 
 def prepare(options: PredictOptions) -> list[Sound]:
-    """The sounds to predict, none for a submission.
+    """Check the options and list the sounds to predict; the list is empty for a submission.
 
     Raises:
-        UserError: options that cannot work, before a framework is loaded.
+        UserError: an impossible option; raised before a framework is loaded.
     """
     read_run(options.model_dir)
     for flag, count in (("--top-k", options.top_k), ("--n-jobs", options.n_jobs)):
         if count is not None and count < 1:
             raise UserError(f"{flag} {count}: must be 1 or more")
     if options.output is not None and options.output.is_dir():
-        raise UserError(f"--output {options.output}: is a folder; give the CSV to write")
+        raise UserError(f"--output {options.output}: is a folder; give the file name of a CSV")
     sounds = []
     if options.sample_submission is None:
         sounds = list_sounds(options.input)
     elif not options.sample_submission.is_file():
         raise UserError(f"--sample-submission {options.sample_submission}: no such file")
     elif not options.input.is_dir() or options.output is None or options.json or options.timeline is not None:
-        raise UserError("--sample-submission: needs a folder as --input, an --output, and no --json or --timeline")
+        raise UserError("--sample-submission: needs a folder as --input and an --output; omit --json and --timeline")
     for flag, folder in (("--output", options.output and options.output.parent), ("--timeline", options.timeline)):
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{flag} {folder}: is no folder and cannot be made one ({error.strerror})") from error
+            raise UserError(f"{flag} {folder}: cannot be made ({error.strerror}); choose another folder") from error
     return sounds
 
 
-def tell(results: Sequence[Result], skipped: Sequence[tuple[Sound, str]], output: Path | None) -> None:
-    """Print each result, or their counts where they are in a file; name and count what was skipped."""
+def report(results: Sequence[Result], skipped: Sequence[tuple[Sound, str]], output: Path | None) -> None:
+    """Print each result, or only counts if they are in ``output``; then name and count the skipped files."""
     if output is None:
         for result in results:
             print(f"{result.sound.id}: {result.prediction}")
@@ -83,8 +83,8 @@ def tell(results: Sequence[Result], skipped: Sequence[tuple[Sound, str]], output
 
 
 def submit(options: PredictOptions, classifier: Classifier) -> None:
-    """Write the rows and columns of --sample-submission, in its order; every clip is cut or padded as in training."""
-    from classification.inference import test_set  # imported here: pandas takes a second
+    """Write the rows and columns of --sample-submission in its order; every clip is cut or padded as in training."""
+    from classification.inference import test_set  # imported here: pandas takes a second to load
 
     wanted = test_set.wanted_ids([], options.sample_submission)
     cache = FeatureCache(classifier.spec, options.cache_dir)

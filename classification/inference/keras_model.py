@@ -1,4 +1,4 @@
-"""A trained Keras model as a function from spectrograms to probabilities or features. Imports one backend alone."""
+"""A trained Keras model as a function from spectrograms to probabilities or features; imports only one backend."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from shared.errors import UserError
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Discard what libraries write to file descriptor 2 and not to sys.stderr; exceptions pass."""
+    """Discard what libraries write directly to file descriptor 2; exceptions pass."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
@@ -36,7 +36,7 @@ with quiet_stderr():  # no log level silences TensorFlow's start-up notes
         import tensorflow as tf
 
         GPUS = bool(tf.config.list_physical_devices("GPU"))
-        tf.get_logger().setLevel(logging.ERROR)  # it warns of every fold's model that it is not the last one
+        tf.get_logger().setLevel(logging.ERROR)  # it would warn at every fold's model
     else:
         import torch
 
@@ -46,12 +46,15 @@ with quiet_stderr():  # no log level silences TensorFlow's start-up notes
 def load(
     run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K). Its file holds the network, too.
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
 
-    With ``features`` it lacks its last layer: x (B, M, T) -> features (B, D), its members' side by side.
+    With ``features`` it returns the inputs of the last layer, concatenated over the members: x -> features (B, D).
+    ``network`` is not used: the Keras file contains the network.
     """
     use_device(device)
-    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)  # no optimiser: half the time
+    model = keras.models.load_model(
+        run_dir / KERAS_MODEL, compile=False
+    )  # without the optimiser, loading takes half the time
     if features:  # models/keras_cnn.py names the last layers
         last = [layer.input for layer in model.layers if layer.name.endswith("logits")]
         model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
@@ -63,5 +66,5 @@ def use_device(device: str) -> None:
         raise UserError(f"--device {device}: Keras sees no GPU; use --device cpu")
     if device == "cpu" and GPUS:
         if not ON_TENSORFLOW:
-            raise UserError("--device cpu: Keras on torch takes the GPU it finds; hide it with CUDA_VISIBLE_DEVICES=")
+            raise UserError("--device cpu: Keras on torch always uses a GPU; hide it with CUDA_VISIBLE_DEVICES=")
         tf.config.set_visible_devices([], "GPU")

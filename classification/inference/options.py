@@ -1,4 +1,4 @@
-"""The options of predict.py; nothing here imports what it computes with."""
+"""The options of predict.py, without the imports that prediction needs."""
 
 import dataclasses
 from pathlib import Path
@@ -11,32 +11,32 @@ TOP_K = 3
 
 @dataclasses.dataclass(kw_only=True)
 class PredictOptions:
-    """Predict the class of sounds with the best model of a training run."""
+    """Classify sounds with the model of a training run."""
 
     model_dir: Path
-    """Run folder of classification/train.py, finished."""
+    """Finished run folder of classification/train.py."""
     input: Path
-    """A sound, a folder of sounds, or a CSV with a column path (or the files in its first one)."""
+    """A sound file, a folder of sounds, or a CSV that lists files in its column path, else in its first column."""
     output: Path | None = None
-    """CSV to write, one row a sound: ID, Class, probability, runners-up; None prints."""
+    """CSV to write, one row per sound: ID, Class, probability, further classes; None prints the predictions."""
     top_k: int = TOP_K
-    """Classes listed for each sound, the most probable first."""
+    """Number of classes listed for each sound, the most probable first."""
     probabilities: bool = False
-    """Add a column p_<class> for every class to --output."""
+    """Add a probability column p_<class> for every class to --output."""
     json: bool = False
-    """Print the predictions as JSON, and nothing else, on standard output."""
+    """Print the predictions as JSON; standard output then contains nothing else."""
     timeline: Path | None = None
-    """Folder for a timeline (CSV, PNG) of every sound; None: beside --output, of those over 1.5 times a window long."""
+    """Folder for a timeline (CSV and PNG) of every sound; None writes those of long recordings beside --output."""
     hop: float | None = None
-    """Seconds between the windows of a longer recording; None is half a window."""
+    """Seconds from one window of a long recording to the next; None is half a window."""
     together: bool = False
-    """Average clips that sound like one recording. A file's prediction then depends on the files given with it."""
+    """Average clips that sound like one recording: a file's prediction then depends on the others in --input."""
     sample_submission: Path | None = None
-    """CSV that names the IDs of the folder and their order; --output is then exactly a submission. The run's own
-    submission.csv averages clips that sound like one recording: add --together to repeat it."""
+    """CSV with the IDs of a submission: --output then has its columns and order. The run's own submission.csv averages
+    clips that sound like one recording: add --together to reproduce it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
+    """Where to compute; auto uses a GPU if there is one."""
     cache_dir: Path = CACHE_DIR
-    """Where the computed spectrograms of a folder or CSV are kept."""
+    """Folder that keeps the computed spectrograms."""
     n_jobs: int | None = None
-    """Processes that compute them; None is one a core."""
+    """Processes that compute spectrograms; None is one per core."""

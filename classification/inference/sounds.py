@@ -1,4 +1,4 @@
-"""The sounds that predict.py is given (a file, a folder or a CSV) and their predictions."""
+"""The sounds of predict.py's --input (a file, a folder or a CSV) and their predictions."""
 
 import csv
 import dataclasses
@@ -18,12 +18,12 @@ from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache
 
-LONG = 1.5  # a recording longer than so many durations of the model has a timeline without --timeline
+LONG = 1.5  # recordings longer than this many model durations get a timeline even without --timeline
 
 
 @dataclasses.dataclass(frozen=True)
 class Sound:
-    """A file to predict and the name it has in the output."""
+    """A file to predict, and its name in the output."""
 
     id: str
     path: Path
@@ -31,7 +31,7 @@ class Sound:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The prediction of one sound; a longer one also has ``windows`` (Timeline.rows) and ``files`` (CSV, PNG)."""
+    """The prediction of one sound; a long one also has ``windows`` (Timeline.rows) and ``files`` (CSV, PNG)."""
 
     sound: Sound
     prediction: Prediction
@@ -39,7 +39,7 @@ class Result:
     files: list[str] = dataclasses.field(default_factory=list)
 
     def row(self, *, probabilities: bool) -> dict[str, Any]:
-        """A line of the CSV: ID, Class, probability, then the runners-up and, if wanted, every class."""
+        """A row of the CSV: ID, Class, probability, the further classes of ``top`` and, if wanted, every class."""
         (label, p), *others = self.prediction.top
         row: dict[str, Any] = {"ID": self.sound.id, "Class": label, "probability": p}
         for rank, (other, q) in enumerate(others, start=2):
@@ -55,13 +55,13 @@ class Result:
 
 
 def list_sounds(source: Path) -> list[Sound]:
-    """A sound, a folder's own sounds by name, or those that a CSV names.
+    """The sounds of ``source``: a single file, the files directly in a folder, or those listed in a CSV.
 
     Raises:
-        UserError: nothing there, or nothing in it.
+        UserError: ``source`` does not exist or names no sound.
     """
     if source.is_dir():
-        from shared.data.datasets import audio_files  # imported here: pandas and scikit-learn come with it, two seconds
+        from shared.data.datasets import audio_files  # imported here: it loads pandas and scikit-learn for two seconds
 
         sounds = [Sound(path.name, path) for path in audio_files(source)]
         if not sounds:
@@ -76,9 +76,9 @@ def list_sounds(source: Path) -> list[Sound]:
 
 
 def _listed(table: Path) -> list[Sound]:
-    """The files in the CSV's ``path`` column, or without one in its first; relative ones are beside the CSV."""
+    """The files in the CSV's column ``path``, else in its first column, relative to the CSV's folder."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a mark before the first name
+        with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets may write a byte order mark
             rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"--input {table}: cannot be read as CSV ({error})") from error
@@ -86,7 +86,7 @@ def _listed(table: Path) -> list[Sound]:
     headed = rows and Path(rows[0][column]).suffix.lower() not in AUDIO_SUFFIXES
     names = [row[column] for row in rows[1 if headed else 0 :] if len(row) > column and row[column]]
     if not names:
-        raise UserError(f"--input {table}: names no sound; expected a column path with a file a line")
+        raise UserError(f"--input {table}: names no sound; expected a column path with one file per row")
     return [Sound(name, table.parent / name) for name in names]
 
 
@@ -96,8 +96,9 @@ def predict_files(
     """Predict files through the feature cache, each cut or padded to one clip.
 
     Returns:
-        Why each unusable file is left out; the probabilities (N, K) of the others in their order, clip by clip; and
-        those averaged over clips that sound like one recording: None unless ``together`` and the run learned how.
+        The reason why each unusable file is left out; the probabilities (N, K) of the others, clip by clip, in order;
+        and those averaged over clips that sound like one recording (None without ``together``, or if the run did not
+        learn to average).
     """
     clips = cache.build(list(paths), n_jobs=n_jobs)
     rows = tqdm(range(len(clips.kept)), "predicting", unit="clip", leave=False, delay=1, disable=None)
@@ -109,16 +110,16 @@ def predict_files(
 def predict_sounds(
     classifier: Classifier, sounds: Sequence[Sound], options: PredictOptions
 ) -> tuple[list[Result], list[tuple[Sound, str]]]:
-    """Predict the sounds; those longer than the model's duration window by window, the others clip by clip.
+    """Predict sounds longer than the model's duration window by window, the others clip by clip.
 
-    Recordings longer than LONG times the model's duration have a timeline beside ``options.output``, and with
-    ``options.timeline`` every sound has one there.
+    Recordings longer than LONG times the model's duration get a timeline beside ``options.output``; with
+    ``options.timeline`` every sound gets one in that folder.
 
     Returns:
-        The results in the order of the sounds, and the sounds that cannot be used with their reasons.
+        The results in the order of the sounds, and the unusable sounds with the reasons.
 
     Raises:
-        UserError: an impossible hop, or not one of the sounds can be used.
+        UserError: an impossible hop, or no sound can be used.
     """
     classifier.hop_samples(options.hop)
     window, every = classifier.spec.duration, options.timeline is not None
@@ -134,7 +135,7 @@ def predict_sounds(
             if not sound.path.is_file():
                 raise AudioError("no such file")
             longer = every or length > SLACK * window
-            if longer or len(sounds) == 1:  # one sound gains nothing from the cache
+            if longer or len(sounds) == 1:  # the cache does not help a single sound
                 timeline = classifier.predict_windows(sound.path, hop=options.hop, bar=True)
                 prediction = Prediction(classifier.classes, timeline.mean, options.top_k, len(timeline))
                 files = []
@@ -156,8 +157,8 @@ def predict_sounds(
             changed = (p.argmax(axis=1) != averaged.argmax(axis=1)).sum()
             print(f"--together: averaging changed {changed} of {len(p)} predictions", flush=True)
             p = averaged
-        for i, of_one in zip([i for i in short if i not in skipped], p, strict=True):
-            results[i] = Result(sounds[i], Prediction(classifier.classes, of_one, options.top_k))
+        for i, p_one in zip([i for i in short if i not in skipped], p, strict=True):
+            results[i] = Result(sounds[i], Prediction(classifier.classes, p_one, options.top_k))
     if not results:
         first = f"{sounds[0].path}: {skipped[0]}"
         raise UserError(f"--input {'' if len(sounds) == 1 else f'none of {len(sounds)} files is usable; '}{first}")
@@ -165,7 +166,7 @@ def predict_sounds(
 
 
 def _save(timeline: Timeline, folder: Path, sound: Sound, number: int) -> list[str]:
-    """<stem>_timeline.csv and .png, numbered from the second sound of that stem on."""
+    """Write <stem>_timeline.csv and .png; ``number`` is in the name from the second sound with this stem on."""
     name = f"{sound.path.stem}{f'_{number}' if number > 1 else ''}_timeline"
     files = [folder / f"{name}.csv", folder / f"{name}.png"]
     timeline.save(*files, title=sound.path.name)

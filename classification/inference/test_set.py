@@ -1,4 +1,4 @@
-"""The competition's test set: the IDs it asks for, their files, every clip's probabilities, and the submission."""
+"""The competition's test set: its IDs, their files, the probabilities of every clip, and the submission."""
 
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
@@ -14,11 +14,14 @@ from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_text
 
-ALONE, TOGETHER = "p_", "together_"  # prefixes of the columns: clip by clip, averaged over clips of one recording
+ALONE, TOGETHER = (
+    "p_",
+    "together_",
+)  # column prefixes: clip by clip; averaged over clips that sound like one recording
 
 
 def wanted_ids(files: Sequence[Path], sample: Path | None) -> pd.DataFrame:
-    """The rows a submission must have: the sample's IDs and columns, or without one the sorted names of the files.
+    """The rows a submission must have: the IDs and columns of the sample, or without it the sorted file names.
 
     Raises:
         UserError: the sample cannot be read as a CSV with an ID and a class column.
@@ -35,13 +38,13 @@ def wanted_ids(files: Sequence[Path], sample: Path | None) -> pd.DataFrame:
 
 
 def find_file(folder: Path, clip_id: str) -> Path | str:
-    """The file in ``folder`` that an ID names, with or without its suffix; else the reason there is none.
+    """The file in ``folder`` with this ID as its name, with or without suffix; else the reason why there is none.
 
-    An ID comes from a file of unknown origin: one that is absolute or climbs out of the folder is never opened.
+    IDs are untrusted input: one that is absolute or leads out of the folder is never opened.
     """
-    given = PureWindowsPath(clip_id)  # splits at / and \ alike
+    given = PureWindowsPath(clip_id)  # splits at both / and \
     if not given.parts or ".." in given.parts or given.anchor:
-        return "the ID is no plain file name of the test folder"
+        return "the ID is not a plain file name"
     for name in (clip_id, *(clip_id + suffix for suffix in sorted(AUDIO_SUFFIXES))):
         path = folder / name
         if path.is_file():
@@ -59,12 +62,12 @@ def predict_test_set(
     together: bool = True,
     n_jobs: int | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row an ID, in order; an ID without a usable file gets the most frequent training class.
+    """Predict one row per ID, in order; an ID without a usable file gets the most frequent training class.
 
     Returns:
-        The table of test_probabilities.csv (ID, the class to submit, p_<class>... clip by clip and, where the run
-        averages clips that sound like one recording, together_<class>...; empty for an ID without a usable file), and
-        id -> reason for those IDs.
+        The table of test_probabilities.csv and, for each ID without a usable file, the reason. The columns are ID, the
+        class to submit, p_<class>... clip by clip and, if the run averages clips that sound like one recording,
+        together_<class>...; probabilities are empty for an ID without a usable file.
     """
     id_column, class_column = wanted.columns
     found = {clip_id: find_file(folder, clip_id) for clip_id in wanted[id_column]}
@@ -82,12 +85,12 @@ def predict_test_set(
 
 
 def labels_of(tables: Sequence[pd.DataFrame], *, together: bool = True) -> list[str]:
-    """The classes to submit: those of the highest probability, averaged over the tables of one or several runs.
+    """The classes to submit: the most probable ones, averaged over the tables of one or several runs.
 
     Args:
-        tables: what ``predict_test_set`` returned, of the same IDs and classes. An ID to which none gives
-            probabilities keeps the first table's class.
-        together: take the columns averaged over clips that sound like one recording, where a table has them.
+        tables: results of ``predict_test_set`` with the same IDs and classes. An ID without probabilities in any of
+            them keeps the class of the first.
+        together: use the columns averaged over clips that sound like one recording, if a table has them.
     """
     classes = classes_of(tables[0])
     stacked = []
@@ -100,23 +103,23 @@ def labels_of(tables: Sequence[pd.DataFrame], *, together: bool = True) -> list[
 
 
 def classes_of(table: pd.DataFrame) -> list[str]:
-    """The K classes, by ordinal, whose probabilities a table of the test set holds."""
+    """The K classes, by ordinal, in the columns of a table of ``predict_test_set``."""
     return [name.removeprefix(ALONE) for name in table.columns[2:] if name.startswith(ALONE)]
 
 
 def write_probabilities(run_dir: Path, table: pd.DataFrame) -> None:
-    """test_probabilities.csv; nine digits bring a float32 back as it was."""
+    """Write test_probabilities.csv; nine digits restore a float32 exactly."""
     write_text(run_dir / TEST_PROBABILITIES, table.to_csv(index=False, float_format="%.9g"))
 
 
 def read_probabilities(run_dir: Path) -> pd.DataFrame:
-    """What ``write_probabilities`` wrote."""
+    """The table that ``write_probabilities`` wrote."""
     table = pd.read_csv(run_dir / TEST_PROBABILITIES, dtype=str, keep_default_na=False)
     return table.iloc[:, :2].join(table.iloc[:, 2:].apply(pd.to_numeric))
 
 
 def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str]) -> None:
-    """Write the table's IDs and classes as CSV; name and count what could not be read."""
+    """Write the table's IDs and classes as CSV; name and count the clips that could not be read."""
     table = table.iloc[:, :2]
     write_text(path, table.to_csv(index=False))
     labels = dict(table.itertuples(index=False))

@@ -1,8 +1,8 @@
-"""Averages the predictions of clips that sound like one recording; a competition's test set has several clips of each.
+"""Average the predictions of clips that sound like one recording; test sets often have several clips of each.
 
-The place and the microphone of a clip can be recognised (``shared.recordings.embedding``) without any label. Where the
-clips of a recording are of one class, as in UrbanSound8K, averaging their predictions beats predicting each alone;
-where they are not (one speaker says all ten digits), it does harm. The training clips show which is the case.
+Clips with the same place and microphone can be found without labels (``shared.recordings.embedding``). If the clips of
+a recording share a class, as in UrbanSound8K, averaging their predictions beats predicting each alone; if they do not
+(a speaker says all ten digits), averaging does harm. The training clips show which of the two holds.
 """
 
 import dataclasses
@@ -16,19 +16,20 @@ from classification.rundir import TOGETHER
 from shared.files import replacing
 from shared.recordings.embedding import AnyFeatures, Embedding
 
-LIKENESS = 0.6  # least cosine of clips of one recording
-DIMENSIONS = 48  # of the embedding: with 24, one in a hundred clips of other recordings is alike
-TRUST = 0.95  # least share of the alike pairs of training clips that are of one class
-LEAST_CLIPS = 20  # to learn from
-CHUNK, MOST_CLIPS = 512, 1000  # clips compared at a time; averaged together: more would bring more false matches
+LIKENESS = 0.6  # clips with at least this cosine similarity sound alike
+DIMENSIONS = 48  # of the embedding; with 24, one in a hundred clips of other recordings sounds alike
+TRUST = 0.95  # average only if at least this share of the alike pairs of training clips share a class
+LEAST_CLIPS = 20  # training clips needed to learn from
+CHUNK = 512  # clips compared at a time
+MOST_CLIPS = 1000  # clips searched at once for a match: with more, false matches increase
 
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """How clips of one recording are recognised, and how often those are of one class: learned from training clips.
+    """Finds clips that sound like one recording, as learned from training clips.
 
     Attributes:
-        trust: share of the alike pairs of training clips that have one label; 0 if no pair is alike.
+        trust: share of the alike pairs of training clips with the same label; 0 without such pairs.
     """
 
     embedding: Embedding
@@ -48,7 +49,7 @@ class Together:
         return dataclasses.replace(found, trust=float(same / pairs) if pairs else 0.0)
 
     def average(self, p: np.ndarray, features: AnyFeatures) -> np.ndarray:
-        """Probabilities (N, K) of clips (N, M, T) -> each clip's geometric mean over those that sound like it."""
+        """Replace the probabilities (N, K) of each clip by their geometric mean over the clips that sound like it."""
         if not len(p):
             return p
         averaged, vectors = np.empty_like(p), self.embedding(features)
@@ -66,7 +67,7 @@ class Together:
 
     @classmethod
     def load(cls, run_dir: Path) -> Self | None:
-        """What a run learned; None where it predicts each clip by itself."""
+        """Load what a run learned; None if it predicts each clip by itself."""
         if not (run_dir / TOGETHER).is_file():
             return None
         with np.load(run_dir / TOGETHER) as arrays:
@@ -74,7 +75,7 @@ class Together:
 
 
 def _alike(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields rows (B,) of clips (N, D), and which clips sound like each of them (B, N); each is like itself."""
+    """Yields rows (B,) of clips (N, D) and a mask (B, N) of the clips that sound like each of them, itself included."""
     for rows in np.array_split(np.arange(len(vectors)), max(1, -(-len(vectors) // CHUNK))):
         alike = vectors[rows] @ vectors.T >= LIKENESS
         alike[np.arange(len(rows)), rows] = True

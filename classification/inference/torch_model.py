@@ -16,9 +16,9 @@ from shared.runs.loop import pick_device
 def load(
     run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The best model of a run, which is of that network, as a function: x (B, M, T) -> probabilities (B, K).
+    """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
 
-    With ``features`` it lacks its last layer: x (B, M, T) -> features (B, D), its members' side by side.
+    With ``features`` it returns the inputs of the last layer, concatenated over the members: x -> features (B, D).
     """
     where = pick_device(device)
     net = CNN(**network.arguments)

@@ -1,4 +1,4 @@
-"""One description of a network, from which both twins are built."""
+"""The description of a network from which the Keras and the PyTorch model are both built."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -15,15 +15,15 @@ Pooling = Literal["mean", "mean+max", "flatten"]
 class Architecture:
     """Blocks of Conv, ReLU, BatchNorm, MaxPool 2; a pooling; dense layers with dropout; logits.
 
-    The pooling "mean+max" adds the mean and the maximum over frames of the mean over bands (PANNs, Kong et al. 2020).
+    "mean+max" pooling averages over bands, then adds the mean and the maximum over frames (PANNs, Kong et al. 2020).
     """
 
     widths: tuple[int, ...] = (32, 64, 128)
     """Channels of the convolutional blocks; each block halves bands and frames."""
     kernel: int = 3
-    """Bands and frames a convolution sees."""
+    """Width of a convolution, in bands and in frames."""
     pooling: Pooling = "mean"
-    """How the last map becomes a vector: mean, mean+max (of frames, after the mean of bands) or flatten."""
+    """How the last feature map becomes a vector: mean, mean+max (over frames, after the mean over bands) or flatten."""
     dense: tuple[int, ...] = (128,)
     """Units of the dense layers before the logits."""
     dropout: float = 0.3
@@ -38,10 +38,10 @@ class Architecture:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """An architecture for given data.
+    """An architecture with the input and output sizes of given data.
 
     Attributes:
-        shape: (M, T) of the input; T is None where any number of frames may come.
+        shape: (M, T) of the input; T is None if the network takes any number of frames.
         n_classes: K.
     """
 
@@ -51,18 +51,18 @@ class Network:
 
     @classmethod
     def of(cls, architecture: Architecture, spec: FeatureSpec, n_classes: int, *, crop: float | None) -> "Network":
-        """For the clips of ``spec``; trained on crops of some seconds it takes any number of frames."""
+        """The network for clips of ``spec``; trained on crops of ``crop`` seconds, it takes any number of frames."""
         any_length = crop is not None and architecture.pooling != "flatten"
         return cls(architecture, (spec.shape[0], None if any_length else spec.shape[1]), n_classes)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the twins' constructors take."""
+        """Arguments of the Keras and the PyTorch constructor."""
         return {"shape": self.shape, "n_classes": self.n_classes} | vars(self.architecture)
 
 
 def flat_shape(shape: tuple[int, int | None], widths: Sequence[int]) -> tuple[int, int]:
-    """Bands and frames of the last map."""
+    """Bands and frames of the last feature map."""
     bands, frames = shape
     return bands >> len(widths), frames >> len(widths)
 
@@ -76,7 +76,7 @@ class BandStatistics:
 
     @classmethod
     def of(cls, batches: Iterable[np.ndarray], *, centre: bool = False) -> "BandStatistics":
-        """From batches of (B, M, T), one in memory at a time; ``centre`` takes out each clip's mean level first."""
+        """From batches (B, M, T), one in memory at a time; ``centre`` first subtracts each clip's mean level."""
         count, total, square = 0, 0.0, 0.0
         for x in batches:
             x = x.astype(np.float64)
@@ -85,5 +85,5 @@ class BandStatistics:
             count += x.shape[0] * x.shape[2]
             total, square = total + x.sum(axis=(0, 2)), square + (x**2).sum(axis=(0, 2))
         mean = total / count
-        variance = np.maximum(square / count - mean**2, 1e-6)  # a band that never changes
+        variance = np.maximum(square / count - mean**2, 1e-6)  # for a constant band
         return cls(mean.astype(np.float32), variance.astype(np.float32))

@@ -1,4 +1,4 @@
-"""The CNN in Keras; its twin is torch_cnn.py."""
+"""The CNN in Keras; torch_cnn.py is the same network in PyTorch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from keras import layers, ops
 
 from classification.models.architecture import BandStatistics, Pooling
 
-# Keras's own 0.99 needs some 500 steps to forget its start: at 20 steps an epoch validation sits at chance for ten
-# epochs and the early stopping fires on that noise. This is torch's default, written from the other end.
+# With Keras's default of 0.99 the moving statistics take some 500 steps to settle. At 20 steps an epoch, validation
+# stays at chance for ten epochs and early stopping acts on noise. 0.9 equals torch's default momentum of 0.1.
 BATCH_NORM_MOMENTUM = 0.9
 
 
@@ -29,13 +29,13 @@ def build(
     statistics: BandStatistics | None = None,
     training: bool = False,
 ) -> keras.Model:
-    """(B, M, T, 1) log-mels in dB -> probabilities (B, K), made of Keras's own layers alone.
+    """(B, M, T, 1) log-mels in dB -> probabilities (B, K), made only of Keras's own layers.
 
     Args:
-        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
-        statistics: what ``standardise`` shifts and scales the bands by.
-        training: give the model to train instead, with the same weights in the same order: -> every member's logits
-            (B, R, K).
+        shape: (M, T); T may be None. The arguments from ``widths`` to ``standardise`` are those of ``Architecture``.
+        statistics: the mean and variance of each band, for ``standardise``.
+        training: return the model for training instead, with the same weights in the same order: it outputs every
+            member's logits (B, R, K).
     """
     inputs = keras.Input((*shape, 1), name="log_mel")
     x = inputs
@@ -55,8 +55,9 @@ def build(
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """The same numbers from TensorFlow's one kernel: Keras writes training's batch norm out in a dozen passes over the
-    map, which are half of a plain step's time on a CPU.
+    """Batch norm by TensorFlow's fused kernel, with the same results.
+
+    Keras computes batch norm in training with a dozen passes over the map, half of a plain step's time on a CPU.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -72,7 +73,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
             is_training=True,
         )
         n = ops.cast(ops.size(inputs) / ops.shape(inputs)[-1], variance.dtype)
-        variance = variance * (n - 1) / n  # the kernel's is the sample's, Keras keeps the population's
+        variance = variance * (n - 1) / n  # the kernel divides by n - 1, Keras by n
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return y
@@ -98,7 +99,7 @@ def _pool(x: Any, pooling: Pooling, prefix: str) -> Any:
 
 
 def _head(x: Any, dense: Sequence[int], dropout: float, n_classes: int, prefix: str) -> Any:
-    """The pooled map -> logits (B, K), in float32 whatever the precision: bfloat16 costs the loss accuracy."""
+    """The pooled map -> logits (B, K), always in float32: with bfloat16 the loss would be inaccurate."""
     for i, units in enumerate(dense):
         x = layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}")(x)
         x = layers.Dropout(dropout, name=f"{prefix}dropout_{i}")(x)

@@ -1,4 +1,4 @@
-"""The CNN in PyTorch, layer for layer the twin of keras_cnn.py."""
+"""The CNN in PyTorch; keras_cnn.py is the same network, layer by layer, in Keras."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from classification.models.architecture import BandStatistics, Pooling, flat_sha
 
 
 class CNN(nn.Module):
-    """(B, M, T) log-mels in dB -> every member's logits (B, R, K); ``log_probabilities`` are their mean's, (B, K).
+    """(B, M, T) log-mels in dB -> every member's logits (B, R, K).
 
-    Batch norm has Keras's epsilon, 1e-3; the twin's momentum of 0.9 is 0.1 here, counted from the other end.
+    Batch norm has Keras's epsilon of 1e-3; Keras's momentum of 0.9 is 0.1 in PyTorch.
 
     Args:
-        shape: (M, T); T may be None. The arguments that follow are those of ``Architecture``.
-        statistics: what ``standardise`` shifts and scales the bands by.
+        shape: (M, T); T may be None. The arguments from ``widths`` to ``standardise`` are those of ``Architecture``.
+        statistics: the mean and variance of each band, for ``standardise``.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class CNN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._levelled(x)
+        x = self._normalised(x)
         return torch.stack([member(x) for member in self.members], dim=1)
 
-    def _levelled(self, x: Tensor) -> Tensor:
-        """What the members see: (B, M, T) -> (B, 1, M, T)."""
+    def _normalised(self, x: Tensor) -> Tensor:
+        """Centre and standardise, if the network does: (B, M, T) -> (B, 1, M, T)."""
         if self.centre:
             x = x - x.mean(dim=(1, 2), keepdim=True)
         if self.standardise:
@@ -62,11 +62,12 @@ class CNN(nn.Module):
         return x[:, None]
 
     def features(self, x: Tensor) -> Tensor:
-        """What every member's last layer is given, side by side: (B, M, T) -> (B, D)."""
-        x = self._levelled(x)
+        """The inputs of every member's last layer, concatenated: (B, M, T) -> (B, D)."""
+        x = self._normalised(x)
         return torch.cat([member.head[:-1](member.pooled(x)) for member in self.members], dim=1)
 
     def log_probabilities(self, x: Tensor) -> Tensor:
+        """The logarithm of the members' mean probabilities: (B, M, T) -> (B, K)."""
         return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
 
 
@@ -98,7 +99,7 @@ class Member(nn.Module):
         return self.head(self.pooled(x))
 
     def pooled(self, x: Tensor) -> Tensor:
-        """What the dense layers are given: (B, C), or with "flatten" (B, C M' T')."""
+        """The inputs of the dense layers: (B, C), or with "flatten" (B, C M' T')."""
         h = self.blocks(x)  # (B, C, M', T')
         if self.pooling == "mean":
             return h.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""The twins' weights: which is which, how each framework lays them out, and what both begin with."""
+"""The weights of the Keras and the PyTorch model: their names, their layouts and their initial values."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from classification.models.architecture import Network, flat_shape
 
 
 def crossing(network: Network) -> Iterator[tuple[str, list[str]]]:
-    """Keras layer -> the torch twin's tensors, in the order of the layer's weights."""
+    """Yields each Keras layer with the names of its tensors in PyTorch, in the order of the layer's weights."""
     arch = network.architecture
     for r in range(arch.members):
         keras, torch = f"member_{r}_" if arch.members > 1 else "", f"members.{r}"
@@ -24,10 +24,10 @@ def crossing(network: Network) -> Iterator[tuple[str, list[str]]]:
 
 
 def to_torch(array: np.ndarray, name: str, network: Network) -> np.ndarray:
-    """A Keras weight as torch lays it out."""
+    """A Keras weight in PyTorch's layout."""
     if array.ndim == 4:  # (height, width, in, out) -> (out, in, height, width)
         return array.transpose(3, 2, 0, 1)
-    if _takes_flattened_map(name, network):  # rows are (M', T', C) in Keras, (C, M', T') in torch
+    if _takes_flattened_map(name, network):  # its rows are in the order (M', T', C) in Keras, (C, M', T') in PyTorch
         widths = network.architecture.widths
         maps = array.reshape(*flat_shape(network.shape, widths), widths[-1], -1)
         array = maps.transpose(2, 0, 1, 3).reshape(array.shape)
@@ -35,7 +35,7 @@ def to_torch(array: np.ndarray, name: str, network: Network) -> np.ndarray:
 
 
 def to_keras(array: np.ndarray, name: str, network: Network) -> np.ndarray:
-    """``to_torch`` backwards."""
+    """The inverse of ``to_torch``: a PyTorch weight in Keras's layout."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     array = array.T
@@ -51,9 +51,9 @@ def _takes_flattened_map(name: str, network: Network) -> bool:
 
 
 def initial_weight(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """What both twins begin with, so that no luck of a start stands between them: float32 of the torch tensor's shape.
+    """The initial value of a tensor, the same in both frameworks so that they can be compared: float32 (*shape).
 
-    Keras's defaults: uniform weights by Glorot & Bengio (2010), batch norm's scale and variance 1, all else 0.
+    Keras's defaults: uniform weights (Glorot & Bengio 2010), 1 for batch norm's scale and variance, 0 otherwise.
     """
     if len(shape) > 1:  # (out, in, *kernel)
         fans = (shape[0] + shape[1]) * math.prod(shape[2:])
