@@ -1,4 +1,4 @@
-"""Augmentation changes what it says and nothing else, the same way for the same random numbers."""
+"""Each augmentation changes only what it describes, and is reproducible from its random numbers."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from shared.features.augment import Augment, mask_stripe
 
 
 def batch(n: int = 6, bands: int = 8, frames: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Clips whose every value tells clip, band and frame."""
+    """Clips in which each value encodes its clip, band and frame."""
     x = np.arange(n)[:, None, None] * 10_000 + np.arange(bands)[:, None] * 100 + np.arange(frames)
     return x.astype(np.float32), np.arange(n) % 3
 
@@ -18,7 +18,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_the_default_only_makes_labels_soft() -> None:
+def test_the_default_only_makes_labels_one_hot() -> None:
     x, y = batch()
     seen, soft = Augment()(x, y, rng(), n_classes=3)
     np.testing.assert_array_equal(seen, x)
@@ -31,7 +31,7 @@ def test_a_crop_is_a_stretch_of_the_clip(shift: bool) -> None:
     seen, _ = Augment(crop=5, time_shift=shift)(x, y, rng(), n_classes=3)
     assert seen.shape == (6, 8, 5)
     steps = np.diff(seen, axis=2)
-    assert set(np.unique(steps)) <= ({1.0, -19.0} if shift else {1.0})  # the clip's end is followed by its beginning
+    assert set(np.unique(steps)) <= ({1.0, -19.0} if shift else {1.0})  # a shifted clip wraps around its end
     np.testing.assert_array_equal(seen[:, 1:] - seen[:, :1], (x[:, 1:] - x[:, :1])[:, :, :5])
 
 
@@ -43,7 +43,7 @@ def test_time_shift_keeps_every_frame() -> None:
 
 
 def test_mixed_style_keeps_the_shape_of_each_band() -> None:
-    """Every band keeps its course over time; its mean and deviation are between two clips'."""
+    """Each band keeps its course over time; its mean and deviation lie between those of two clips."""
     noise = np.random.default_rng(1)
     x = (noise.normal(size=(6, 8, 50)) * noise.uniform(1, 9, (6, 8, 1)) + noise.uniform(-60, 0, (6, 8, 1))).astype("f4")
     mixing = [Augment(mixstyle=0.5)(x, np.zeros(6, dtype=int), rng(seed), n_classes=3)[0] for seed in range(8)]
@@ -69,7 +69,7 @@ def test_masks_are_stripes_of_the_given_value(axis: int, widest: int) -> None:
 
 
 def test_mixup_mixes_labels_as_it_mixes_clips() -> None:
-    """With a clip that is its one-hot label, the mixed clip must be the mixed label."""
+    """Each clip is its own one-hot label, so each mixed clip must equal its mixed label."""
     y = np.arange(12) % 3
     x = np.eye(3, dtype=np.float32)[y][:, :, None]
     seen, soft = Augment(mixup=0.4)(x, y, rng(), n_classes=3)
@@ -83,7 +83,7 @@ def test_class_weights_scale_the_labels() -> None:
     np.testing.assert_allclose(weighted.sum(axis=1), np.array([1, 2, 0.5])[y])
 
 
-def test_the_same_random_numbers_give_the_same_view() -> None:
+def test_the_same_random_numbers_give_the_same_batch() -> None:
     x, y = batch()
     every = partial(Augment(crop=7, time_shift=True, mixstyle=0.3, mixup=0.3), n_classes=3)
     for a, b in zip(every(x, y, rng(5)), every(x, y, rng(5)), strict=True):

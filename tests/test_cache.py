@@ -1,6 +1,7 @@
-"""The cache computes each clip once, survives what kills it, and loses only the bad files."""
+"""The cache computes each clip once, recovers from a killed run, and rejects only the bad files."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def shards(cache: FeatureCache) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in cache.dir.glob("*.npy")}
 
 
-def test_rows_are_the_files_in_order(tmp_path: Path, clips: list[Path]) -> None:
+def test_rows_are_in_the_order_of_the_files(tmp_path: Path, clips: list[Path]) -> None:
     found = FeatureCache(SPEC, tmp_path / "cache").build(clips[::-1])
     assert found.kept == list(range(6)) and not found.rejects
     np.testing.assert_array_equal(found.features[[0, 5, 2]], [extract(clips[i], SPEC) for i in (5, 0, 3)])
@@ -86,7 +87,7 @@ def test_clips_before_the_damage_are_kept(tmp_path: Path) -> None:
     assert found.rejects == {tmp_path / "long.wav": "holds samples that are NaN or infinite"}
 
 
-def test_bad_files_cost_themselves_only(tmp_path: Path, clips: list[Path]) -> None:
+def test_only_bad_files_are_rejected(tmp_path: Path, clips: list[Path]) -> None:
     (tmp_path / "text.wav").write_text("no sound")
     paths = [clips[0], tmp_path / "text.wav", clips[1], tmp_path / "missing.wav"]
     found = FeatureCache(SPEC, tmp_path / "cache").build(paths)
@@ -95,8 +96,8 @@ def test_bad_files_cost_themselves_only(tmp_path: Path, clips: list[Path]) -> No
     assert "cannot be decoded" in found.rejects[paths[1]]
 
 
-def test_a_shard_without_its_listing_does_not_count(tmp_path: Path, clips: list[Path]) -> None:
-    """What a kill between the two writes leaves behind is computed again."""
+def test_a_shard_without_its_listing_is_ignored(tmp_path: Path, clips: list[Path]) -> None:
+    """If a process is killed between the two writes, the shard is computed again."""
     cache = FeatureCache(SPEC, tmp_path / "cache")
     expected = cache.build(clips).features[range(6)]
     for listing in cache.dir.glob("*.json"):
@@ -112,14 +113,14 @@ def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:
     assert isinstance(_open_shard(features.locations[0][0]), np.memmap)
 
 
-def test_however_many_shards_few_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_open_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.features.cache.CLIPS_PER_SHARD", 1)
     spec = dataclasses.replace(SPEC, sr=4000, duration=0.1, n_fft=128, hop_length=64, n_mels=4)
     clips = 3 * OPEN_SHARDS
     for i in range(clips):
         sf.write(tmp_path / f"{i:03}.wav", np.full(400, (i + 1) / 1000), 4000)
     features = FeatureCache(spec, tmp_path / "cache").build(sorted(tmp_path.glob("*.wav")), n_jobs=1).features
-    parts = [features.take(np.arange(k, clips, 5)) for k in range(5)]  # as folds and splits are taken
+    parts = [features.take(np.arange(k, clips, 5)) for k in range(5)]  # like folds and splits
     for part in parts:
         part[np.arange(len(part))]
     descriptors = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
@@ -132,4 +133,14 @@ def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:
         "shared/commands.py", "cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
     )
     assert "50 clips of (128, 512)" in done.stdout and "0 skipped" in done.stdout
-    assert "50/50" in done.stderr  # progress
+    assert re.fullmatch(r"computed 50 log-mel spectrograms in [\d.]+ s\n", done.stderr)
+
+
+def test_what_was_computed_is_printed_once(tmp_path: Path, clips: list[Path], capsys: pytest.CaptureFixture) -> None:
+    cache = FeatureCache(PRESETS["waveform"], tmp_path / "cache")
+    cache.build(clips)
+    assert capsys.readouterr().err.startswith("computed 6 waveforms in ")
+    cache.build(clips)
+    (tmp_path / "text.wav").write_text("no sound")
+    cache.build([tmp_path / "text.wav"])
+    assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""Every preset's arrays are librosa's own, within 0.01 dB, on every kind of file; silence is quiet."""
+"""Every preset's arrays equal librosa's within 0.01 dB, on every kind of file; silence is -80 dB."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from shared.features.transforms import extract, extract_parts, log_mel
 
 
 def librosas(path: Path, spec: FeatureSpec) -> np.ndarray:
-    """The same feature by librosa alone, as the notebooks compute it."""
+    """The same feature computed with librosa only, as in the notebooks."""
     y, _ = librosa.load(path, sr=spec.sr)
     y = librosa.util.fix_length(y, size=spec.n_samples)
     if spec.kind == "waveform":
@@ -48,7 +48,7 @@ def assert_same(path: Path, spec: FeatureSpec) -> None:
     ours, theirs = extract(path, spec), librosas(path, spec)
     assert ours.dtype == np.float32 and ours.shape == spec.shape
     difference = np.abs(ours - theirs)
-    if spec.kind == "amplitude_phase":  # a phase goes round, and means nothing where there is no sound
+    if spec.kind == "amplitude_phase":  # the phase is circular, and arbitrary in silence
         difference[1] = np.minimum(difference[1], 2 - difference[1]) * (theirs[0] > -0.9)
     assert difference.max() < 0.01
 
@@ -82,7 +82,7 @@ def test_other_settings_equal_librosa(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 100_000), level=st.floats(0, 1))
-def test_any_sound_gives_a_finite_feature_in_range(seed: int, n: int, level: float) -> None:
+def test_every_sound_gives_finite_values_in_range(seed: int, n: int, level: float) -> None:
     y = np.zeros(88200, dtype=np.float32)
     y[: min(n, 88200)] = level * np.random.default_rng(seed).uniform(-1, 1, min(n, 88200))
     db, log1p = (log_mel(y, PRESETS[name]) for name in ("classifier", "cgan"))
@@ -91,16 +91,16 @@ def test_any_sound_gives_a_finite_feature_in_range(seed: int, n: int, level: flo
     assert not log1p[:, PRESETS["cgan"].clip_frames :].any()
 
 
-def test_silence_is_the_floor_not_the_top() -> None:
+def test_silence_is_the_minimum_not_the_maximum() -> None:
     assert (log_mel(np.zeros(88200, dtype=np.float32), PRESETS["classifier"]) == -80).all()
 
 
-def test_an_unknown_preset_is_named() -> None:
+def test_an_unknown_preset_is_named_in_the_error() -> None:
     with pytest.raises(UserError, match=r"cgn.*classifier, strong, .*digits"):
         preset("cgn")
 
 
-def test_torchaudio_convention_is_torchaudios(tmp_path: Path) -> None:
+def test_the_torchaudio_convention_equals_torchaudio(tmp_path: Path) -> None:
     import torch
 
     from generation.vocoders.torchaudio import transforms
@@ -113,7 +113,7 @@ def test_torchaudio_convention_is_torchaudios(tmp_path: Path) -> None:
     assert np.abs(log_mel(y, spec) - theirs).max() < 0.01
 
 
-def test_parts_of_a_clip_are_the_clips(tmp_path: Path) -> None:
+def test_the_parts_of_a_clip_make_up_the_clip(tmp_path: Path) -> None:
     path = tmp_path / "music.flac"
     sf.write(path, np.random.default_rng(0).uniform(-1, 1, 44100 * 3), 44100)
     whole = FeatureSpec(kind="waveform", sr=22050, duration=3.0)

@@ -1,6 +1,6 @@
-"""Augmentation of log-mel batches in numpy, so that both frameworks train on the very same numbers.
+"""Augments log-mel batches in numpy, so that Keras and PyTorch train on the same numbers.
 
-An augmentation is one field of ``Augment``, which is its option on the command line, and the lines that read it.
+Each augmentation is one field of ``Augment``, which is also a command-line option.
 """
 
 import dataclasses
@@ -11,16 +11,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What training changes in a batch of clips; the defaults only make the labels soft."""
+    """Augmentation of training batches; the defaults only turn the labels into one-hot vectors."""
 
     crop: float | None = None
-    """Seconds of a clip seen in a training step, from a random start; None is all of it."""
+    """Train on a random crop of this many seconds of each clip; None takes the whole clip."""
     time_shift: bool = False
-    """Treat a clip as a circle and start it at a random frame; a crop may then run over the clip's end."""
+    """Rotate each clip in time by a random number of frames; a crop may then wrap around the clip's end."""
     mixstyle: float = 0.0
-    """alpha of the Beta distribution that mixes the bands' statistics of two clips in half of the batches; 0 is off."""
+    """Freq-MixStyle: mix the mean and deviation of each mel band with another clip's, by weights from
+    Beta(alpha, alpha), in half of the batches. This is alpha; 0 is off."""
     mixup: float = 0.0
-    """alpha of the Beta(alpha, alpha) distribution that two clips are mixed by; 0 is off."""
+    """Mixup: mix pairs of clips and their labels by weights from Beta(alpha, alpha). This is alpha; 0 is off."""
 
     def __call__(
         self,
@@ -32,18 +33,18 @@ class Augment:
         frame_rate: float = 1.0,
         class_weights: Sequence[float] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Another view of a batch, with soft labels.
+        """Augment a batch and turn its labels into soft labels.
 
         Args:
             x: float32 (B, M, T) in dB.
-            y: ordinals (B,).
+            y: class ordinals (B,).
             n_classes: K.
-            frame_rate: frames a second.
-            class_weights: (K,) factors of each class's loss, folded into the soft labels; None is all ones.
+            frame_rate: frames per second.
+            class_weights: (K,) factors of each class's loss, multiplied into the soft labels; None is all ones.
 
         Returns:
-            x (B, M, frames of the crop or T) and y float32 (B, K). mixstyle is Freq-MixStyle (Schmid et al. 2022),
-            mixup that of Zhang et al. 2018.
+            x (B, M, frames of the crop or T) and y float32 (B, K). Freq-MixStyle: Schmid et al. 2022; mixup: Zhang et
+            al. 2018.
         """
         x = self._window(x, rng, frame_rate)
         if self.mixstyle and rng.random() < 0.5:
@@ -77,9 +78,9 @@ class Augment:
 
 
 def mask_stripe(x: np.ndarray, axis: int, widest: int, rng: np.random.Generator, *, fill: float) -> np.ndarray:
-    """Set one stripe of each clip of x (B, M, T), up to ``widest`` wide along ``axis``, to ``fill``.
+    """Mask one random stripe of each clip of x (B, M, T) with ``fill``: SpecAugment (Park et al. 2019).
 
-    SpecAugment (Park et al. 2019).
+    The stripe is 0 to ``widest`` wide along ``axis``.
     """
     size = x.shape[axis]
     width = rng.integers(min(widest, size) + 1, size=(len(x), 1))

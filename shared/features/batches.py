@@ -1,5 +1,5 @@
-"""Batches of cached clips that depend on (seed, epoch, step) alone, so that every framework and every resumed run sees
-the same ones."""
+"""Batches of cached clips. A batch depends only on (seed, epoch, step), so both frameworks and resumed runs get the
+same batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -12,14 +12,16 @@ Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.
 
 
 class Batches:
-    """Args:
-    features: the clips; read from the cache a batch at a time.
-    labels: ordinals (len(features),).
-    batch_size: clips a batch; the last one may be smaller.
-    seed: of the order.
-    shuffle: a new order each epoch, or the given one.
-    weights: how often each clip is drawn in relation to the others (N,), with replacement; None draws each once.
-    augment: what is done to a batch (x, y, rng); None leaves it as it is.
+    """Batches of N cached clips.
+
+    Args:
+        features: the clips; each batch is read from the cache when it is needed.
+        labels: class ordinals (N,).
+        batch_size: clips per batch; the last batch may be smaller.
+        seed: seed of the order and of the augmentation.
+        shuffle: whether each epoch has a new random order.
+        weights: relative sampling weights of the clips (N,), drawn with replacement; None takes each clip once.
+        augment: function of (x, y, rng) applied to each batch; None applies none.
     """
 
     def __init__(
@@ -37,14 +39,14 @@ class Batches:
         self.labels = np.asarray(labels, dtype=np.int64)
         self.batch_size, self.seed, self.shuffle, self.augment = batch_size, seed, shuffle, augment
         self.weights = None if weights is None else np.asarray(weights, dtype=float) / np.sum(weights)
-        self.order = lru_cache(maxsize=1)(lambda epoch: self._draw(epoch))  # drawn once an epoch, not at every step
+        self.order = lru_cache(maxsize=1)(lambda epoch: self._draw(epoch))  # drawn once per epoch, not at every step
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.clips // self.batch_size)
 
     def _draw(self, epoch: int) -> np.ndarray:
-        """The clips of an epoch (N,) in the order they are trained on."""
+        """The indices of an epoch's clips (N,), in training order."""
         if not self.shuffle:
             return np.arange(self.clips)
         rng = np.random.default_rng((self.seed, epoch))
@@ -53,7 +55,7 @@ class Batches:
         return rng.permutation(self.clips)
 
     def get(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """x float32 (B, M, T) and y int64 (B,) of one step, or what the augmentation makes of them."""
+        """The batch of one step: x float32 (B, M, T) and y int64 (B,), or the result of ``augment``."""
         indices = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         x, y = self.features[indices], self.labels[indices]
         if self.augment is None:

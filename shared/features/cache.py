@@ -1,15 +1,17 @@
-"""FeatureCache: every clip's array computed once, kept as memory-mapped ``.npy`` shards.
+"""FeatureCache: each clip's array is computed once and kept in memory-mapped ``.npy`` shards.
 
-A clip is known by the hash of its file's bytes and the second at which it begins, so moved, renamed and added files
-cost nothing but themselves. One folder holds one FeatureSpec (its fields and the versions of what computes it); each
-shard ``<id>.npy`` is (clips, *spec.shape); ``<id>.json`` beside it, written last, lists its clips: a shard counts whole
-or not at all.
+A clip is identified by the hash of its file's bytes and its start in seconds, so moved or renamed files are not
+computed again. One folder holds the arrays of one FeatureSpec, computed with the same versions of the libraries and of
+the transforms. A shard ``<id>.npy`` has the shape (clips, *spec.shape). ``<id>.json`` lists its clips and is written
+last: a shard without it is ignored.
 """
 
 import dataclasses
 import itertools
 import json
 import os
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -27,20 +29,27 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
-CLIPS_PER_SHARD = 64  # 6 to 17 MiB: the most a worker holds, and the most a Ctrl-C costs it
-OPEN_SHARDS = 64  # at a time; systems allow a process 1024 open files, some 256
-Part = tuple[Path, float, str]  # a clip's file, the second at which it begins there, and its id
+CLIPS_PER_SHARD = 64  # 6 to 17 MiB: what a worker holds in memory, and what it loses on Ctrl-C
+OPEN_SHARDS = 64  # open at the same time; the limit on open files is 1024 on most systems, 256 on some
+Part = tuple[Path, float, str]  # a clip's file, its start there in seconds, its id
+_NAMES = {
+    "log_mel": "log-mel spectrograms",
+    "mfcc": "MFCCs",
+    "stft": "magnitude spectrograms",
+    "amplitude_phase": "amplitude and phase images",
+    "waveform": "waveforms",
+}
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
 
 @lru_cache(maxsize=OPEN_SHARDS)
 def _open_shard(shard: Path) -> np.ndarray:
-    """A shard as a memory map. All ``Features`` of the process share the open ones: a map holds a file descriptor."""
+    """Open a shard as a memory map. All ``Features`` of a process share the maps: each holds a file descriptor."""
     return np.load(shard, mmap_mode="r", allow_pickle=False)
 
 
 class Features:
-    """The cached arrays of a sequence of clips, read from disk as they are asked for."""
+    """The cached arrays of a sequence of clips, read from disk when they are indexed."""
 
     def __init__(self, locations: Sequence[tuple[Path, int]], spec: FeatureSpec) -> None:
         self.locations, self.spec = list(locations), spec
@@ -57,17 +66,17 @@ class Features:
         return batch
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Features":
-        """The same clips in another order or fewer of them; nothing is read."""
+        """Select or reorder clips without reading them."""
         return Features([self.locations[index] for index in indices], self.spec)
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedClips:
-    """What ``FeatureCache.build`` found: ``features`` of the files at ``kept``, and why the others were left out."""
+    """The result of ``FeatureCache.build``: the usable clips' features, and why the other files were rejected."""
 
     features: Features
-    kept: list[int]  # positions in the paths that were asked for
-    hashes: list[str]  # of each kept clip: its file's content hash and, behind an @, where in it the clip begins
+    kept: list[int]  # the positions of the usable clips in ``paths``
+    hashes: list[str]  # each kept clip's id: its file's content hash and, unless it starts at 0, @ and its start in s
     rejects: dict[Path, str]  # file -> reason
 
 
@@ -80,7 +89,7 @@ class FeatureCache:
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
 
     def index(self) -> dict[str, tuple[Path, int]]:
-        """content hash -> (shard, row) of every clip in the cache."""
+        """Map the id of each clip in the cache to (shard, row)."""
         listings = sorted(set(self.dir.glob("*.json")) - {self.dir / "spec.json"})
         shards = {listing.with_suffix(".npy"): read_json(listing) for listing in listings}
         return {clip: (shard, row) for shard, clips in shards.items() for row, clip in enumerate(clips)}
@@ -93,11 +102,16 @@ class FeatureCache:
         n_jobs: int | None = None,
         progress: bool = True,
     ) -> CachedClips:
-        """Compute what is missing, in parallel; the features of every usable file, in the order of ``paths``.
+        """Compute the missing arrays in parallel and return all usable clips, in the order of ``paths``.
 
-        ``offsets`` are the seconds in each file at which its clip begins; None is 0 for all. A file with several clips
-        is hashed and decoded once. Memory stays at one shard a worker, however many clips there are. A bad file costs
-        that file only.
+        A file that cannot be used is listed in ``rejects``. A file with several clips is hashed and decoded once. Each
+        worker holds one shard in memory, however many clips there are.
+
+        Args:
+            paths: each clip's file.
+            offsets: each clip's start in its file in seconds; None is 0 for all.
+            n_jobs: worker processes; None is one per core.
+            progress: show progress bars on a terminal; otherwise print one line if anything was computed.
         """
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
@@ -105,7 +119,9 @@ class FeatureCache:
         clips = list(zip(paths, [0.0] * len(paths) if offsets is None else offsets, strict=True))
         files = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(8) as pool:
-            hashes = dict(zip(files, pool.map(_hash_or_none, files), strict=True))
+            hidden = None if progress else True  # None hides the bar if stderr is not a terminal
+            bar = tqdm(pool.map(_hash_or_none, files), "hashing", len(files), unit="file", delay=1, disable=hidden)
+            hashes = dict(zip(files, bar, strict=True))
         ids = [f"{hashes[path]}@{float(offset)}" if hashes[path] and offset else hashes[path] for path, offset in clips]
         with FileLock(self.dir / ".lock"):
             write_json(self.dir / "spec.json", self.key)
@@ -114,7 +130,7 @@ class FeatureCache:
             missing = sorted((path, offset, clip) for clip, (path, offset) in places.items())
             reasons = self._compute(missing, n_jobs=n_jobs, progress=progress)
             if missing:
-                _open_shard.cache_clear()  # a shard may have been written anew
+                _open_shard.cache_clear()  # a shard may have been overwritten
                 known = self.index()
         rejects = {paths[i]: reasons.get(clip, "cannot be read") for i, clip in enumerate(ids) if clip not in known}
         kept = [i for i, clip in enumerate(ids) if clip in known]
@@ -122,16 +138,20 @@ class FeatureCache:
         return CachedClips(features, kept, [ids[i] for i in kept], rejects)
 
     def _compute(self, missing: list[Part], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
-        """Write the shards of the missing clips; return clip -> reason for those that cannot be used."""
+        """Write the shards of the missing clips; return the ids of unusable clips with the reasons."""
         n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
         size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
         reasons: dict[str, str] = {}
         jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
-        description = f"features ({self.spec.kind}, {self.dir.name[-6:]})"
-        with tqdm(total=len(missing), desc=description, unit="clip", disable=not (progress and missing)) as bar:
+        name, began = _NAMES[self.spec.kind], time.perf_counter()
+        hidden = None if progress and missing else True
+        with tqdm(total=len(missing), desc=f"computing {name}", unit="clip", disable=hidden) as bar:
             for done, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
                 reasons |= failed
                 bar.update(done)
+        computed = len(missing) - len(reasons)
+        if progress and computed and not sys.stderr.isatty():
+            print(f"computed {computed} {name} in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         return reasons
 
 
@@ -143,7 +163,7 @@ def _hash_or_none(path: Path) -> str | None:
 
 
 def _jobs(missing: list[Part], size: int) -> Iterator[list[Part]]:
-    """The missing clips in jobs of some files with ``size`` clips or more: one worker decodes a file once."""
+    """Divide the missing clips into jobs of at least ``size`` clips; the clips of a file stay in one job."""
     job: list[Part] = []
     for _, parts in itertools.groupby(missing, key=itemgetter(0)):
         job += parts
@@ -155,7 +175,7 @@ def _jobs(missing: list[Part], size: int) -> Iterator[list[Part]]:
 
 
 def _write_shards(folder: Path, spec: FeatureSpec, job: list[Part], size: int) -> tuple[int, dict[str, str]]:
-    """One worker's job: the clips of some files, at most ``size`` a shard; their number, and the bad ones' reasons."""
+    """Write one job's clips in shards of at most ``size``; return their number and the reasons for unusable ids."""
     reasons: dict[str, str] = {}
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
@@ -172,5 +192,5 @@ def _write_shards(folder: Path, spec: FeatureSpec, job: list[Part], size: int) -
         name = text_hash("".join(shard))
         with replacing(folder / f"{name}.npy") as temporary:
             np.save(temporary, np.stack(list(shard.values())), allow_pickle=False)
-        write_json(folder / f"{name}.json", list(shard))  # written last: only now the shard counts
+        write_json(folder / f"{name}.json", list(shard))  # written last: makes the shard valid
     return len(job), reasons

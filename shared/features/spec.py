@@ -1,36 +1,36 @@
-"""FeatureSpec: how a sound becomes a spectrogram, in librosa's names and conventions, and the presets."""
+"""FeatureSpec: the parameters of a spectrogram, with librosa's names and conventions, and the named presets."""
 
 import dataclasses
 from typing import Literal
 
 from shared.errors import UserError
 
-TOP_DB = 80.0  # dynamic range kept by power_to_db, in dB
-AMIN = 1e-10  # smallest power told from silence, librosa's default
+TOP_DB = 80.0  # dynamic range of power_to_db in dB, librosa's default
+AMIN = 1e-10  # smaller powers count as silence, librosa's default
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """A recipe from a clip to an array; every field is part of the cache's key.
+    """How a clip is turned into an array; every field is part of the cache's key.
 
     Attributes:
         kind: "log_mel" (n_mels, frames); "mfcc" (n_mfcc, frames); "stft" magnitudes (bins, frames);
-            "amplitude_phase" (2, bins, frames), the phase in half turns, [-1, 1]; "waveform" (samples,).
-        sr: sampling rate in Hz the clip is resampled to.
-        duration: seconds; a longer clip is cut, a shorter one padded with zeros.
+            "amplitude_phase" (2, bins, frames), with the phase divided by pi, in [-1, 1]; "waveform" (samples,).
+        sr: sampling rate in Hz to which the clip is resampled.
+        duration: length in seconds; a longer clip is cut, a shorter one padded with zeros.
         n_fft: FFT and Hann window length in samples.
         hop_length: samples between frames.
         n_mels: mel bands.
         fmin: lowest frequency in Hz.
         fmax: highest frequency in Hz; None is sr / 2.
         power: exponent of the magnitude, 2 for power, 1 for amplitude.
-        convention: "librosa" pads the ends with zeros and has Slaney's mel scale and norm; "torchaudio" is the
-            defaults of torchaudio.transforms.MelSpectrogram: reflected ends, HTK mel scale, no norm.
-        n_mfcc: cepstral coefficients, of decibels relative to full scale.
-        bins: the lowest STFT bins kept; None keeps all 1 + n_fft // 2.
-        scaling: "db" is 10 log10 of the power relative to the clip's maximum, in [-80, 0]; "unit" the same in [-1, 1];
-            "log1p" is ln(1 + value). Decibels and unit lose the clip's level.
-        frames: frames kept (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
+        convention: "librosa" uses zero padding, Slaney's mel scale and norm; "torchaudio" uses the defaults of
+            torchaudio.transforms.MelSpectrogram: reflection padding, HTK mel scale, no norm.
+        n_mfcc: number of cepstral coefficients; they are computed from decibels relative to full scale.
+        bins: number of STFT bins kept, from the lowest up; None keeps all 1 + n_fft // 2.
+        scaling: "db" is 10 log10 of the power relative to the clip's maximum, in [-80, 0]; "unit" maps these decibels
+            to [-1, 1]; "log1p" is ln(1 + value). "db" and "unit" discard the clip's level.
+        frames: number of frames (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
     """
 
     kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform"] = "log_mel"
@@ -54,7 +54,7 @@ class FeatureSpec:
 
     @property
     def clip_frames(self) -> int:
-        """Frames that hold the clip itself; what ``frames`` has beyond them is padding."""
+        """Frames of the clip itself; ``frames`` beyond this number are padding."""
         return 1 + self.n_samples // self.hop_length
 
     @property
@@ -71,7 +71,7 @@ class FeatureSpec:
         return *heights[self.kind], self.frames or self.clip_frames
 
 
-# of one spoken word
+# one spoken word
 _WORD = FeatureSpec(sr=16000, duration=1.0, n_fft=512, hop_length=128, bins=128, scaling="unit", frames=128)
 PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),
@@ -87,7 +87,7 @@ PRESETS: dict[str, FeatureSpec] = {
 
 
 def preset(name: str, *, flag: str = "--preset") -> FeatureSpec:
-    """The FeatureSpec of that name; ``flag`` is the option it was asked for by."""
+    """The FeatureSpec with this name; ``flag`` is the option to name in the error."""
     if name not in PRESETS:
         raise UserError(f"{flag} {name}: unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,7 +1,7 @@
-"""A sound as a spectrogram: the transforms a FeatureSpec names.
+"""Transforms from a waveform to the spectrogram that a FeatureSpec describes.
 
-They are librosa's definitions computed with scipy's real FFT and a sparse mel filterbank: the values agree within
-0.01 dB (tests/test_features.py) at less than half of librosa's time.
+They follow librosa's definitions but use scipy's real FFT and a sparse mel filterbank, which takes less than half the
+time. The values agree with librosa's within 0.01 dB (tests/test_features.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ import scipy.sparse
 from shared.audio import fix_length, load_parts
 from shared.features.spec import AMIN, TOP_DB, FeatureSpec
 
-# Part of the cache's key: raise it with every change, here or in shared/audio.py, that changes an array of any spec,
-# or arrays computed before the change are taken for those of after it.
+# Part of the cache's key. Raise it with every change, here or in shared/audio.py, that changes the arrays of any spec;
+# otherwise the cache returns arrays computed before the change.
 VERSION = 1
 
 
 @lru_cache(maxsize=8)
 def mel_filterbank(spec: FeatureSpec) -> np.ndarray:
-    """librosa.filters.mel of the spec: float32 (M, F)."""
-    import librosa  # imported here: half a second that only the feature extraction needs
+    """librosa.filters.mel with the spec's parameters: float32 (M, F)."""
+    import librosa  # imported here because it takes half a second
 
     htk = {"htk": True, "norm": None} if spec.convention == "torchaudio" else {}
     return librosa.filters.mel(sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, **htk)
@@ -41,7 +41,7 @@ def hann(n: int) -> np.ndarray:
 
 
 def stft(y: np.ndarray, *, n_fft: int, hop_length: int, pad_mode: str = "constant") -> np.ndarray:
-    """STFT of y (N,), centered and padded as librosa.stft: complex64 (F, T)."""
+    """STFT of y (N,), centered and padded like librosa.stft: complex64 (F, T)."""
     padded = np.pad(y.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     return scipy.fft.rfft(windows * hann(n_fft), axis=1).T
@@ -55,7 +55,7 @@ def mel_spectrogram(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def power_to_db(S: np.ndarray) -> np.ndarray:
-    """librosa.power_to_db(S, ref=np.max) of S (M, T), in [-80, 0] dB; but silence is -80 dB, not librosa's 0 dB."""
+    """librosa.power_to_db(S, ref=np.max) of S (M, T), in [-80, 0] dB; silence is -80 dB, unlike librosa's 0 dB."""
     ref = S.max()
     if ref <= AMIN:
         return np.full_like(S, -TOP_DB)
@@ -63,8 +63,8 @@ def power_to_db(S: np.ndarray) -> np.ndarray:
 
 
 def scale(S: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """Powers, or with "log1p" anything from 0 up, in the spec's scaling and its number of frames."""
-    S = fix_length(S, size=spec.shape[-1])  # padding is silence, whatever the scaling
+    """Apply the spec's scaling and number of frames to powers S (for "log1p", to any non-negative values)."""
+    S = fix_length(S, size=spec.shape[-1])  # pads with silence in every scaling
     if spec.scaling == "log1p":
         return np.log1p(S)
     return power_to_db(S) if spec.scaling == "db" else power_to_db(S) / np.float32(TOP_DB / 2) + 1
@@ -90,7 +90,7 @@ def amplitude(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def amplitude_phase(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """The scaled STFT magnitudes of y (N,) and their phase in half turns, 0 in the padding: float32 ``spec.shape``."""
+    """The scaled STFT magnitudes of y (N,) and the phase / pi (0 in the padding): float32 ``spec.shape``."""
     S = stft(y, n_fft=spec.n_fft, hop_length=spec.hop_length)[: spec.bins]
     phase = fix_length(np.angle(S) / np.float32(np.pi), size=spec.shape[-1])
     return np.stack([scale(np.abs(S) ** spec.power, spec), phase])
@@ -101,12 +101,12 @@ TRANSFORMS = {
     "mfcc": mfcc,
     "stft": amplitude,
     "amplitude_phase": amplitude_phase,
-    "waveform": lambda y, spec: y,  # (N,) itself
+    "waveform": lambda y, spec: y,
 }
 
 
 def extract(path: Path | str, spec: FeatureSpec) -> np.ndarray:
-    """One file's feature, of its first ``spec.duration`` seconds: float32 ``spec.shape``.
+    """Compute the feature of a file's first ``spec.duration`` seconds: float32 ``spec.shape``.
 
     Raises:
         AudioError: the file cannot be decoded (see shared.audio.load_audio).
@@ -115,7 +115,9 @@ def extract(path: Path | str, spec: FeatureSpec) -> np.ndarray:
 
 
 def extract_parts(path: Path | str, spec: FeatureSpec, offsets: Sequence[float]) -> Iterator[np.ndarray]:
-    """The features of the parts of one file that begin at these seconds, in rising order; the file is decoded once.
+    """Compute the features of several parts of one file, which is decoded once.
+
+    ``offsets`` are the starts of the parts in seconds, in ascending order.
 
     Raises:
         AudioError: at the first part that cannot be decoded.
