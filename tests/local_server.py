@@ -1,4 +1,4 @@
-"""A local server that stands in for a public archive and for Kaggle, and archives for it to serve."""
+"""A local server for the tests, in place of a public archive or Kaggle, and archives for it to serve."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``files`` and, to POST and PUT, ``answers``; ``log`` holds (path, range asked for, status)."""
+    """Serves ``files`` to GET, and ``answers`` to POST and PUT; ``log`` holds (path, requested range, status)."""
 
     daemon_threads = True
 
@@ -24,7 +24,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.answers: dict[str, Callable[[bytes], Answer]] = {}
         self.log: list[tuple[str, str | None, int]] = []
-        self.cuts: list[int] = []  # bytes after which the next bodies break off
+        self.cuts: list[int] = []  # number of bytes after which each of the next bodies breaks off
         self.ranges, self.chunked, self.headers = True, False, {"ETag": '"one"'}
 
 
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         cut = self.server.cuts.pop(0) if self.server.cuts and body else None
-        if self.server.chunked:  # ends in an empty chunk, unless it breaks off
+        if self.server.chunked:  # a complete body ends with an empty chunk
             chunks = (body[i : i + 999] for i in range(0, len(body), 999))
             body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
         self.wfile.write(body[:cut])
@@ -80,7 +80,7 @@ def serving() -> Iterator[Server]:
 
 
 def tarball(names: list[str], *, wrapper: str = "fsdd-1.0/", size: int = 20_000) -> bytes:
-    """A .tar.gz of files whose bytes do not compress."""
+    """A .tar.gz of files of random bytes."""
     buffer, noise = io.BytesIO(), random.Random(0)
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for name in names:

@@ -1,4 +1,4 @@
-"""Downloads resume, are checked and unpack safely; a local server stands in for the archive."""
+"""Downloads are resumed, verified and unpacked safely; a local server serves the archives."""
 
 import dataclasses
 import gzip
@@ -31,7 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def digits(server: Server, dest: Path, data: bytes, **options: object) -> Download:
-    """The command for a spoken-digits archive that the server has."""
+    """The options that download a spoken-digits archive from the server."""
     server.files["/digits.tar.gz"] = data
     checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
     given = {"url": f"{server.url}/digits.tar.gz", "checksum": checksum} | options
@@ -47,23 +47,23 @@ def test_command_line(server: Server, tmp_path: Path, run_script) -> None:
     done = run_script(*command, "--url", f"{server.url}/v1.0.10.tar.gz")
     assert "3000 clips, 10 classes, 6 recordings" in done.stdout and "licence: CC BY-SA 4.0" in done.stdout
     own = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    assert f"no checksum is published for this archive; what came is {own}" in done.stdout
+    assert f"no checksum is published for this archive; its checksum is {own}" in done.stdout
     assert left(tmp_path) == ["digits"] and len(server.log) == 1
 
 
-def test_nothing_is_fetched_twice(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_nothing_is_downloaded_twice(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = digits(server, tmp_path / "digits", tarball(DIGITS))
-    (tmp_path / "digits").mkdir()  # empty: as good as absent
+    (tmp_path / "digits").mkdir()  # an empty folder may exist
     for _ in range(2):
         download.download(options)
     assert [status for _, _, status in server.log] == [200]
-    assert "already there" in capsys.readouterr().out
+    assert "already holds the data set" in capsys.readouterr().out
     dataset = datasets.load_dataset(tmp_path / "digits")
     assert dataset.layout == "recordings" and len(dataset.manifest) == 12
     assert all(path.stat().st_size == 20_000 for path in dataset.manifest.path)
 
 
-def test_broken_download_goes_on_by_itself(server: Server, tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed_at_once(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 50_000]
     download.download(digits(server, tmp_path / "digits", tarball(DIGITS)))
     (_, first, _), (_, second, status), (_, third, _) = server.log
@@ -72,10 +72,10 @@ def test_broken_download_goes_on_by_itself(server: Server, tmp_path: Path) -> No
     assert 80_000 < starts[0] <= 100_000 and 120_000 < starts[1] <= 150_000
 
 
-def test_broken_download_goes_on_with_the_next_command(server: Server, tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed_by_the_next_command(server: Server, tmp_path: Path) -> None:
     options = digits(server, tmp_path / "digits", tarball(DIGITS))
     server.cuts = [100_000, 0]
-    with pytest.raises(UserError, match=r"the connection broke off. Repeat the command, or by hand: download it from "):
+    with pytest.raises(UserError, match=r"the connection broke off. Repeat the command, or download it from "):
         download.download(options)
     assert left(tmp_path) == [".digits.download"]
     before = len(server.log)
@@ -89,16 +89,16 @@ def interrupt(*_: object) -> None:
 
 
 @pytest.mark.parametrize("change", ["etag", "no ranges", "shorter", "no etag, longer", "weak etag, unknown length"])
-def test_part_of_another_file_is_not_gone_on_with(
+def test_the_part_of_another_file_is_not_resumed(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     old, new = tarball(DIGITS), tarball(DIGITS, size=1000 if change == "shorter" else 30_000)
-    new = old[::-1] if change == "etag" else new  # as long
+    new = old[::-1] if change == "etag" else new  # of the same length
     server.ranges, server.chunked = change != "no ranges", "unknown length" in change
     server.headers = {} if "no etag" in change else {"ETag": 'W/"weak"'} if "weak" in change else server.headers
     server.files["/file"], server.cuts = old, [100_000]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("time.sleep", interrupt)  # when the connection broke off
+        patch.setattr("time.sleep", interrupt)  # called after the connection broke off
         archives.fetch(f"{server.url}/file", tmp_path / "file", by_hand="")
     assert (tmp_path / "file.part").stat().st_size > 80_000
     if change == "etag":
@@ -108,7 +108,7 @@ def test_part_of_another_file_is_not_gone_on_with(
     assert (tmp_path / "file").read_bytes() == new and left(tmp_path) == ["file"]
 
 
-def test_download_of_unknown_length_goes_on_by_its_etag(server: Server, tmp_path: Path) -> None:
+def test_a_download_of_unknown_length_is_resumed_by_its_etag(server: Server, tmp_path: Path) -> None:
     server.files["/file"], server.cuts, server.chunked = tarball(DIGITS), [100_000], True
     archives.fetch(f"{server.url}/file", tmp_path / "file", by_hand="")
     assert (tmp_path / "file").read_bytes() == server.files["/file"]
@@ -117,14 +117,14 @@ def test_download_of_unknown_length_goes_on_by_its_etag(server: Server, tmp_path
 
 def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
     options = digits(server, tmp_path / "digits", tarball(DIGITS), checksum="md5:" + 32 * "0")
-    with pytest.raises(UserError, match=f"the archive's md5 is [0-9a-f]{{32}}, not {32 * '0'}: damaged or another"):
+    with pytest.raises(UserError, match=f"the archive's md5 checksum is [0-9a-f]{{32}}, not {32 * '0'}: it is damaged"):
         download.download(options)
     assert left(tmp_path) == []
     download.download(digits(server, tmp_path / "digits", tarball(DIGITS)))
     assert [status for _, _, status in server.log] == [200, 200]  # the bad file was not kept
 
 
-def test_published_checksums_are_compared(server: Server, tmp_path: Path) -> None:
+def test_published_checksums_are_verified(server: Server, tmp_path: Path) -> None:
     assert URBANSOUND8K.checksum == "md5:9aa69802bbf37fb986f71ec1483a196e"  # soundata's
     with pytest.raises(UserError, match="not 9aa69802bbf37fb986f71ec1483a196e"):
         download.download(dataclasses.replace(digits(server, tmp_path / "d", b"x", checksum=None), name="urbansound8k"))
@@ -161,7 +161,7 @@ def tar_member(name: str, *, kind: bytes = tarfile.REGTYPE, to: str = "") -> byt
 def test_unsafe_archive_is_refused(server: Server, tmp_path: Path, evil: bytes) -> None:
     home = tmp_path / "a" / "b"
     home.mkdir(parents=True)
-    with pytest.raises(UserError, match=r"evil.wav'?, a link or a path that leads outside: do not trust"):
+    with pytest.raises(UserError, match=r"evil.wav'?, a link or a path outside its folder: do not trust"):
         download.download(digits(server, home / "digits", evil))
     assert list(tmp_path.rglob("*")) == [tmp_path / "a", home]
 
@@ -176,7 +176,9 @@ def test_damaged_archive_is_refused(server: Server, tmp_path: Path) -> None:
         assert left(tmp_path) == []
 
 
-def test_killed_unpacking_leaves_nothing_half(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_unpacking_leaves_no_partial_data(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = digits(server, tmp_path / "digits", tarball(DIGITS))
 
     def half(_: Path, folder: Path) -> None:
@@ -189,7 +191,7 @@ def test_killed_unpacking_leaves_nothing_half(server: Server, tmp_path: Path, mo
         download.download(options)
     assert not (tmp_path / "digits").exists()
     download.download(options)
-    assert len(server.log) == 1  # the archive was whole
+    assert len(server.log) == 1  # the complete archive was kept
     assert set(datasets.load_dataset(tmp_path / "digits").manifest.label) == {"0", "1"}
     assert left(tmp_path) == ["digits"]
 
@@ -208,11 +210,11 @@ def test_urbansound8k_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture)
     out = capsys.readouterr().out
     assert "2 clips, 2 classes, 2 recordings" in out and "licence: CC BY-NC 3.0, non-commercial" in out
     assert left(tmp_path) == ["mine.zip", "us8k"]
-    with pytest.raises(UserError, match=r"another data set is there \(layout: UrbanSound8K\)"):
+    with pytest.raises(UserError, match=r"holds another data set \(layout: UrbanSound8K\)"):
         download.download(Download(name="spoken-digits", dest=tmp_path / "us8k"))
 
 
-def test_what_stands_in_the_way(server: Server, tmp_path: Path) -> None:
+def test_a_download_that_cannot_start_or_finish_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(UserError, match="neither empty nor a data set"):
@@ -221,7 +223,7 @@ def test_what_stands_in_the_way(server: Server, tmp_path: Path) -> None:
         download.download(digits(server, tmp_path / "full" / "thesis.txt", b""))
     (tmp_path / ".digits.download").mkdir()
     lock = FileLock(tmp_path / ".digits.download" / "lock")
-    with lock, pytest.raises(UserError, match="another process is fetching it"):
+    with lock, pytest.raises(UserError, match="another process is downloading it"):
         download.download(digits(server, tmp_path / "digits", b""))
     with pytest.raises(UserError, match="the server answers 404 Not Found"):
         download.download(digits(server, tmp_path / "digits", b"", url=f"{server.url}/gone"))
@@ -238,7 +240,7 @@ def test_what_stands_in_the_way(server: Server, tmp_path: Path) -> None:
         {"checksum": "md5:" + 32 * "0", "kaggle_dataset": "a/b"},
     ],
 )
-def test_options_that_cannot_be(tmp_path: Path, options: dict) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, options: dict) -> None:
     with pytest.raises(UserError, match="--"):
         download.download(Download(name="spoken-digits", dest=tmp_path / "digits", **options))
 
@@ -251,7 +253,7 @@ def test_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(UserError) as refused:
             download.download(Download(name="urbansound8k", dest=tmp_path / "us8k", url=url))
     assert str(refused.value) == (
-        f"{url}: no connection. Repeat the command, or by hand: download it from "
+        f"{url}: no connection to the server. Repeat the command, or download it from "
         "https://zenodo.org/records/1203745 and repeat the command with --archive FILE"
     )
     assert left(tmp_path) == []

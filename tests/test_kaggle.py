@@ -1,4 +1,4 @@
-"""Kaggle's own clients talk to a local server: data arrives and resumes, submissions are checked and sent."""
+"""Kaggle's own clients with a local server: downloads are resumed, submissions are validated and sent."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """The server as Kaggle's API; no credentials but those that a test sets."""
+    """A server in place of Kaggle's API; there are no credentials unless a test sets them."""
     from kagglesdk import kaggle_env
 
     monkeypatch.setenv("NO_PROXY", "*")
@@ -29,14 +29,14 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("KAGGLEHUB_CACHE", "DISABLE_KAGGLE_CACHE", "DISABLE_COLAB_CACHE"):
-        monkeypatch.setenv(name, "")  # which the download changes
+        monkeypatch.setenv(name, "")  # the download sets these
     with serving() as server:
         monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, server.url)
         yield server
 
 
 def one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: object) -> str:
-    """The one line in which the command ends."""
+    """Run the command, which must fail with one line, and return that line."""
     monkeypatch.setattr(sys, "argv", ["frequency-quest data", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         run_entry(command.main)
@@ -49,12 +49,12 @@ def test_without_kaggle_credentials(
     kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     line = one_line(monkeypatch, capsys, "download", "frequency-quest", "--dest", tmp_path / "data")
-    assert line.startswith("error: no Kaggle credentials: make an API token on https://www.kaggle.com/settings")
+    assert line.startswith("error: no Kaggle credentials: create an API token on https://www.kaggle.com/settings")
     assert "download it from https://www.kaggle.com/competitions/the-frequency-quest/data" in line
     csv = tmp_path / "submission.csv"
     csv.write_text("ID,Class\na.wav,siren\n")
     line = one_line(monkeypatch, capsys, "submit", "--submission", csv, "--competition", "other")
-    assert line.startswith("error: no Kaggle credentials: make an API token on https://www.kaggle.com/settings")
+    assert line.startswith("error: no Kaggle credentials: create an API token on https://www.kaggle.com/settings")
     assert line.endswith(f"upload {csv} on https://www.kaggle.com/competitions/other/submit")
     assert left(tmp_path) == ["submission.csv"] and kaggle.log == []
 
@@ -68,7 +68,7 @@ KAGGLE_FILES = [
 ]
 
 
-def test_frequency_quest_resumes(
+def test_a_broken_download_of_the_competition_is_resumed(
     kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "token")
@@ -96,7 +96,7 @@ def test_frequency_quest_resumes(
 
 
 @pytest.mark.parametrize("data", [zipped(KAGGLE_FILES)[:-40], zipped(KAGGLE_FILES).replace(b"siren/7", b"siren/8", 1)])
-def test_damaged_data_of_kaggle_is_not_kept(
+def test_a_damaged_archive_from_kaggle_is_not_kept(
     kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "token")
@@ -109,9 +109,11 @@ def test_damaged_data_of_kaggle_is_not_kept(
 
 @pytest.mark.parametrize(
     ("status", "why"),
-    [(401, "does not accept the credentials"), (403, "accept the rules"), (404, "no such page"), (500, "answers 500")],
+    [(401, "rejected the credentials"), (403, "accept the rules"), (404, "no such page"), (500, "answers 500")],
 )
-def test_kaggle_refuses(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, why: str) -> None:
+def test_each_refusal_names_its_remedy(
+    kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, why: str
+) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "token")
     kaggle.answers[API + "DownloadDataFiles"] = lambda _: (status, {}, b"")
     with pytest.raises(UserError, match=f"https://www.kaggle.com/competitions/the-frequency-quest: .*{why}"):
@@ -126,7 +128,7 @@ def test_kaggle_dataset_by_name(kaggle: Server, tmp_path: Path, capsys: pytest.C
     kaggle.files["/data.zip"] = zipped(["siren/a.wav", "dog/b.wav"])
     download.download(Download(name="frequency-quest", dest=tmp_path / "data", kaggle_dataset="jo/sounds"))
     out = capsys.readouterr().out
-    assert "2 clips, 2 classes, unknown recordings" in out
+    assert "2 clips, 2 classes, recordings unknown" in out
     assert "licence: as stated on https://www.kaggle.com/datasets/jo/sounds" in out and left(tmp_path) == ["data"]
     with pytest.raises(UserError, match=r"kaggle.com/datasets/a/b/c/d: Invalid"):
         options = Download(name="frequency-quest", dest=tmp_path / "other", kaggle_dataset="a/b/c/d")
@@ -174,12 +176,12 @@ def test_submit(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         ("ID\na\n", r"line 1 has 1 column"),
         ("ID,Class\n", "no predictions"),
         ("ID,Class\na,x\nb, \n", "line 3 has an empty cell"),
-        ("ID,Class\na,x\na,y\n", "line 3 has a again"),
+        ("ID,Class\na,x\na,y\n", "line 3 repeats the ID a"),
         ("ID,Class\n\na,x,1\n", "line 3 has 3 column"),
-        ("ID,Class\na,\udcff\n", "not a CSV"),
+        ("ID,Class\na,\udcff\n", "is not a CSV file"),
     ],
 )
-def test_what_is_no_submission(tmp_path: Path, text: str | None, why: str) -> None:
+def test_an_invalid_submission_is_refused(tmp_path: Path, text: str | None, why: str) -> None:
     path = tmp_path / "submission.csv"
     if text is not None:
         path.write_text(text, errors="surrogateescape")
@@ -187,7 +189,7 @@ def test_what_is_no_submission(tmp_path: Path, text: str | None, why: str) -> No
         check_submission(path)
 
 
-def test_class_names_that_look_like_nothing_are_kept(tmp_path: Path) -> None:
+def test_class_names_that_look_like_missing_values_are_valid(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     path.write_text("ID,Class\na,NA\nb,None\n")
     assert check_submission(path) == 2

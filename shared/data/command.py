@@ -1,4 +1,4 @@
-"""frequency-quest data demo | download | submit: what the command line offers of this room."""
+"""Make the demo sounds, download a data set, or submit predictions to Kaggle."""
 
 import dataclasses
 from pathlib import Path
@@ -11,27 +11,27 @@ from shared.files import DEMO_DIR
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(DemoSize):
-    """Write the synthetic demo sounds; a folder that already holds them is left as it is."""
+    """Synthesise the demo sounds. A folder that already holds them is left unchanged."""
 
     data_dir: Path = DEMO_DIR
-    """Folder to make, in the competition's layout; it appears whole or not at all."""
+    """Folder to create, in the competition's layout. It appears only when it is complete."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Submit:
-    """Send a submission to the Kaggle competition, after a look whether it can be one."""
+    """Check a submission file and send it to a Kaggle competition."""
 
     submission: Path
-    """CSV of two columns, ID and class, as a classifier's run folder holds it."""
+    """CSV file with two columns, ID and class, such as submission.csv in a classifier's run folder."""
     competition: str = COMPETITION
-    """The competition: the last part of its address."""
+    """The competition's name: the last part of its address."""
     message: str = "Frequency Quest"
-    """What your list of submissions calls it."""
+    """Description shown in your list of submissions on Kaggle."""
 
 
 def main() -> None:
     command = tyro.cli(Demo | Download | Submit, description=__doc__)
-    if isinstance(command, Demo):  # each part imports what --help need not wait for
+    if isinstance(command, Demo):  # imported here so that --help is fast
         from shared.data.demo_data import make_demo_data
 
         data_dir = make_demo_data(**dataclasses.asdict(command))

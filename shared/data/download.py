@@ -1,4 +1,4 @@
-"""Gets a data set: fetched, checked and unpacked, it becomes a folder that can be trained on."""
+"""Downloads a data set, verifies it and unpacks it into a data folder."""
 
 import contextlib
 import shutil
@@ -14,29 +14,29 @@ from shared.errors import UserError
 
 
 def download(options: Download) -> None:
-    """Carry out the command; prints what the folder holds and under which licence.
+    """Download the data set; print its numbers of clips, classes and recordings, and its licence.
 
     Raises:
-        UserError: no network, no credentials, a wrong checksum, an unsafe archive: what to do, in one line.
+        UserError: no network, no credentials, a wrong checksum or an unsafe archive.
     """
     options.check()
     source, dest = options.source(), options.dest.absolute()
     if _holds_data(dest, source.layout):
-        print(f"{dest} is already there; nothing is fetched")
+        print(f"{dest} already holds the data set; nothing is downloaded")
     else:
         _fetch_alone(dest, source, options)
     dataset = load_dataset(dest)
     manifest = dataset.manifest
-    recordings = f"{manifest.group.nunique()} recordings" if dataset.groups_known else "unknown recordings"
+    recordings = f"{manifest.group.nunique()} recordings" if dataset.groups_known else "recordings unknown"
     tests = f"; {len(dataset.test_files)} clips to predict" if dataset.test_files else ""
     print(f"{dest}: {len(manifest)} clips, {manifest.label.nunique()} classes, {recordings}{tests}")
     print(f"licence: {source.licence}")
 
 
 def _fetch_alone(dest: Path, source: Source, options: Download) -> None:
-    """Work in a hidden folder beside ``dest`` (on its file system), one process at a time.
+    """Download into a hidden folder next to ``dest``, on the same file system; only one process at a time.
 
-    The hidden folder is removed when no file is left in it.
+    The hidden folder is removed if it holds no files at the end.
     """
     work = dest.with_name(f".{dest.name}.download")
     try:
@@ -48,26 +48,30 @@ def _fetch_alone(dest: Path, source: Source, options: Download) -> None:
                 if all(path.is_dir() or path.name == "lock" for path in work.rglob("*")):
                     shutil.rmtree(work, ignore_errors=True)
     except Timeout:
-        raise UserError(f"--dest {dest}: another process is fetching it") from None
+        raise UserError(f"--dest {dest}: another process is downloading it") from None
     except OSError as error:
-        raise UserError(f"--dest {dest}: {error.strerror or error}; what was downloaded stays in {work}") from error
+        raise UserError(f"--dest {dest}: {error.strerror or error}; the downloaded files stay in {work}") from error
 
 
 def _holds_data(dest: Path, layout: str | None) -> bool:
-    """Whether the data set is there; False if nothing is."""
+    """Whether ``dest`` holds the data set; False if it is absent or empty.
+
+    Raises:
+        UserError: it holds something else.
+    """
     if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
         return False
     try:
         found = load_dataset(dest).layout
     except UserError:
-        raise UserError(f"--dest {dest}: neither empty nor a data set; name a new folder") from None
+        raise UserError(f"--dest {dest}: is neither empty nor a data set; choose a new folder") from None
     if layout not in (None, found):
-        raise UserError(f"--dest {dest}: another data set is there (layout: {found}); name a new folder")
+        raise UserError(f"--dest {dest}: holds another data set (layout: {found}); choose a new folder")
     return True
 
 
 def _fetch_into(dest: Path, source: Source, options: Download, work: Path) -> None:
-    """Fetch, check and unpack below ``work``; only then ``dest`` appears."""
+    """Download, verify and unpack in ``work``, then move the result to ``dest``."""
     unpacked, by_hand = work / "unpacked", f"download it from {source.page} and repeat the command with --archive FILE"
     if options.kaggle_handle:
         unpacked = fetch_from_kaggle(options.kaggle_handle, work / "kaggle", by_hand=by_hand)
@@ -76,10 +80,10 @@ def _fetch_into(dest: Path, source: Source, options: Download, work: Path) -> No
     try:
         if not options.kaggle_handle:
             verify(archive, source.checksum)
-            shutil.rmtree(unpacked, ignore_errors=True)  # of a run that was killed
+            shutil.rmtree(unpacked, ignore_errors=True)  # left by a killed process
             unpack(archive, unpacked)
         root = _find_data(unpacked, source)
-    except UserError:  # what was fetched would be as wrong the next time
+    except UserError:  # the downloaded files are unusable, so they are not kept
         shutil.rmtree(work, ignore_errors=True)
         raise
     if dest.is_dir():
@@ -89,17 +93,17 @@ def _fetch_into(dest: Path, source: Source, options: Download, work: Path) -> No
 
 
 def _find_data(unpacked: Path, source: Source) -> Path:
-    """The data set's folder in an unpacked archive: most wrap it in another, some keep its CSV files outside."""
+    """Find the data set in an unpacked archive: often it is in a subfolder, sometimes with its CSV files outside."""
     for folder in (unpacked, *sorted(unpacked.glob("*/")), *sorted(unpacked.glob("*/*/"))):
         with contextlib.suppress(UserError):
             dataset = load_dataset(folder)
             if source.layout in (None, dataset.layout):
                 break
     else:
-        raise UserError(f"the archive holds no data set of a known layout ({source.layout or 'any of four'})")
+        raise UserError(f"the archive holds no data set of the layout that is expected ({source.layout or 'any'})")
     present = sum(path.is_file() for path in dataset.manifest.path)
     if source.clips not in (None, present):
-        raise UserError(f"the archive holds {present} clips, not {source.clips}: another file? Download it again")
+        raise UserError(f"the archive holds {present} clips, not {source.clips}: it is incomplete or another file")
     if folder.parent == unpacked:
         for file in unpacked.glob("*.csv"):
             file.replace(folder / file.name)

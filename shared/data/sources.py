@@ -1,6 +1,6 @@
-"""Where data comes from: the public data sets with their licences, and the size of the synthetic demo data.
+"""The public data sets with their addresses and licences, and the options of ``frequency-quest data``.
 
-The command line reads this module, so it imports nothing that computes.
+The command line imports this module, so it imports no heavy package.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from shared.errors import UserError
 
 KAGGLE = "https://www.kaggle.com"
 COMPETITION = "the-frequency-quest"
-URBANSOUND8K_CLASSES = (  # a class's ID is its place
+URBANSOUND8K_CLASSES = (  # in the order of their class IDs
     *("air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling"),
     *("engine_idling", "gun_shot", "jackhammer", "siren", "street_music"),
 )
@@ -22,13 +22,14 @@ URBANSOUND8K_CLASSES = (  # a class's ID is its place
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set and what is known of it; None where nothing is.
+    """A data set. None means unknown.
 
     Attributes:
-        page: where a browser downloads it.
-        url, checksum: of the archive; "md5:HEX" or "sha256:HEX".
-        layout: what ``load_dataset`` calls the unpacked folder.
-        clips: labelled files in it.
+        page: address of its web page, for a manual download.
+        url: address of the archive.
+        checksum: checksum of the archive, "md5:HEX" or "sha256:HEX".
+        layout: the name that ``load_dataset`` gives to the unpacked folder's layout.
+        clips: number of labelled files.
     """
 
     page: str
@@ -39,7 +40,7 @@ class Source:
     clips: int | None = None
 
 
-# Address and MD5: soundata 1.0.1, datasets/urbansound8k.py; the licence: the conditions of use quoted there.
+# Address and MD5 are from soundata 1.0.1, datasets/urbansound8k.py; the licence is from the terms of use quoted there.
 URBANSOUND8K = Source(
     page="https://zenodo.org/records/1203745",
     licence="CC BY-NC 3.0, non-commercial use only; cite Salamon, Jacoby and Bello (2014)",
@@ -49,7 +50,7 @@ URBANSOUND8K = Source(
     clips=8732,
 )
 _FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset"
-# Nobody publishes a checksum of v1.0.10; v1.0.9's: tensorflow_datasets 4.9.10, datasets/spoken_digit/checksums.tsv.
+# The checksum of v1.0.9 is from tensorflow_datasets 4.9.10, datasets/spoken_digit/checksums.tsv; v1.0.10 has none.
 SPOKEN_DIGITS = {
     release: Source(
         page=f"{_FSDD}/releases/tag/{release}",
@@ -67,56 +68,57 @@ SPOKEN_DIGITS = {
 
 
 def kaggle_page(handle: str) -> str:
-    """Of a data set, "owner/name", or of a competition, "slug"."""
+    """The address of a data set ("owner/name") or a competition ("slug") on Kaggle."""
     return f"{KAGGLE}/{'datasets' if '/' in handle else 'competitions'}/{handle}"
 
 
 @dataclasses.dataclass(kw_only=True)
 class Download:
-    """Fetch a data set, check and unpack it. A broken download goes on when the command is repeated."""
+    """Download a data set, verify its checksum and unpack it. Repeat the command to resume a broken download."""
 
     name: tyro.conf.Positional[Literal["frequency-quest", "urbansound8k", "spoken-digits"]]
-    """frequency-quest is on Kaggle and needs a token from there; the others are public archives."""
+    """frequency-quest is on Kaggle and needs a Kaggle API token; the others are public archives."""
     dest: Path
-    """Folder it shall become, absent or empty; it appears whole or not at all."""
+    """Folder to create for the data set. It may exist if it is empty; it is filled only when everything is unpacked."""
     competition: str = COMPETITION
-    """frequency-quest: the Kaggle competition, as the last part of its address has it; any other will do."""
+    """frequency-quest only: name of the Kaggle competition, the last part of its address."""
     kaggle_dataset: str | None = None
-    """Take this Kaggle data set, OWNER/NAME, instead."""
+    """Download this Kaggle data set, OWNER/NAME, instead."""
     release: Literal["v1.0.10", "v1.0.9"] = "v1.0.9"
-    """spoken-digits: 3000 clips of six speakers without a published checksum, or 2500 of five with one."""
+    """spoken-digits only: v1.0.9 has 2500 clips of five speakers and a published checksum; v1.0.10 has 3000 clips of
+    six speakers and no checksum."""
     url: str | None = None
-    """Another address of the archive (a mirror); tar or zip."""
+    """Another address of the archive, such as a mirror; tar or zip."""
     archive: Path | None = None
-    """The archive, if you have downloaded it yourself; nothing is fetched, the file is kept."""
+    """Archive that you downloaded yourself. Nothing is downloaded, and the file is kept."""
     checksum: str | None = None
-    """Of the archive, md5:HEX or sha256:HEX; None is the published one, where there is one."""
+    """Expected checksum of the archive, md5:HEX or sha256:HEX; None uses the published checksum if there is one."""
 
     def check(self) -> None:
-        """Refuse what cannot be carried out.
+        """Validate the options.
 
         Raises:
-            UserError: naming the option, its value and what it must be.
+            UserError: names the option, its value and what it must be.
         """
         given = [f"--{name.replace('_', '-')}" for name in ("kaggle_dataset", "url", "archive") if getattr(self, name)]
         if len(given) > 1:
-            raise UserError(f"{' and '.join(given)}: choose one of them")
+            raise UserError(f"{' and '.join(given)}: give only one of them")
         if self.archive and not self.archive.is_file():
             raise UserError(f"--archive {self.archive}: no such file")
         if self.checksum and not re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             raise UserError(f"--checksum {self.checksum}: must be md5: with 32 or sha256: with 64 digits of 0-9a-f")
         if self.checksum and self.kaggle_handle:
-            raise UserError(f"--checksum {self.checksum}: only for --url and --archive; Kaggle sends its own")
+            raise UserError(f"--checksum {self.checksum}: not for Kaggle, which sends its own checksum")
 
     @property
     def kaggle_handle(self) -> str | None:
-        """What to ask Kaggle for; None if it is not asked."""
+        """The competition or data set to download from Kaggle; None if the data is not from Kaggle."""
         if self.name == "frequency-quest" and not (self.url or self.archive):
             return self.kaggle_dataset or self.competition
         return self.kaggle_dataset
 
     def source(self) -> Source:
-        """The data set as these options have it."""
+        """The data set that these options select."""
         page = kaggle_page(self.kaggle_dataset or self.competition)
         if self.kaggle_dataset:
             return Source(page=page, licence=f"as stated on {page}")
@@ -124,22 +126,22 @@ class Download:
             source = Source(page=f"{page}/data", licence=f"the competition's rules, {page}/rules")
         else:
             source = URBANSOUND8K if self.name == "urbansound8k" else SPOKEN_DIGITS[self.release]
-        if self.checksum:  # another archive than the published one: how much it holds is not known either
+        if self.checksum:  # not the published archive, so its number of clips is unknown
             source = dataclasses.replace(source, checksum=self.checksum, clips=None)
         return dataclasses.replace(source, url=self.url or source.url)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoSize:
-    """How much demo data is synthesised."""
+    """The size of the demo data."""
 
     seed: int = 0
-    """Seed of every draw, 0 or more."""
+    """Seed of all random numbers, 0 or more."""
     recordings: int = 16
-    """Simulated recordings of each class for training."""
+    """Simulated training recordings per class."""
     slices: int = 4
-    """Clips of each training recording."""
+    """Clips per training recording."""
     test_recordings: int = 4
-    """Further recordings of each class, for the test set only."""
+    """Simulated test recordings per class."""
     test_slices: int = 3
-    """Clips of each test recording."""
+    """Clips per test recording."""
