@@ -1,4 +1,4 @@
-"""Layouts are recognised, splits do not leak, and what cannot work is refused in one line."""
+"""Layouts are detected, splits do not leak, and unusable input is refused with one line."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_folder_per_class(tmp_path: Path) -> None:
     [("audio", "metadata"), ("", ""), ("", "metadata"), ("audio", ""), ("", None), ("audio", None)],
     ids=["as published", "both in the folder", "folds in it", "table in it", "no table", "audio/, no table"],
 )
-def test_folds_of_urbansound8k_are_no_classes(audio: str, metadata: str | None, tmp_path: Path) -> None:
+def test_folds_of_urbansound8k_are_not_classes(audio: str, metadata: str | None, tmp_path: Path) -> None:
     rows = [("7-3-0-0.wav", 7, 1, "dog_bark"), ("7-3-0-1.wav", 7, 1, "dog_bark"), ("9-8-0-0.wav", 9, 10, "siren")]
     touch(*(tmp_path / audio / f"fold{fold}" / name for name, _, fold, _ in rows))
     if metadata is not None:
@@ -55,11 +55,11 @@ def test_folds_of_urbansound8k_are_no_classes(audio: str, metadata: str | None, 
     assert all(path.is_file() for path in dataset.manifest.path)
 
 
-def test_folds_whose_names_tell_no_class_are_refused(tmp_path: Path) -> None:
+def test_folds_with_file_names_without_a_class_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "fold1" / "7-3-0-0.wav", tmp_path / "fold2" / "bark.wav")
     with pytest.raises(UserError, match=r"bark\.wav: .*UrbanSound8K\.csv beside the folds"):
         load_dataset(tmp_path)
-    touch(tmp_path / "siren" / "1.wav")  # beside another class, fold1 is one like any other
+    touch(tmp_path / "siren" / "1.wav")  # with another class beside it, fold1 is a class
     assert set(load_dataset(tmp_path).manifest.label) == {"fold1", "fold2", "siren"}
 
 
@@ -69,7 +69,7 @@ def test_recordings(tmp_path: Path) -> None:
     assert set(dataset.manifest.label) == {"0", "1"} and set(dataset.manifest.group) == {"jo", "ann"}
 
 
-def test_unlabelled_music_is_one_class_in_equal_parts(tmp_path: Path) -> None:
+def test_unlabelled_music_is_one_class_and_divided_into_equal_parts(tmp_path: Path) -> None:
     for name, length in (("long", 29.0), ("short", 15.0), ("jingle", 3.0)):
         sf.write(tmp_path / f"{name}.wav", np.zeros(round(length * 3150)), 3150)
     dataset = load_dataset(tmp_path)
@@ -79,7 +79,7 @@ def test_unlabelled_music_is_one_class_in_equal_parts(tmp_path: Path) -> None:
     assert [(path.stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == expected
 
 
-def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path) -> None:
+def test_folders_without_sounds_are_refused_with_a_hint(tmp_path: Path, sounds: Path) -> None:
     with pytest.raises(UserError, match=f"did you mean {sounds}"):
         load_dataset(sounds.parent / "dat")
     with pytest.raises(UserError, match=f"did you mean {sounds}"):
@@ -92,20 +92,20 @@ def test_folders_that_hold_no_sounds_are_explained(tmp_path: Path, sounds: Path)
 
 
 def manifest(sizes: dict[str, list[int]]) -> pd.DataFrame:
-    """class -> clips of each of its recordings."""
+    """A manifest with these classes and numbers of clips per recording."""
     rows = [(label, f"{label}{g}") for label, groups in sizes.items() for g, n in enumerate(groups) for _ in range(n)]
     return pd.DataFrame(rows, columns=["label", "group"]).assign(path="", official="", split="")
 
 
 def sizes_of(least: int, most: int) -> st.SearchStrategy[dict[str, list[int]]]:
-    """2 to 5 classes of ``least`` to ``most`` recordings."""
+    """2 to 5 classes with ``least`` to ``most`` recordings each."""
     recordings = st.lists(st.integers(1, 8), min_size=least, max_size=most)
     return st.dictionaries(st.sampled_from("abcde"), recordings, min_size=2, max_size=5)
 
 
 @settings(max_examples=30, deadline=None)
 @given(sizes=sizes_of(4, 12), seed=st.integers(0, 99), test_share=st.sampled_from([0.0, 0.1, 0.2, 0.3]))
-def test_no_recording_is_on_both_sides(sizes: dict[str, list[int]], seed: int, test_share: float) -> None:
+def test_no_recording_is_in_two_splits(sizes: dict[str, list[int]], seed: int, test_share: float) -> None:
     frame = assign_splits(manifest(sizes), val_share=0.2, test_share=test_share, seed=seed)
     assert (frame.groupby("group").split.nunique() == 1).all()
     splits = {"train", "val"} | ({"test"} if test_share else set())
@@ -121,7 +121,7 @@ def test_shares_are_kept_and_the_seed_decides() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(sizes=sizes_of(3, 9), folds=st.integers(2, 5), seed=st.integers(0, 99))
-def test_every_clip_is_tested_once_and_never_trained_on_its_recording(sizes, folds: int, seed: int) -> None:
+def test_every_clip_is_tested_once_without_training_on_its_recording(sizes, folds: int, seed: int) -> None:
     frame = manifest(sizes)
     tested = pd.Series(0, index=frame.index)
     for fold in range(folds):
@@ -131,7 +131,7 @@ def test_every_clip_is_tested_once_and_never_trained_on_its_recording(sizes, fol
     assert (tested == 1).all()
 
 
-def test_folds_of_a_class_with_one_recording_may_lack_it() -> None:
+def test_a_class_with_one_recording_is_missing_in_the_other_folds() -> None:
     frame = manifest({"a": [3] * 10, "b": [5]})
     lacking = [
         set(part[part.split == "test"].label)
@@ -142,12 +142,12 @@ def test_folds_of_a_class_with_one_recording_may_lack_it() -> None:
         assign_splits(frame, fold=0, folds=12)
 
 
-def test_official_protocols_are_taken() -> None:
+def test_official_splits_are_used() -> None:
     digits = manifest({label: [10] * 3 for label in "ab"})
     digits["official"] = ["test" if i % 10 < 2 else "train" for i in range(len(digits))]
     part = assign_splits(digits, how="auto", val_share=0.2, seed=3)
     assert ((part.split == "test") == (digits.official == "test")).all() and (part.split == "val").sum() > 5
-    for folds in (2, 3):  # one test set is no cross-validation
+    for folds in (2, 3):  # a single test set does not give several folds
         assert resolve_split(digits, how="auto", folds=folds) == "grouped"
     folded = manifest({label: [4] * 10 for label in "ab"})
     folded["official"] = [str(1 + i // 4 % 10) for i in range(len(folded))]
@@ -156,7 +156,7 @@ def test_official_protocols_are_taken() -> None:
         assert ((part.split == "test") == (folded.official == str(fold + 1))).all()
     with pytest.raises(UserError, match="--folds 10"):
         assign_splits(folded, how="official", folds=5, fold=0)
-    with pytest.raises(UserError, match="names no official folds"):
+    with pytest.raises(UserError, match="has no official folds"):
         assign_splits(manifest({"a": [4] * 9, "b": [4] * 9}), how="official")
 
 
@@ -165,7 +165,7 @@ def test_the_random_split_leaks() -> None:
     assert (frame.groupby("group").split.nunique() > 1).mean() > 0.5
 
 
-def test_what_cannot_be_split_is_refused() -> None:
+def test_data_that_cannot_be_split_is_refused() -> None:
     with pytest.raises(UserError, match=r"class b .* 2 recording"):
         assign_splits(manifest({"a": [4] * 10, "b": [6, 6]}))
     with pytest.raises(UserError, match=r"--val-share 0\.5 --test-share 0\.5"):

@@ -1,4 +1,4 @@
-"""The demo data is made whole or not at all, from its seed alone, and its command says what it cannot make."""
+"""The demo data depends only on its seed and size, appears only when complete, and refuses invalid sizes."""
 
 import csv
 import sys
@@ -39,7 +39,7 @@ def test_layout_and_names(demo: Path) -> None:
     assert "synthetic" in (demo / "README.txt").read_text()
 
 
-def test_clips_are_sound(demo: Path) -> None:
+def test_clips_are_valid_audio(demo: Path) -> None:
     clips = [*demo.glob("train/train/*/*"), *demo.glob("test/test/*")]
     for clip in clips:
         y, sr = sf.read(clip)
@@ -49,7 +49,7 @@ def test_clips_are_sound(demo: Path) -> None:
     assert len({clip.read_bytes() for clip in clips}) == len(clips)
 
 
-def test_seed_decides_every_byte(demo: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_every_byte(demo: Path, tmp_path: Path) -> None:
     assert contents(make_demo_data(tmp_path / "again", seed=3, **TINY)) == contents(demo)
     one = dict.fromkeys(TINY, 1)
     other = make_demo_data(tmp_path / "other", seed=4, **one)
@@ -65,7 +65,7 @@ def test_test_recordings_are_not_in_train() -> None:
     assert len({recording.fs_id for recording in train | test}) == 100
 
 
-def test_keeps_its_own_and_refuses_a_foreign_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_folder_is_kept_and_any_other_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.data.demo_data.write_demo_data", lambda folder, clips: folder.mkdir(parents=True))
     leftover = tmp_path / "data.partial"
     leftover.mkdir()
@@ -74,21 +74,21 @@ def test_keeps_its_own_and_refuses_a_foreign_folder(tmp_path: Path, monkeypatch:
     assert [path.name for path in data.iterdir()] == ["demo_data.json"] and not leftover.exists()
     (data / "cache").touch()
     assert make_demo_data(data, **TINY) == data and (data / "cache").exists()
-    with pytest.raises(UserError, match="data exists"):
+    with pytest.raises(UserError, match="data: exists"):
         make_demo_data(data, seed=1, **TINY)
     (tmp_path / "mine").mkdir()
-    with pytest.raises(UserError, match="mine exists"):
+    with pytest.raises(UserError, match="mine: exists"):
         make_demo_data(tmp_path / "mine", **TINY)
 
 
-def test_nothing_appears_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_appears_if_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.data.demo_data.sf.write", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_demo_data(tmp_path / "data", **TINY)
     assert not (tmp_path / "data").exists()
 
 
-def test_refuses_empty_sizes(tmp_path: Path) -> None:
+def test_sizes_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="slices"):
         make_demo_data(tmp_path / "data", slices=0)
 

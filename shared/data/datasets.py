@@ -1,4 +1,4 @@
-"""A data folder -> a Dataset: its manifest (path, label, group, split; one row a clip) and its unlabelled test set."""
+"""Turns a data folder into a Dataset: a manifest with one row per clip, and the unlabelled test set."""
 
 import dataclasses
 import difflib
@@ -15,21 +15,23 @@ _URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-(?P<class_id>\d+)-\d+-\d+")  # fs
 _URBANSOUND_CSV = "UrbanSound8K.csv"
 _FOLD = re.compile(r"fold\d+")
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
-_SPOKEN_TEST = range(5)  # the indices of the official test set
+_SPOKEN_TEST = range(5)  # indices of the official test set
 
 _Rows = list[tuple[Path, str, str | None, str]]  # path, label, group (None: unknown), official
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Labelled clips and, where the folder has one, the competition's test set.
+    """Labelled clips and, if the folder has one, the competition's test set.
 
     Attributes:
-        manifest: columns path (Path), label, group (the source recording), official (the data's own fold, or "train"
-            and "test"; "" without one) and split ("" at first), sorted by path.
-        groups_known: whether the names told which clips share a recording; if not, each clip is its own group.
-        test_dir, test_files: the folder and the sorted files to predict, or None and [].
-        sample_submission: the CSV that names the test IDs, or None.
+        root: the data folder.
+        layout: the name of its layout.
+        manifest: one row per clip, sorted by path. Columns: path (Path), label, group (the source recording), official
+            (the fold, "train" or "test" that the data set itself assigns, or "") and split (initially "").
+        groups_known: whether the recordings are known; if not, each clip is its own group.
+        test_dir, test_files: the test folder and its sorted files, or None and [].
+        sample_submission: the CSV with the test IDs, or None.
     """
 
     root: Path
@@ -42,10 +44,10 @@ class Dataset:
 
 
 def load_dataset(data_dir: Path | str) -> Dataset:
-    """Recognise the layout of ``data_dir`` and list its clips; no audio is opened.
+    """Detect the layout of ``data_dir`` and list its clips, without opening any audio file.
 
     Raises:
-        UserError: the folder is missing, empty or of no known layout.
+        UserError: the folder is missing or empty, or its layout is unknown.
     """
     root = Path(data_dir)
     if not root.is_dir():
@@ -77,17 +79,17 @@ def _why_no_folder(root: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    """The folders in ``root``, hidden ones left out, sorted; [] if there is no ``root``."""
+    """The folders in ``root``, sorted, without hidden ones; [] if ``root`` does not exist."""
     return sorted(root.glob("[!.]*/"))
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The folder's own audio files by name, hidden ones left out, sorted; [] if there is no ``folder``."""
+    """The audio files directly in ``folder``, sorted, without hidden ones; [] if ``folder`` does not exist."""
     return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
-    """The data set of these rows; each clip is its own group unless every group is known."""
+    """Build the data set from these rows. Unless all groups are known, each clip is its own group."""
     frame = pd.DataFrame(rows, columns=["path", "label", "group", "official"], dtype=object).assign(split="")
     known, names = bool(frame.group.notna().all()), frame.path.map(str)
     frame["group"] = frame.group.astype(str) if known else names
@@ -110,14 +112,14 @@ def _class_folders(root: Path) -> _Rows:
 
 
 def _kaggle(root: Path) -> _Rows:
-    """train/train/<class>/*, test/test/*, sample_submission.csv; the doubled folders may also be single."""
+    """train/train/<class>/* or train/<class>/*."""
     return _class_folders(root / "train" / "train") or _class_folders(root / "train")
 
 
 def _urbansound8k(root: Path) -> _Rows:
-    """audio/fold*/ and metadata/UrbanSound8K.csv, or both in the folder itself, as some downloads have them.
+    """audio/fold*/ and metadata/UrbanSound8K.csv, or both directly in the folder, as in some downloads.
 
-    Without the table the files' names tell the classes.
+    Without the table, the classes are read from the file names.
     """
     folds = _folds(root / "audio") or _folds(root)
     tables = [root / "metadata" / _URBANSOUND_CSV, *([root / _URBANSOUND_CSV] if folds else [])]
@@ -127,40 +129,40 @@ def _urbansound8k(root: Path) -> _Rows:
 
 
 def _folds(folder: Path) -> list[Path]:
-    """Its fold1, fold2, ...; none where folders of other names hold sounds, too."""
+    """The folders fold1, fold2, ... in ``folder``; [] if folders with other names hold sounds, too."""
     folders = [child for child in _folders(folder) if _FOLD.fullmatch(child.name) or audio_files(child)]
     return folders if all(_FOLD.fullmatch(child.name) for child in folders) else []
 
 
 def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
-    """A file of a fold, by its name.
+    """Read class, recording and fold from a file's name and folder.
 
     Raises:
-        UserError: the name tells no class.
+        UserError: the name does not contain a class.
     """
     name = _URBANSOUND_NAME.fullmatch(path.stem)
     if name is None or int(name["class_id"]) >= len(URBANSOUND8K_CLASSES):
         raise UserError(
-            f"{path}: folders named fold1, fold2, ... hold UrbanSound8K's folds, not classes, and this name tells no "
+            f"{path}: fold1, fold2, ... are taken for UrbanSound8K's folds, but this file's name does not contain a "
             f"class (fsID-classID-occurrence-slice); put {_URBANSOUND_CSV} beside the folds, or make a folder per class"
         )
     return path, URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
 
 
 def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
-    """The rows of UrbanSound8K.csv, whose files are below ``audio``.
+    """Read the rows of UrbanSound8K.csv, whose files are in ``audio``.
 
     Raises:
-        UserError: no such table, or none of its files is there.
+        UserError: a column is missing, or none of the files exists.
     """
     table = pd.read_csv(metadata)
     missing = {"slice_file_name", "fsID", "fold", "class"} - set(table.columns)
     if missing:
-        raise UserError(f"{metadata}: lacks the columns {', '.join(sorted(missing))}; take the official file")
+        raise UserError(f"{metadata}: lacks the columns {', '.join(sorted(missing))}; use the official file")
     columns = zip(table.slice_file_name, table.fsID, table.fold, table["class"], strict=True)
     rows = [(audio / f"fold{k}" / name, label, str(fs_id), str(k)) for name, fs_id, k, label in columns]
     if not any(row[0].is_file() for row in rows):
-        raise UserError(f"{metadata}: none of its {len(rows)} files is below {audio}; unpack the audio there")
+        raise UserError(f"{metadata}: none of its {len(rows)} files exists in {audio}; unpack the audio there")
     return rows
 
 
@@ -174,14 +176,14 @@ def _recordings(root: Path) -> _Rows:
 
 
 def _unlabelled(root: Path) -> _Rows:
-    """Files in the folder itself: one class of its name, for the generators of unlabelled music."""
+    """Files directly in the folder, as one class named after it: unlabelled music for the generators."""
     return [(path, root.resolve().name, None, "") for path in audio_files(root)]
 
 
 def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:
-    """Every clip as equal parts of ``duration`` seconds, each a row with its ``offset``; what is left over is dropped.
+    """Divide each clip into parts of ``duration`` seconds: one row per part, with its ``offset`` in seconds.
 
-    A clip shorter than one part stays one, and will be padded.
+    A shorter remainder is dropped. A clip shorter than one part becomes one part, which is padded when it is loaded.
     """
     parts = [max(1, int(seconds(path) / duration + 1e-6)) for path in manifest.path]
     rows = manifest.loc[manifest.index.repeat(parts)].reset_index(drop=True)

@@ -1,9 +1,8 @@
-"""Synthetic stand-in for the competition's data, so that every stage runs with nothing downloaded.
+"""Synthesises demo sounds in the competition's layout, so that every stage runs without a download.
 
-A class is many simulated recordings, each with its own source, room, microphone, noise and file format, and a
-recording is several slices, so a random split leaks as it does with the real data. What the slices of a recording
-share is drawn from a generator ``rec``, seeded alike for all of them, and what differs from ``rng``, seeded by the
-slice. Signals are float64 (N,) at ``SYNTH_SR`` Hz.
+A class consists of simulated recordings, each with its own source, room, microphone, noise and file format. A recording
+consists of several slices, so a random split leaks, as with the real data. The generator ``rec`` draws the properties
+that all slices of a recording share; ``rng`` draws those of one slice. Signals are float64 (N,) at ``SYNTH_SR`` Hz.
 """
 
 import dataclasses
@@ -19,11 +18,12 @@ import soundfile as sf
 import soxr
 from filelock import FileLock
 from numpy.random import Generator, default_rng
+from tqdm import tqdm
 
 from shared.data.sources import URBANSOUND8K_CLASSES, DemoSize
 from shared.errors import UserError
 
-VERSION = 1  # raise when the audio changes, so that older demo data is not taken for current
+VERSION = 1  # raise when the audio changes, so that older demo data is not reused
 SYNTH_SR = 32_000
 EQ_HZ = np.geomspace(40, 16_000, 10)
 SAMPLE_RATES = [8_000, 11_025, 16_000, 22_050, 32_000] + [44_100] * 5 + [48_000] * 4
@@ -32,29 +32,29 @@ SCALES = [(0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10)]  # s
 
 
 def normalise(y: np.ndarray) -> np.ndarray:
-    """Scale ``y`` to unit deviation, silence to itself."""
+    """Scale ``y`` to unit standard deviation; silence stays silence."""
     return y / (y.std() + 1e-9)
 
 
 def equalise(y: np.ndarray, gains_db: np.ndarray) -> np.ndarray:
-    """Filter ``y`` (..., N) by gains in dB at ``EQ_HZ``, interpolated in between, without phase shift."""
+    """Zero-phase filter of ``y`` (..., N) with gains in dB at ``EQ_HZ``, interpolated between them."""
     gains = 10 ** (np.interp(np.fft.rfftfreq(y.shape[-1], 1 / SYNTH_SR), EQ_HZ, gains_db) / 20)
     return scipy.fft.irfft(scipy.fft.rfft(y) * gains, y.shape[-1])
 
 
 def resonate(y: np.ndarray, hz: np.ndarray, q: float) -> np.ndarray:
-    """Sum of ``y`` (N,) through a resonance of quality ``q`` at each frequency of ``hz``, at unit deviation."""
+    """Filter ``y`` (N,) with parallel resonances at ``hz`` of quality factor ``q``; unit standard deviation."""
     return normalise(sum(scipy.signal.lfilter(*scipy.signal.iirpeak(f, q, fs=SYNTH_SR), y) for f in hz))
 
 
 def drift(rng: Generator, n: int, hz: float) -> np.ndarray:
-    """Slow random curve (n,) of about unit deviation with ``hz`` turning points a second."""
+    """A slow random curve (n,) with about unit deviation and ``hz`` random values per second, interpolated."""
     knots = rng.standard_normal(int(n / SYNTH_SR * hz) + 3)
     return np.interp(np.arange(n) * hz / SYNTH_SR + rng.random(), np.arange(len(knots)), knots)
 
 
 def wavetable(rng: Generator, f0_max: float, rolloff: float) -> np.ndarray:
-    """One period (4096,): harmonic k falls as k**-rolloff, and none aliases up to the pitch ``f0_max`` in Hz."""
+    """One period (4096,) whose harmonic k decays as k**-rolloff; it does not alias up to a pitch of ``f0_max`` Hz."""
     k = np.arange(1, int(np.clip(0.45 * SYNTH_SR / f0_max, 2, 60)))
     spectrum = np.zeros(2049, complex)
     spectrum[k] = k**-rolloff * rng.uniform(0.2, 1, len(k)) * np.exp(2j * np.pi * rng.random(len(k)))
@@ -62,12 +62,15 @@ def wavetable(rng: Generator, f0_max: float, rolloff: float) -> np.ndarray:
 
 
 def oscillate(table: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """Repeat a wavetable at the pitch ``f0`` (N,) in Hz."""
+    """Play a wavetable at the pitch ``f0`` (N,) in Hz."""
     return table[(np.cumsum(f0) / SYNTH_SR * len(table)).astype(int) % len(table)]
 
 
 def strokes(rng: Generator, f0: np.ndarray, weights: np.ndarray, jitter: float, ring: float) -> np.ndarray:
-    """Decays of ``ring`` s, one a period of ``f0`` (N,) Hz, off by ``jitter`` periods, weighted in rotation."""
+    """Impulses that decay over ``ring`` s, one per period of ``f0`` (N,) Hz.
+
+    Their times vary by ``jitter`` periods; ``weights`` are their levels, used in rotation.
+    """
     at = np.flatnonzero(np.diff(np.floor(np.cumsum(f0) / SYNTH_SR + rng.random())))
     at = (at + rng.normal(0, jitter, len(at)) * SYNTH_SR / f0.mean()).clip(0, len(f0) - 1).astype(int)
     impulses = np.bincount(at, np.resize(weights, len(at)) * rng.uniform(0.7, 1.3, len(at)), len(f0))
@@ -75,13 +78,13 @@ def strokes(rng: Generator, f0: np.ndarray, weights: np.ndarray, jitter: float, 
 
 
 def add_at(y: np.ndarray, seconds: float, event: np.ndarray) -> None:
-    """Add ``event`` to ``y`` in place, ``seconds`` from its start and cut at its end."""
+    """Add ``event`` to ``y`` in place, ``seconds`` after its start; cut it at the end of ``y``."""
     part = y[int(seconds * SYNTH_SR) :][: len(event)]
     part += event[: len(part)]
 
 
 def dog_bark(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """Harmonic bursts through formants at irregular times, from a large dog to a yelping small one."""
+    """Harmonic bursts at irregular times, filtered by formants; from a large dog to a small one."""
     size = rec.random()  # 0 a large dog, 1 a small one
     pitch = 200 * 4 ** (size + rec.normal(0, 0.1))
     formants = np.array([500, 1_300, 2_700]) * (0.8 + 0.6 * size) * rec.uniform(0.8, 1.25, 3)
@@ -98,7 +101,7 @@ def dog_bark(rec: Generator, rng: Generator, n: int) -> np.ndarray:
 
 
 def drilling(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """Blows of a jackhammer on ringing steel, a rotary motor that sags under load, or both."""
+    """The blows of a hammer drill on steel, a rotary motor that slows under load, or both."""
     hammer = rec.choice([0.0, rec.uniform(0.3, 0.8), 1.0], p=[0.35, 0.25, 0.4])
     blow_hz, ring, steel = rec.uniform(9, 35), rec.uniform(0.004, 0.03), rec.uniform(1_000, 7_000, 3)
     motor_hz, sag, grind = rec.uniform([70, 0.01, 0.1], [420, 0.15, 1.2])
@@ -107,22 +110,22 @@ def drilling(rec: Generator, rng: Generator, n: int) -> np.ndarray:
     blows = strokes(rng, blow_hz * (1 + 0.05 * drift(rng, n, 2)), np.ones(1), 0.02, ring)
     motor = oscillate(table, motor_hz * (1 - sag * load)) + grind * noise
     y = hammer * resonate(blows * noise, steel, 1.5) + (1.05 - hammer) * motor
-    return y * np.clip(4 - lifts * load, 0.05, 1)  # lifted from the stone for moments
+    return y * np.clip(4 - lifts * load, 0.05, 1)  # quiet moments: the drill is lifted
 
 
 def engine_idling(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """Firing of 1 to 8 uneven cylinders through an exhaust, with hiss and perhaps a diesel's knock."""
+    """1 to 8 cylinders of unequal strength, an exhaust, hiss, and in some recordings a diesel's knock."""
     cylinders = int(rec.choice([1, 2, 3, 4, 4, 6, 8]))
     weights = rec.uniform(1 - rec.uniform(0.1, 0.8), 1, cylinders)
     rpm, wander, jitter, q, hiss = rec.uniform([550, 0.005, 0.005, 0.7, 0.02], [1_300, 0.06, 0.08, 3, 0.12])
     exhaust, steel, knock = rec.uniform(50, 500, 3), rec.uniform(900, 5_000, 2), rec.uniform(-0.5, 0.6)
-    firing_hz = rpm / 120 * cylinders * (1 + wander * drift(rng, n, 1.0))  # four strokes: every second turn
+    firing_hz = rpm / 120 * cylinders * (1 + wander * drift(rng, n, 1.0))  # four-stroke: every second turn
     firing, noise = strokes(rng, firing_hz, weights, jitter, 0.004), rng.standard_normal(n)
     return resonate(firing, exhaust, q) + max(knock, 0) * resonate(firing * noise, steel, 2.0) + hiss * noise
 
 
 def siren(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """Wail, yelp or two-tone horn between two pitches, passing by with a little Doppler shift."""
+    """A wail, yelp or two-tone horn between two pitches, with a slight Doppler shift as it passes."""
     style = rec.integers(3)
     rate = rec.uniform(*[(0.1, 0.5), (1.5, 6), (0.4, 1.6)][style])
     low, span = rec.uniform(400, 900), rec.uniform(1.2, (3, 3, 1.6)[style])
@@ -136,7 +139,7 @@ def siren(rec: Generator, rng: Generator, n: int) -> np.ndarray:
 
 
 def street_music(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """A tune, chords on another instrument and drums, one of them always and each other one perhaps."""
+    """A tune, chords or drums; each of the other two may be added at a lower level."""
     beat, root, scale = 60 / rec.uniform(65, 170), 130 * 2 ** rec.uniform(0, 1.2), SCALES[rec.integers(3)]
     tune, chords, drums = rec.permutation([1.0, rec.choice([0, 0.6]), rec.choice([0, 0.6])])
     tables = [wavetable(rec, 8 * root, rec.uniform(0.3, 2.5)) for _ in range(2)]
@@ -167,7 +170,7 @@ CLASS_IDS = {label: URBANSOUND8K_CLASSES.index(label) for label in SOURCES}
 
 
 class Recording(NamedTuple):
-    """A simulated source recording; whatever its slices have in common is drawn from ``entropy``."""
+    """A simulated source recording; ``entropy`` seeds the properties that its slices share."""
 
     label: str
     fs_id: int
@@ -179,21 +182,21 @@ class Recording(NamedTuple):
 
 
 def draw_recording(seed: int, label: str, index: int, fs_id: int) -> Recording:
-    """Recording ``index`` of a class, with its file format."""
+    """Draw the file format of recording ``index`` of a class."""
     rng = default_rng((seed, CLASS_IDS[label], index, 0))
     sr, channels, form = int(rng.choice(SAMPLE_RATES)), int(rng.integers(1, 3)), FORMATS[rng.integers(len(FORMATS))]
     return Recording(label, fs_id, (seed, CLASS_IDS[label], index), sr, channels, *form)
 
 
 def render_slice(recording: Recording, index: int) -> np.ndarray:
-    """Slice ``index`` of a recording: float32 (N, channels) at its rate, 1 to 4 s long, peak below 1."""
+    """Synthesise a slice of a recording: float32 (N, channels) at its sampling rate, 1 to 4 s long, peak below 1."""
     source, distant, rec = default_rng((*recording.entropy, 1)).spawn(3)
     rng = default_rng((*recording.entropy, 2 + index))
     other = rec.choice([label for label in SOURCES if label != recording.label])
     distant_db, snr_db, peak_db, wet, rt60 = rec.uniform([-25, 5, -20, 0.1, 0.1], [-10, 20, -1, 1.0, 0.8])
     octaves = np.log2(EQ_HZ / 1_000)
     noise_db = rng.normal(-rec.uniform(2, 4) * octaves, 2)  # traffic, wind and hiss
-    mic_db = rng.normal(rec.normal(rec.uniform(-1, 1) * octaves, 1.5), 2.5)  # it moves between slices
+    mic_db = rng.normal(rec.normal(rec.uniform(-1, 1) * octaves, 1.5), 2.5)  # the microphone moves between slices
     t = np.arange(SYNTH_SR // 2) / SYNTH_SR
     tail = rec.standard_normal((recording.channels, len(t))) * 10 ** (-3 * t / rt60)
     room = wet * tail / np.linalg.norm(tail, axis=-1, keepdims=True)
@@ -213,10 +216,10 @@ def render_slice(recording: Recording, index: int) -> np.ndarray:
 
 
 def plan(size: DemoSize) -> list[tuple[str, Recording, int]]:
-    """The clips of a data set, training clips first: path inside it, recording, index of the slice."""
+    """List the clips of a data set, training clips first: relative path, recording, index of the slice."""
     rng = default_rng((size.seed, 0))
     fs_ids = iter((10_000 + rng.permutation(200_000)).tolist())
-    # the offset keeps the test set's sound the same when training recordings are added
+    # with the offset, the test set's sounds do not change when training recordings are added
     ranges = range(size.recordings), range(100_000, 100_000 + size.test_recordings)
     train, test = ([draw_recording(size.seed, c, i, next(fs_ids)) for c in CLASS_IDS for i in part] for part in ranges)
     clips = []
@@ -230,35 +233,35 @@ def plan(size: DemoSize) -> list[tuple[str, Recording, int]]:
 
 
 def write_demo_data(folder: Path, clips: list[tuple[str, Recording, int]]) -> None:
-    """Write the clips, the sample submission and a note on their origin into ``folder``."""
-    for name, recording, index in clips:
+    """Write the clips, the sample submission and a README into ``folder``."""
+    for name, recording, index in tqdm(clips, desc="synthesising demo sounds", unit="clip", disable=None):
         path, y = folder / name, render_slice(recording, index)
         path.parent.mkdir(parents=True, exist_ok=True)
         if recording.subtype == "FLOAT":
-            # libsndfile puts the time of day into float wavs: their bytes would differ from run to run
+            # libsndfile writes the current time into float wavs, so their bytes would not be reproducible
             scipy.io.wavfile.write(path, recording.sr, y)
         else:
             sf.write(path, y, recording.sr, subtype=recording.subtype)
     test = [f"{Path(name).name},dog_bark\n" for name, *_ in clips if name.startswith("test/")]
     (folder / "sample_submission.csv").write_text("".join(["ID,Class\n", *test]))
     (folder / "README.txt").write_text(
-        f"{len(clips) - len(test)} training and {len(test)} test clips, all synthetic: made by "
-        f"shared/data/demo_data.py with seed {clips[0][1].entropy[0]}, nothing was recorded, "
-        "scores say nothing about the competition.\n"
+        f"{len(clips) - len(test)} training and {len(test)} test clips, all synthetic: "
+        f"shared/data/demo_data.py made them with seed {clips[0][1].entropy[0]}. "
+        "Scores on them do not predict scores in the competition.\n"
     )
 
 
 def make_demo_data(data_dir: Path | str, **size: int) -> Path:
-    """Write a synthetic data set in the competition's layout, whole or not at all.
+    """Synthesise the demo data in the competition's layout. The folder appears only when it is complete.
 
-    Equal arguments give equal files, and data already made there with equal arguments is kept.
+    Equal arguments give identical files. A folder made earlier with equal arguments is kept.
 
     Args:
-        data_dir: folder to make.
-        size: what differs from the defaults of ``DemoSize``.
+        data_dir: folder to create.
+        size: fields of ``DemoSize`` that differ from the defaults.
 
     Raises:
-        UserError: ``data_dir`` holds anything else, or a number is out of range.
+        UserError: ``data_dir`` holds something else, or a number is out of range.
     """
     wanted = DemoSize(**size)
     for name, number in dataclasses.asdict(wanted).items():
@@ -273,8 +276,8 @@ def make_demo_data(data_dir: Path | str, **size: int) -> Path:
         if marker.is_file() and marker.read_text() == made_with:
             return data_dir
         if data_dir.exists():
-            raise UserError(f"{data_dir} exists and is not this demo data: remove it or name another folder")
-        shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
+            raise UserError(f"--data-dir {data_dir}: exists without these demo sounds; remove it or choose another")
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
         write_demo_data(partial, plan(wanted))
         (partial / marker.name).write_text(made_with)
         partial.replace(data_dir)

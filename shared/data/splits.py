@@ -1,4 +1,4 @@
-"""Which clips are trained on, which select, which judge: splits that keep a recording on one side."""
+"""Splits the clips into train, val and test, with all clips of a recording in the same split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.errors import UserError
 
-if TYPE_CHECKING:  # the command lines import this module for its Literals alone
+if TYPE_CHECKING:  # the command lines import this module only for its Literals
     import pandas as pd
 
 SplitKind = Literal["auto", "grouped", "official", "random"]
@@ -19,45 +19,45 @@ GroupBy = Literal["name", "similarity"]
 
 
 def check_trainable(manifest: pd.DataFrame, *, root: Path, splits: int) -> None:
-    """Refuse what no classifier can learn from, before anything is trained.
+    """Check that a classifier can be trained on these clips.
 
     Raises:
-        UserError: fewer than two classes, or a class with fewer clips than splits to stand in.
+        UserError: fewer than two classes, or a class with fewer clips than splits.
     """
     counts = manifest.label.value_counts()
     if len(counts) < 2:
-        raise UserError(f"--data-dir {root}: one class only, {', '.join(counts.index)}; a classifier needs two")
+        raise UserError(f"--data-dir {root}: holds one class only, {', '.join(counts.index)}; a classifier needs two")
     smallest = counts.idxmin()
     if counts[smallest] < splits:
         has = f"class {smallest} has {counts[smallest]} usable clip(s), fewer than {splits} splits"
-        raise UserError(f"--data-dir {root}: {has}. Add clips, or remove that folder")
+        raise UserError(f"--data-dir {root}: {has}. Add clips or remove this class")
 
 
 def take_fraction(manifest: pd.DataFrame, *, fraction: float, seed: int) -> pd.DataFrame:
-    """That share of each class's clips (at least 6), drawn by ``seed``, in the order of the manifest.
+    """Keep a random ``fraction`` of each class's clips (at least 6), in the manifest's order.
 
-    They are spread over as many recordings as there are, so that what is left can still be split by recording.
+    The kept clips come from as many recordings as possible, so that they can still be split by recording.
     """
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction {fraction}: must be above 0 and at most 1")
     kept: list[int] = []
     for _, rows in manifest.groupby("label"):
         shuffled = rows.sample(frac=1, random_state=seed)
-        turn = shuffled.groupby("group").cumcount()  # a recording's first clip comes before any other's second
+        turn = shuffled.groupby("group").cumcount()  # every recording's first clip comes before any second clip
         kept.extend(turn.sort_values(kind="stable").index[: max(6, round(fraction * len(rows)))])
     return manifest.loc[sorted(kept)]
 
 
 def resolve_split(manifest: pd.DataFrame, *, how: SplitKind, folds: int = 1) -> SplitKind:
-    """What "auto" means for this data: its official protocol where it has one for so many folds, else grouped.
+    """Resolve "auto": the data set's official split if it has one with this number of folds, otherwise "grouped".
 
     Raises:
-        UserError: "official" where the data has no such protocol.
+        UserError: "official" for data without such a split.
     """
     names = set(manifest.official)
     known = names == {"train", "test"} if folds == 1 else len(names) == folds and not names & {"", "train", "test"}
     if how == "official" and not known:
-        has = f"has {len(names)} official folds: --folds {len(names)}" if len(names) > 2 else "names no official folds"
+        has = f"has {len(names)} official folds: --folds {len(names)}" if len(names) > 2 else "has no official folds"
         has = "has one official test set: leave out --folds" if names == {"train", "test"} else has
         raise UserError(f"--split official --folds {folds}: the data {has}, or choose --split grouped")
     return ("official" if known else "grouped") if how == "auto" else how
@@ -73,17 +73,17 @@ def assign_splits(
     fold: int | None = None,
     folds: int = 1,
 ) -> pd.DataFrame:
-    """A copy of the manifest with split = train, val or test.
+    """Assign each clip to split train, val or test, in a copy of the manifest.
 
-    "grouped" keeps all clips of a recording on one side (StratifiedGroupKFold); "random" does not, and so measures
-    how far the split leaks; "official" tests on the data's own fold or test set. The test split is
-    fold number ``fold`` of ``folds``, or without one ``test_share`` of the clips; a share of 0 leaves a split out.
+    "grouped" keeps all clips of a recording in one split (StratifiedGroupKFold). "random" ignores the recordings and
+    therefore leaks. "official" tests on the data set's own fold or test set. The test split is fold number ``fold`` of
+    ``folds``, or ``test_share`` of the clips if ``fold`` is None. A share of 0 leaves its split empty.
 
     Raises:
-        UserError: shares that leave nothing to train on, or too few recordings.
+        UserError: the shares leave too little to train on, or there are too few recordings.
     """
     if not (0 <= val_share < 1 and 0 <= test_share < 1 and val_share + test_share <= 0.8):
-        raise UserError(f"--val-share {val_share} --test-share {test_share}: must be 0 or more, in sum at most 0.8")
+        raise UserError(f"--val-share {val_share} --test-share {test_share}: must be 0 or more, in total at most 0.8")
     how = resolve_split(manifest, how=how, folds=folds)
     manifest = manifest.assign(split="train")
     if fold is not None:
@@ -95,32 +95,32 @@ def assign_splits(
     if val_share > 0:
         rest = manifest[manifest.split == "train"]
         share = min(0.5, val_share * len(manifest) / len(rest))
-        inside = "random" if how == "official" and fold is None else how  # the official set repeats the speakers
+        inside = "random" if how == "official" and fold is None else how  # both official sets have the same speakers
         manifest.loc[_held_out(rest, share=share, how=inside, seed=seed + 1), "split"] = "val"
     if fold is None and how != "official":
         splits, present = 1 + (val_share > 0) + (test_share > 0), manifest.groupby("label").split.nunique()
         for label in present.index[present < splits]:
             has = f"class {label} has clips of {manifest[manifest.label == label].group.nunique()} recording(s)"
-            remedy = "Add recordings, remove that folder, or use --test-share 0 or --split random"
+            remedy = "Add recordings, remove this class, or use --test-share 0 or --split random"
             raise UserError(f"{has}, too few for {splits} splits (--split {how}). {remedy}")
     return manifest
 
 
 def _fold(manifest: pd.DataFrame, fold: int, *, folds: int, how: SplitKind, seed: int) -> pd.Index:
-    """The clips of fold number ``fold``, from 0; with few recordings it may lack a class."""
+    """The clips of fold number ``fold``, counted from 0; with few recordings it may lack a class."""
     if how == "official":
         return manifest.index[manifest.official == sorted(set(manifest.official), key=int)[fold]]
     every_held = _folds(manifest, n_splits=folds, how=how, seeds=[seed])
     if not every_held or min(map(len, every_held)) == 0:
         has = f"{len(manifest)} clips of {manifest.group.nunique()} recordings"
-        raise UserError(f"--folds {folds}: too many for {has}; take fewer")
+        raise UserError(f"--folds {folds}: too many for {has}; use fewer folds")
     return manifest.index[every_held[fold]]
 
 
 def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -> pd.Index:
-    """The fold, of several shuffles, whose share of every class is nearest to ``share``.
+    """Of the folds of several shuffles, the one whose share of each class is closest to ``share``.
 
-    With few recordings a fold of that share may lack a class: then larger folds are tried.
+    With few recordings every fold of this size may lack a class; then larger folds are tried.
     """
     totals = frame.label.value_counts()
     best, best_error = frame.index[:0], np.inf
@@ -128,7 +128,7 @@ def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -
     for n_splits in range(max(2, round(1 / share)), 1, -1):
         for held in _folds(frame, n_splits=n_splits, how=how, seeds=shuffles):
             shares = frame.label.iloc[held].value_counts().reindex(totals.index, fill_value=0) / totals
-            error = (shares - share).abs().sum() + 10.0 * shares.isin([0, 1]).sum()  # 0: the fold lacks it, 1: the rest
+            error = (shares - share).abs().sum() + 10.0 * shares.isin([0, 1]).sum()  # 0 or 1: a side lacks the class
             if error < best_error:
                 best, best_error = frame.index[held], error
         if best_error < 10.0:
@@ -137,13 +137,13 @@ def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -
 
 
 def _folds(frame: pd.DataFrame, *, n_splits: int, how: SplitKind, seeds: Iterable[int]) -> list[np.ndarray]:
-    """The held-out positions of every fold, of one shuffle a seed; [] if no class has as many clips as folds."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # 1.5 s, and only to split
+    """The positions of each fold's held-out clips, for one shuffle per seed; [] if no class has ``n_splits`` clips."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # imported here because it takes 1.5 s
 
     splitter = StratifiedGroupKFold if how == "grouped" else StratifiedKFold
     shuffles = [splitter(n_splits, shuffle=True, random_state=seed) for seed in seeds]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "least populated class": the callers check it, in the user's words
+        warnings.simplefilter("ignore")  # "least populated class": the callers report it
         try:
             return [held for shuffle in shuffles for _, held in shuffle.split(frame, frame.label, frame.group)]
         except ValueError:
