@@ -17,7 +17,7 @@ COLUMNS = 10  # samples of a label in the grid
 
 
 def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
-    """Write a wav of each class and one figure of all; every epoch has the same noise, so that epochs can be compared."""
+    """Write a wav of each class and one figure of all; the noise is the same in every epoch, so that epochs compare."""
     S = sampler.arrays(sampler.classes, seed=seed)
     names = [f"{safe_name(label)}_ep{epoch}" for label in sampler.classes]
     sampler.write(S, out_dir / f"{family}_generated_audio", names)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # sampling needs the names of the files alone
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
 NO_GENERATOR = "no trained generator; give the --out-dir of one of generation/train_*.py"
 CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, clip, trained_on (true or false)
+EVALUATION = "evaluation.json"  # figures of the generator's samples, in its run or beside the samples
 SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, and its classes
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from generation.listening import write_samples
+from generation.model_card import write_card
 from generation.recipes import GeneratorOptions
 from generation.registry import Kind, kind_of, load
-from generation.rundir import write_clips
+from generation.rundir import EVALUATION, write_clips
 from generation.sampling import Sampler
 from generation.vocoders.vocoder import make_vocoder
 from shared.data.splits import assign_splits
@@ -94,6 +95,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
     run_loop(parts.objective, batches, run, epochs=options.epochs, device=accelerator.device, on_epoch=listen)
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
+    (run.dir / EVALUATION).unlink(missing_ok=True)  # its figures are of an earlier epoch
     run.finish(
         {
             "model": kind.family,
@@ -102,12 +104,14 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
             "model/parameters": sum(p.numel() for p in parts.generator.parameters()),
             "memory/peak_mib": peak_memory_mib(),
             "precision": precision,
+            "vocoder": vocoder.name,
             "skipped": len(clips.rejects),
             **parts.details,
             **training_cost(history),
             **{key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")},
         }
     )
+    write_card(run.dir)
     print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / f'{kind.family}_generated_audio'}")
 
 

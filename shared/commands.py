@@ -18,7 +18,7 @@ VERBS = {  # verb -> (module, one-line description)
     "predict": ("classification.predict", "predict the classes of sounds with a trained classifier"),
     "convert": ("classification.convert", "convert a classifier between Keras and PyTorch"),
     "export": ("classification.export.export", "export a classifier to ONNX, TFLite or safetensors"),
-    "card": ("classification.export.model_card", "write a classifier's model card"),
+    "card": ("generation.card", "write the model card of a finished classifier or generator"),
     "submission": ("classification.inference.submission", "average the test predictions of several runs"),
     "compare": ("shared.runs.compare", "test whether two classifiers differ by more than chance"),
     "train-cgan": ("generation.train_cgan", "train a conditional GAN on spectrograms"),

@@ -1,4 +1,4 @@
-"""Every generator through its own entry: trained, stopped and resumed, sampled and judged."""
+"""Every generator through its own entry: trained, stopped and resumed, sampled and evaluated."""
 
 import importlib
 import json
@@ -28,14 +28,14 @@ SIZES = {"cgan-plain": ("--bands", 32, "--frames", 32), "cgan-relu": ("--bands",
 
 
 def call(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object) -> None:
-    """An entry's main in this process: torch is loaded once for all of them."""
+    """Run an entry's main in this process, so that torch is loaded once for all of them."""
     monkeypatch.setattr("sys.argv", [f"{module}.py", *map(str, arguments)])
     importlib.import_module(module).main()
 
 
 @pytest.fixture
 def train(name: str, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], list[dict[str, float]]]:
-    """Train one of GENERATORS to so many epochs in a folder: its history without times."""
+    """Train one of GENERATORS in a folder up to an epoch, and return its history without times."""
 
     def to_epoch(out_dir: Path, epochs: int) -> list[dict[str, float]]:
         module, *options = GENERATORS[name]
@@ -50,8 +50,8 @@ def train(name: str, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
-def test_a_generator_is_trained_resumed_sampled_and_judged(
-    name: str, train: Callable, sounds: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_generator_is_trained_resumed_sampled_and_evaluated(
+    name: str, train: Callable, sounds: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", 2)
     assert train(tmp_path / "stopped", 1) == whole[:1] and train(tmp_path / "stopped", 2) == whole
@@ -68,6 +68,8 @@ def test_a_generator_is_trained_resumed_sampled_and_judged(
         assert len(list(run.glob("interpolations/*_4.wav"))) == 2
         assert (run / "vae_spectrogram_plots" / "grid_002.png").is_file() == (name == "vae-cvae")
 
+    assert "**Not evaluated yet.**" in (run / "MODEL_CARD.md").read_text()
+
     samples = tmp_path / "samples"
     sampling = ("--model-dir", run, "--count", 3, "--griffin-lim-iterations", 2)
     call(monkeypatch, "generation.sample", *sampling, "--out-dir", samples)
@@ -76,15 +78,17 @@ def test_a_generator_is_trained_resumed_sampled_and_judged(
     assert sr == spec["sr"] and len(y) == round(sr * spec["duration"])
     assert len(list(samples.glob("*.wav"))) == 3 * len(classes)
 
-    call(monkeypatch, "generation.evaluate", "--samples", samples, "--reference", sounds, "--classifier", judge)
+    call(monkeypatch, "generation.evaluate", "--samples", samples, "--reference", sounds, "--classifier", classifier)
     frechet = json.loads((samples / "evaluation.json").read_text())["metrics"]["frechet"]
-    assert all(frechet[column] > 0 for column in ("samples", "floor", "ceiling"))  # so few clips have no order
+    assert all(frechet[column] > 0 for column in ("samples", "floor", "ceiling"))  # too few clips to rank them
+    assert (run / "evaluation.json").read_text() == (samples / "evaluation.json").read_text()
+    assert "**Not evaluated yet.**" not in (run / "MODEL_CARD.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def judge(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Callable) -> Path:
-    """A hardly trained classifier."""
-    run = tmp_path_factory.mktemp("judge") / "torch"
+def classifier(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Callable) -> Path:
+    """A classifier trained for two epochs."""
+    run = tmp_path_factory.mktemp("classifier") / "torch"
     tiny = ("--epochs", 2, "--members", 1, "--widths", 4, 8, "--dense", 8, "--no-refit")
     run_script("classification/train.py", "--framework", "torch", "--data-dir", sounds, "--out-dir", run, *tiny)
     return run
@@ -111,9 +115,7 @@ def test_cgan_leaves_sounds_and_figures(cgan: Path, sounds: Path, run_script) ->
     assert all(np.isfinite(line["generator/loss"]) and np.isfinite(line["discriminator/loss"]) for line in history)
     arguments = ["--data-dir", sounds, "--out-dir", cgan, "--fraction", 0.5]
     assert "already done" in run_script("generation/train_cgan.py", *arguments, "--epochs", 2).stdout
-    assert (
-        "resuming" in run_script("generation/train_cgan.py", *arguments, "--epochs", 3).stdout
-    )  # more epochs go on from there
+    assert "resuming" in run_script("generation/train_cgan.py", *arguments, "--epochs", 3).stdout
     assert len((cgan / "history.jsonl").read_text().splitlines()) == 3
 
 
@@ -134,7 +136,7 @@ def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) ->
 
 
 @pytest.mark.slow
-def test_a_damaged_run_is_told_in_a_line(
+def test_a_damaged_run_is_refused_in_one_line(
     cgan: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = shutil.copytree(cgan, tmp_path / "run")

@@ -15,11 +15,11 @@ ROOMS = [  # the order in docs and README; a room is a module or a package
     *("classification.models", "classification.rundir", "classification.recipes"),
     *("classification.inference", "classification.export", "classification.training"),
     *("classification.train", "classification.predict", "classification.convert"),
-    *("generation.recipes", "generation.registry", "generation.rundir", "generation.scaling"),
+    *("generation.recipes", "generation.registry", "generation.rundir", "generation.model_card", "generation.scaling"),
     *("generation.models", "generation.objectives", "generation.vocoders"),
     *("generation.sampling", "generation.listening", "generation.training", "generation.evaluation"),
     *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp"),
-    *("generation.sample", "generation.evaluate"),
+    *("generation.sample", "generation.evaluate", "generation.card"),
 ]
 PACKAGES = ("shared", "classification", "generation")
 

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md of a finished run: frequency-quest card --model-dir RUN
+"""MODEL_CARD.md of a finished classifier's run.
 
 The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting", under the front matter of the Hugging
 Face hub. Every figure comes from the run's config.json and metrics.json (and export.json, where it was exported).
@@ -8,10 +8,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from classification.rundir import CARD, EXPORT, network_from, origin, read_run
-from shared.errors import UserError, run_entry
+from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
 from shared.report.cards import render_card
@@ -79,20 +77,3 @@ def write_card(run_dir: Path, card: Card) -> Path:
     """Write MODEL_CARD.md into a run's folder; its path."""
     write_text(run_dir / CARD, render(card))
     return run_dir / CARD
-
-
-@dataclasses.dataclass(kw_only=True)
-class CardOptions:
-    """Describe a finished classifier on one page, from its own figures."""
-
-    model_dir: Path
-    """Run folder of classification/train.py, finished; MODEL_CARD.md is written there."""
-
-
-def main() -> None:
-    run_dir = tyro.cli(CardOptions).model_dir
-    print(write_card(run_dir, read_card(run_dir)))
-
-
-if __name__ == "__main__":
-    run_entry(main)

@@ -1,14 +1,17 @@
-"""What ``evaluate`` does: embed samples, real clips and noise, compute their figures, write evaluation.json."""
+"""What ``evaluate`` does: embed samples, real clips and noise, compute their figures, write them down."""
 
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from classification.inference.classifier import Classifier
 from generation.evaluation import clips, figures
 from generation.evaluation.notes import notes_on, notes_on_classifier
 from generation.evaluation.options import EvaluateOptions
-from generation.rundir import mark_trained_on, read_origin
+from generation.model_card import write_card
+from generation.rundir import EVALUATION, mark_trained_on, read_origin
 from shared.data.datasets import load_dataset
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
@@ -21,7 +24,7 @@ NO_FLOOR = (
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Compare samples with real clips and write evaluation.json.
+    """Compare samples with real clips and write evaluation.json, also into the finished run that made the samples.
 
     Raises:
         UserError: an option is wrong; the message names it and says why.
@@ -72,8 +75,18 @@ def evaluate(options: EvaluateOptions) -> None:
             *notes_on_classifier(options.classifier, dataset),
         ],
     }
-    write_json(options.output, json.loads(json.dumps(evaluation), parse_constant=lambda _: None))  # NaN is not JSON
     print(f"{figures.table(evaluation)}\n-> {options.output}")
+    evaluation = json.loads(json.dumps(evaluation), parse_constant=lambda _: None)  # NaN is not JSON
+    write_json(options.output, evaluation)
+    if run and (run / "metrics.json").is_file():
+        update_run(run, evaluation)
+
+
+def update_run(run: Path, evaluation: dict[str, Any]) -> None:
+    """Write the figures into the generator's run and into its model card."""
+    write_json(run / EVALUATION, evaluation)
+    with contextlib.suppress(UserError):  # a run of an older version lacks what a card shows
+        print(f"-> {write_card(run)}")
 
 
 @contextlib.contextmanager

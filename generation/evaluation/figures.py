@@ -14,7 +14,7 @@ LOWER, HIGHER, LIKE_REAL = "lower", "higher", "like real held-out"
 METRICS = {  # name -> its title in the table, and which values are better
     "frechet": ("Fréchet audio distance (FAD)", LOWER),
     "frechet_infinity": ("FAD extrapolated to infinitely many clips", LOWER),
-    "frechet_by_label": ("Fréchet distance within a class (diagonal, / D)", LOWER),
+    "frechet_by_label": ("Fréchet distance within a class, per feature", LOWER),
     "kernel_distance": ("kernel audio distance (KAD)", LOWER),
     "inception_score": ("inception score", HIGHER),
     "accuracy": ("classifier's accuracy, clip by clip", HIGHER),

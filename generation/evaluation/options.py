@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from generation.rundir import EVALUATION
 from shared.errors import UserError
 from shared.files import CACHE_DIR
 from shared.runs.options import Device
@@ -38,7 +39,7 @@ class EvaluateOptions:
             if value < least:
                 raise UserError(f"{flag} {value}: must be {least} or more")
         if self.output is None:
-            self.output = self.samples / "evaluation.json"
+            self.output = self.samples / EVALUATION
         elif self.output.is_dir():
             raise UserError(f"--output {self.output}: is a folder; give a JSON file")
         else:

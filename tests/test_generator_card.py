@@ -1,0 +1,140 @@
+"""A generator's model card shows what its run's files contain, with or without an evaluation."""
+
+import csv
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generation import card as command
+from generation.evaluation.figures import METRICS
+from generation.model_card import read_card, render, write_card
+from generation.recipes import CganOptions
+from generation.registry import NETS
+from generation.rundir import CLIPS, DESCRIPTION, EVALUATION
+from shared.errors import UserError
+from shared.features.spec import PRESETS
+from shared.files import write_json
+from shared.runs.options import flat
+from shared.runs.run import describe
+
+CLASSES = ["a|b", "dog's bark"]
+
+
+def a_run(folder: Path, *, held_out: int = 2, model: str = "gan2d", synthetic: bool = False, **options: object) -> Path:
+    """The files of a finished run: two clips of each of six recordings, of which ``held_out`` were not trained on."""
+    chosen = CganOptions(recipe="plain", **options)
+    data = {"root": "/somewhere/my sounds", "layout": "a folder per class", "synthetic": synthetic, "clips": 12}
+    data |= {"classes": dict.fromkeys(CLASSES, 6), "recordings": 6, "skipped": 1, "fingerprint": "f00d"}
+    write_json(folder / "config.json", describe(flat(chosen), data))
+    metrics = {"model": "gan", "recipe": "plain", "classes": CLASSES, "model/parameters": 1_234_567}
+    metrics |= {"train/epochs": 8, "time/epoch_seconds": 7.25, "time/train_seconds": 58.0, "memory/peak_mib": 801.0}
+    write_json(folder / "metrics.json", metrics | {"precision": "float32", "vocoder": "griffin-lim"})
+    write_json(folder / DESCRIPTION, {"model": model, "features": dataclasses.asdict(PRESETS["cgan"])})
+    with (folder / CLIPS).open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "recording", "clip", "trained_on"])
+        for i in range(12):
+            label = CLASSES[i // 2 % 2]
+            rows.writerow([f"{i}.wav", label, f"r{i // 2}", f"{label}/{i}", i // 2 < 6 - held_out])
+    return folder
+
+
+def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Path:
+    """Adds an evaluation with a figure of its own in every cell."""
+    values = {name: {"samples": i + 0.25, "floor": i + 0.5, "ceiling": i + 0.75} for i, name in enumerate(METRICS)}
+    values["accuracy"] = {"samples": 0.625, "floor": 0.875, "ceiling": 0.125}
+    values["copies"] = {"samples": 0.075, "floor": 0.05, "ceiling": 0.0}
+    for name, row in values.items():
+        if not has_floor:
+            row |= {"floor": None} | ({"samples": None, "ceiling": None} if name == "copies" else {})
+        if not labelled and name == "accuracy":
+            values[name] = dict.fromkeys(row)
+    by_label = {label: {"clips": 4, "accuracy": 0.5 if labelled else None, "frechet": 1.0} for label in CLASSES}
+    write_json(
+        run / EVALUATION,
+        {
+            "options": {"samples": "/x/samples", "reference": "/x/my sounds", "classifier": "/x/torch", "seed": 0},
+            "clips": {"samples": 8, "real": 8, "trained_on": 8, "floor": 4, "features": 16},
+            "has_floor": has_floor,
+            "metrics": {k: {"name": METRICS[k][0], "better": METRICS[k][1]} | row for k, row in values.items()},
+            "by_label": {"samples": by_label, "floor": by_label if has_floor else {}, "ceiling": by_label},
+            "closest": [{"sample": "/x/samples/a_00.wav", "real": "/x/1.wav at 4 s", "distance": 0.125}],
+            "notes": ["This is a note."],
+        },
+    )
+    return run
+
+
+def table(card: str, header: str) -> list[list[str]]:
+    """The cells of the table whose header row begins so; an escaped bar ends no cell."""
+    rows = card[card.index(f"| {header} |") :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.replace("\\|", "\0").split("|")[1:-1]] for row in rows]
+    assert len({len(row) for row in cells}) == 1, "a row has more or fewer cells than the header"
+    return [[cell.replace("\0", "|") for cell in row] for row in cells[2:]]
+
+
+def test_the_card_shows_data_and_use(tmp_path: Path) -> None:
+    card = render(read_card(a_run(tmp_path / "my gan", holdout_share=0.33)))
+    assert card.startswith("---\n")
+    assert yaml.safe_load(card.split("---\n")[1])["tags"] == [
+        "audio-generation",
+        "gan",
+        "log-mel",
+    ]
+    assert "# my gan: generates sounds of 2 classes" in card and "**Not evaluated yet.**" in card
+    assert "8 clips of 4 recordings from `my sounds`" in card
+    assert "Held out: 4 clips of 2 recordings were never trained on (`--holdout-share 0.33`)" in card
+    assert table(card, "class | training clips") == [["`a|b`", "4"], ["`dog's bark`", "4"]]
+    assert "--model-dir 'my gan' --label 'a|b' --count 8" in card and 'generate_audio("my gan", "a|b", count=8)' in card
+    assert "DCGAN" in card and "1,234,567" in card and "1 file(s) could not be used" in card
+    assert "synthetic" not in card and "synthetic" in render(read_card(a_run(tmp_path / "demo", synthetic=True)))
+    assert "\n\n\n" not in card
+
+
+def test_the_card_shows_every_figure(tmp_path: Path) -> None:
+    card = render(read_card(evaluate(a_run(tmp_path / "run"))))
+    rows = {row[0]: row[1:] for row in table(card, "figure")}
+    for i, (name, (title, better)) in enumerate(METRICS.items()):
+        if name not in ("accuracy", "copies"):
+            assert rows[title] == [f"{i + part:.3g}" for part in (0.25, 0.5, 0.75)] + [better]
+    assert table(card, "class | samples") == [[f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES]
+    assert "classifier assigns to their class | 62.5 % | 87.5 % | 12.5 %" in card
+    assert "Copies: 7.5 % of the samples" in card and "`1.wav at 4 s`" in card and "- This is a note." in card
+    assert "/x/" not in card and "Not evaluated" not in card and "\n\n\n" not in card
+
+
+def test_a_card_without_a_floor_or_labels(tmp_path: Path) -> None:
+    run = evaluate(a_run(tmp_path / "run", held_out=0, conditional=False), has_floor=False, labelled=False)
+    card = render(read_card(run))
+    assert "There are no real held-out clips" in card and "Copies cannot be counted" in card
+    assert "Every recording was trained on" in card and "classifier assigns to their class |" not in card
+    assert all("–" in row for row in table(card, "figure"))
+    assert table(card, "class | training clips") == [["`a|b`", "12"]]
+
+
+@pytest.mark.parametrize("model", NETS)
+def test_every_network_is_described(model: str, tmp_path: Path) -> None:
+    assert "trained with PyTorch" in render(read_card(a_run(tmp_path / "run", model=model)))
+
+
+def test_the_command_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = a_run(tmp_path / "run")
+    monkeypatch.setattr(sys, "argv", ["card.py", "--model-dir", str(run)])
+    command.main()
+    assert (run / "MODEL_CARD.md").read_text() == render(read_card(run))
+    (run / "metrics.json").unlink()
+    with pytest.raises(UserError, match="the training is not finished"):
+        command.main()
+    (run / DESCRIPTION).unlink()
+    with pytest.raises(UserError, match="no finished classification run"):
+        command.main()
+
+
+def test_a_run_of_an_older_version_is_named(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    (run / CLIPS).write_text((run / CLIPS).read_text().replace("trained_on", "heard"))
+    with pytest.raises(UserError, match=r"clips.csv was written by an older version; train it again"):
+        write_card(run)
