@@ -1,4 +1,4 @@
-"""Distances between sets of clips: by identity, by order and against what is known in closed form."""
+"""Distances between sets of clips: identical sets, increasingly noisy sets, and values known in closed form."""
 
 from itertools import pairwise
 
@@ -17,14 +17,14 @@ def gaussian(n: int, size: int = 8, *, seed: int = 0, shift: float = 0.0, scale:
 
 
 def with_moments(mean: np.ndarray, covariance: np.ndarray, n: int = 50) -> np.ndarray:
-    """Clips whose sample mean and covariance are exactly these."""
+    """Clips with exactly this sample mean and covariance."""
     x = gaussian(n, len(mean))
     x = (x - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
     return x @ np.linalg.cholesky(covariance).T + mean
 
 
 def between(real: np.ndarray, x: np.ndarray) -> dict[str, float]:
-    """Every distance that grows as x leaves real."""
+    """All distances that grow as x moves away from real."""
     return {
         "frechet": d.frechet(real, x),
         "infinity": d.frechet_infinity(real, x),
@@ -34,10 +34,10 @@ def between(real: np.ndarray, x: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_a_set_is_at_no_distance_from_itself() -> None:
+def test_the_distance_of_a_set_from_itself_is_zero() -> None:
     x = gaussian(60, 5)
     assert d.frechet(x, x) == pytest.approx(0, abs=1e-9) and d.frechet_diagonal(x, x) == 0
-    assert d.kernel_distance(x, x) <= 0  # unbiased: pairs of a clip with itself count in one sum only
+    assert d.kernel_distance(x, x) <= 0  # negative: within a set, pairs of a clip with itself are left out
     place, distance = d.nearest(x, x)
     assert (place == np.arange(60)).all() and distance == pytest.approx(0, abs=1e-6)
     assert d.neighbourhoods(x, x) == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
@@ -67,7 +67,7 @@ def test_frechet_of_known_gaussians() -> None:
 
 
 def test_frechet_with_fewer_clips_than_features() -> None:
-    """The singular covariances that make a matrix root complex: here it is the same formula, and a shift is exact."""
+    """Singular covariances are handled by the same formula, and the distance of a shift is exact."""
     x = gaussian(10, 40)
     assert d.frechet(x, x) == pytest.approx(0, abs=1e-9)
     assert d.frechet(x, x + 3) == pytest.approx(9 * 40)
@@ -77,8 +77,8 @@ def test_frechet_with_fewer_clips_than_features() -> None:
     assert d.frechet(a @ rotation, b @ rotation) == pytest.approx(d.frechet(a, b))
 
 
-def test_extrapolation_is_nearer_the_truth() -> None:
-    """Few samples of the very same distribution: the plain distance is biased, the extrapolated one hardly."""
+def test_extrapolation_removes_most_of_the_bias() -> None:
+    """For few samples of the same distribution, the plain distance is biased, the extrapolated one is not."""
     real = gaussian(20_000, 16)
     plain, infinite = (
         [f(real, gaussian(60, 16, seed=seed)) for seed in range(1, 13)] for f in (d.frechet, d.frechet_infinity)
@@ -89,7 +89,7 @@ def test_extrapolation_is_nearer_the_truth() -> None:
 
 
 def test_kad_is_unbiased() -> None:
-    """Its mean over many small draws of one distribution is 0 within its error; the biased form would be far above."""
+    """The mean over many small samples of one distribution is 0 within its standard error."""
     draws = [d.kernel_distance(gaussian(12, 4, seed=2 * i), gaussian(9, 4, seed=2 * i + 1)) for i in range(400)]
     error = np.std(draws) / np.sqrt(len(draws))
     assert abs(np.mean(draws)) < 4 * error and error < 0.5
@@ -106,7 +106,7 @@ def test_kad_by_hand() -> None:
 def test_inception_score() -> None:
     assert d.inception_score(np.eye(4)[np.arange(40) % 4]) == pytest.approx(4)
     assert d.inception_score(np.full((40, 4), 0.25)) == pytest.approx(1)
-    assert d.inception_score(np.eye(4)[np.zeros(40, int)]) == pytest.approx(1)  # sure of itself, but of one class
+    assert d.inception_score(np.eye(4)[np.zeros(40, int)]) == pytest.approx(1)  # confident, but only one class
     assert d.inception_score(np.eye(4)[np.arange(39) % 3]) == pytest.approx(3)
 
 
@@ -117,15 +117,15 @@ def test_diversity() -> None:
     square = np.array([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0], [10.0, 1.0]])
     assert d.within_class_distance(square, ["a", "a", "b", "b"]) == pytest.approx(3)
     assert d.within_class_distance(np.repeat(square, 4, axis=0), np.repeat(list("abcd"), 4)) == pytest.approx(0)
-    assert d.within_class_distance(2 * square, ["a", "a", "b", "c"]) == pytest.approx(10)  # lone clips have no pair
+    assert d.within_class_distance(2 * square, ["a", "a", "b", "c"]) == pytest.approx(10)  # b and c have no pair
 
 
-def test_neighbourhoods_tell_quality_from_variety() -> None:
+def test_neighbourhoods_distinguish_quality_from_variety() -> None:
     real = np.concatenate([gaussian(100, 4, seed=1), gaussian(100, 4, seed=2, shift=50)])
     one_mode, off = gaussian(100, 4, seed=3), gaussian(100, 4, seed=4, shift=-50)
     seen = d.neighbourhoods(real, one_mode)
     assert seen["precision"] > 0.8 and 0.7 < seen["density"] < 1.3  # good clips
-    assert seen["recall"] < 0.55 and 0.35 < seen["coverage"] < 0.55  # of half the data
+    assert seen["recall"] < 0.55 and 0.35 < seen["coverage"] < 0.55  # but only half of the data is covered
     assert set(d.neighbourhoods(real, off).values()) == {0.0}
 
 
@@ -135,13 +135,13 @@ def test_a_copy_is_nearest() -> None:
     assert place[0] == 7 and distance[0] < 1e-6 < distance[1:].min()
 
 
-def test_too_few_clips_are_not_a_number() -> None:
+def test_too_few_clips_give_nan() -> None:
     real, one = gaussian(30), gaussian(1)
     for value in (d.frechet(real, one), d.frechet_diagonal(one, real), d.kernel_distance(real, one)):
         assert np.isnan(value)
     assert np.isnan(d.frechet_infinity(real, gaussian(19))) and np.isfinite(d.frechet_infinity(real, gaussian(20)))
     assert np.isnan(list(d.neighbourhoods(real, gaussian(5)).values())).all()
     assert np.isnan(d.spectral_norm(one)) and np.isnan(d.within_class_distance(real, np.arange(30)))
-    assert np.isnan(d.kernel_distance(np.ones((5, 2)), real[:, :2]))  # real clips that are all one sound
+    assert np.isnan(d.kernel_distance(np.ones((5, 2)), real[:, :2]))  # all real clips are equal
     by_label = d.frechet_by_label(real, ["a"] * 30, real[:3], ["a", "a", "b"])
     assert np.isfinite(by_label["a"]) and np.isnan(by_label["b"])

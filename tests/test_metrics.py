@@ -1,4 +1,4 @@
-"""Classification figures, by identity and by order."""
+"""Classification metrics: known values, and worse values for worse predictions."""
 
 import numpy as np
 import pytest
@@ -49,31 +49,31 @@ def test_noisier_is_worse() -> None:
 
 
 def test_calibration() -> None:
-    """Confidence 0.8 that is right four times in five is calibrated; right always or never, it is 0.2 or 0.8 off."""
+    """With confidence 0.8, the error is 0 if four of five are correct, 0.2 if all are and 0.8 if none is."""
     p = np.tile([0.8, 0.1, 0.1], (5, 1))
     for y, error in (([0, 0, 0, 0, 1], 0.0), ([0] * 5, 0.2), ([1] * 5, 0.8)):
         assert calibration_error(np.array(y), p) == pytest.approx(error)
 
 
 def predictions(rng: np.random.Generator, *, groups: int, clips: int, right: float) -> tuple:
-    """y, predicted, groups: whole recordings are right or wrong together."""
+    """y, predicted and groups; all clips of a recording are correct or all are wrong."""
     y, group = np.repeat(rng.integers(0, 3, groups), clips), np.repeat(np.arange(groups), clips)
     wrong = np.repeat(rng.random(groups) > right, clips)
     return y, np.where(wrong, (y + 1) % 3, y), group
 
 
-def test_intervals_are_as_wide_as_the_recordings_allow() -> None:
+def test_the_width_of_intervals_depends_on_the_number_of_recordings() -> None:
     rng = np.random.default_rng(0)
     y, predicted, group = predictions(rng, groups=50, clips=20, right=0.7)
     grouped = bootstrap.intervals(bootstrap.confusions(y, predicted, group, 3))["accuracy"]
     alone = bootstrap.intervals(bootstrap.confusions(y, predicted, np.arange(len(y)), 3))["accuracy"]
     accuracy = (y == predicted).mean()
     assert grouped[0] < accuracy < grouped[1] and alone[0] < accuracy < alone[1]
-    assert grouped[1] - grouped[0] > 3 * (alone[1] - alone[0])  # sqrt(20) times, but for chance
+    assert grouped[1] - grouped[0] > 3 * (alone[1] - alone[0])  # about sqrt(20) times
     assert grouped[1] - grouped[0] == pytest.approx(2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 50), rel=0.2)
 
 
-def test_a_difference_is_told_from_chance() -> None:
+def test_real_differences_are_distinguished_from_chance() -> None:
     rng = np.random.default_rng(1)
     y, good, group = predictions(rng, groups=200, clips=3, right=0.9)
     poor = np.where(np.repeat(rng.random(200) < 0.3, 3), (y + 1) % 3, good)

@@ -1,7 +1,7 @@
-"""How sure a figure is: bootstrap over recordings, since clips of one recording are right or wrong together.
+"""Confidence intervals and tests by bootstrap over recordings.
 
-Efron & Tibshirani 1993, the cluster bootstrap: whole recordings are drawn with replacement, so the intervals are as
-wide as the number of recordings, not of clips, allows.
+The cluster bootstrap (Efron & Tibshirani 1993) draws whole recordings with replacement, because the predictions of one
+recording's clips are correlated. The width of an interval therefore depends on the number of recordings, not of clips.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ DRAWS = 2000
 
 
 def confusions(y: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_classes: int) -> np.ndarray:
-    """One confusion matrix a recording: (G, K, K), rows true, recordings sorted by name."""
+    """One confusion matrix per recording: (G, K, K), rows are true classes, recordings are sorted by name."""
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     tables = np.zeros((len(names), n_classes, n_classes))
     np.add.at(tables, (group, y, predicted), 1.0)
@@ -21,8 +21,10 @@ def confusions(y: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_cl
 
 
 def figures(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, balanced_accuracy and macro_f1 of confusion matrices (..., K, K): each (...,); a class that is absent
-    counts in none of the means."""
+    """Compute accuracy, balanced_accuracy and macro_f1 from confusion matrices (..., K, K): each (...,).
+
+    The means over classes leave out absent classes.
+    """
     hits, true, taken = np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(axis=-1), tables.sum(axis=-2)
     present = true > 0
     count = np.maximum(present.sum(axis=-1), 1)
@@ -35,25 +37,25 @@ def figures(tables: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def draws(n_groups: int) -> np.ndarray:
-    """How often each recording is drawn: (DRAWS, G), the same at every call."""
+    """How often each draw contains each recording: (DRAWS, G), the same at every call."""
     return np.random.default_rng(0).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=DRAWS).astype(float)
 
 
 def intervals(tables: np.ndarray) -> dict[str, list[float]]:
-    """The 95 % percentile interval of each of ``figures``, from ``confusions``' (G, K, K)."""
+    """The 95 % percentile interval of each of the ``figures``, computed from ``confusions`` (G, K, K)."""
     drawn = figures(np.tensordot(draws(len(tables)), tables, axes=1))
     return {name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in drawn.items()}
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Two classifiers on the same recordings: a minus b of each of ``figures``.
+    """Compare two classifiers on the same recordings: a minus b for each of the ``figures``.
 
     Args:
-        a, b: ``confusions`` (G, K, K) of the two on the same clips; the same recordings are drawn for both.
+        a, b: ``confusions`` (G, K, K) of the classifiers on the same clips; each draw is used for both.
 
     Returns:
-        figure -> difference, its 95 % interval, p_value (two-sided: twice the share of draws on the other side of
-        zero, at least 1 / DRAWS) and more_than_chance (zero lies outside the interval).
+        figure -> difference, interval (95 %), p_value (two-sided: twice the share of draws with the opposite sign, at
+        least 1 / DRAWS) and more_than_chance (whether zero lies outside the interval).
     """
     if a.shape != b.shape:
         raise ValueError(f"the tables differ in shape: {a.shape} and {b.shape}")

@@ -1,7 +1,7 @@
-"""How far generated sounds are from real ones: pure functions of a classifier's features and probabilities.
+"""Distances between generated and real sounds, computed from a classifier's features and probabilities.
 
-Features are (N, D), a row a clip; R and S are the numbers of real and generated clips. What too few clips leave
-undefined is NaN.
+Features are (N, D), one row per clip; R and S are the numbers of real and generated clips. A figure is NaN if there
+are too few clips to compute it.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ def frechet(real: np.ndarray, x: np.ndarray) -> float:
     """Fréchet distance of the Gaussians fitted to real (R, D) and x (S, D): Heusel et al. 2017 (FID), Kilgour et al.
     2019 (FAD).
 
-    |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½). With C = AᵀA, A the centred features over (N - 1)^½, the trace of that root
-    is the sum of the singular values of A1 A2ᵀ: no root of a matrix is taken, so singular covariances are no special
-    case.
+    |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½). With C = AᵀA, where A are the centred features divided by (N - 1)^½, the
+    trace of the root equals the sum of the singular values of A1 A2ᵀ. No matrix root is computed, so singular
+    covariances need no special treatment.
     """
     if min(len(real), len(x)) < 2:
         return float("nan")
@@ -33,7 +33,7 @@ def _frechet(m1: np.ndarray, a1: np.ndarray, m2: np.ndarray, a2: np.ndarray) -> 
 
 
 def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (D,) of x (N, D) and a factor A (at most D, D) of its covariance AᵀA."""
+    """The mean (D,) of x (N, D) and a factor A (at most D rows, D) of its covariance AᵀA."""
     x = np.asarray(x, dtype=np.float64)
     mean = x.mean(axis=0)
     a = (x - mean) / np.sqrt(len(x) - 1)
@@ -41,11 +41,11 @@ def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frechet_infinity(real: np.ndarray, x: np.ndarray, *, seed: int = 0) -> float:
-    """Fréchet distance of infinitely many samples (FAD-infinity: Gui et al. 2024, after Chong & Forsyth 2020).
+    """Fréchet distance extrapolated to infinitely many samples (FAD-infinity: Gui et al. 2024, Chong & Forsyth 2020).
 
-    That of S samples is too large by about a constant over S: a line is fitted to it over 1 / S, at 15 sizes from
-    half of the samples to all of them, and read off at 0, where it may fall below 0. NaN below 20 samples. With fewer
-    samples than features the line bends, and the figure is still too large.
+    The distance of S samples has a positive bias of about constant / S. A line is fitted to the distances of 15 sample
+    sizes, from S / 2 to S, against 1 / size, and evaluated at 0; the result may be negative. NaN for fewer than 20
+    samples. With fewer samples than features the relation is not linear, and some positive bias remains.
     """
     if len(real) < 2 or len(x) < 20:
         return float("nan")
@@ -56,7 +56,7 @@ def frechet_infinity(real: np.ndarray, x: np.ndarray, *, seed: int = 0) -> float
 
 
 def frechet_diagonal(real: np.ndarray, x: np.ndarray) -> float:
-    """Fréchet distance of Gaussians whose features are independent, divided by D: a mean over the features."""
+    """Fréchet distance of Gaussians with diagonal covariances, divided by D: the mean over the features."""
     if min(len(real), len(x)) < 2:
         return float("nan")
     real, x = np.asarray(real, dtype=np.float64), np.asarray(x, dtype=np.float64)
@@ -67,17 +67,17 @@ def frechet_diagonal(real: np.ndarray, x: np.ndarray) -> float:
 def frechet_by_label(
     real: np.ndarray, real_labels: Sequence[str], x: np.ndarray, labels: Sequence[str]
 ) -> dict[str, float]:
-    """``frechet_diagonal`` within each label of x; NaN where either side has fewer than two clips of it."""
+    """``frechet_diagonal`` for each label of x; NaN if either set has fewer than two clips of it."""
     real_labels, labels = np.asarray(real_labels), np.asarray(labels)
     return {str(k): frechet_diagonal(real[real_labels == k], x[labels == k]) for k in np.unique(labels)}
 
 
 def kernel_distance(real: np.ndarray, x: np.ndarray) -> float:
-    """KAD (Chung et al. 2025): 100 times, as in the authors' toolkit, the unbiased squared maximum mean discrepancy
-    (Gretton et al. 2012, eq. 3).
+    """KAD (Chung et al. 2025): the unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3), times 100 as
+    in the authors' toolkit.
 
-    A Gaussian kernel as wide as the median distance between real clips. It is 0 on average where both come from one
-    distribution, however few they are, and so is below 0 half of the time.
+    The kernel is a Gaussian whose width is the median distance between real clips. If both sets come from the same
+    distribution, the expected value is 0 for any number of clips, so negative values are normal.
     """
     r, s = len(real), len(x)
     if min(r, s) < 2:
@@ -92,18 +92,18 @@ def kernel_distance(real: np.ndarray, x: np.ndarray) -> float:
 
 
 def inception_score(probabilities: np.ndarray) -> float:
-    """Salimans et al. 2016: exp of the mean KL divergence of the probabilities (N, K) from their mean, 1 to K."""
+    """Exp of the mean KL divergence between probabilities (N, K) and their mean, 1 to K (Salimans et al. 2016)."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1.0)
     return float(np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean()))
 
 
 def spectral_norm(x: np.ndarray) -> float:
-    """The largest eigenvalue of the features' covariance: how far the clips spread along their widest direction."""
+    """The largest eigenvalue of the features' covariance: the variance along the widest direction."""
     return float(svdvals(_gaussian(x)[1])[0] ** 2) if len(x) > 1 else float("nan")
 
 
 def within_class_distance(x: np.ndarray, labels: Sequence[str]) -> float:
-    """Mean distance between two clips of a class, each class counting once: 0 where every class has one sound."""
+    """Mean distance between clips of the same class, averaged over classes: 0 if all clips of each class are equal."""
     labels = np.asarray(labels)
     classes = [x[labels == k] for k in np.unique(labels)]
     means = [_distances(c).sum() / (len(c) * (len(c) - 1)) for c in classes if len(c) > 1]
@@ -111,15 +111,17 @@ def within_class_distance(x: np.ndarray, labels: Sequence[str]) -> float:
 
 
 def neighbourhoods(real: np.ndarray, x: np.ndarray, *, k: int = NEIGHBOURS) -> dict[str, float]:
-    """How two clouds cover each other, a clip's neighbourhood reaching to its k-th nearest in its own cloud.
+    """Precision, recall, density and coverage: how far real and generated clips cover each other.
 
-    precision, recall: share of x in some neighbourhood of real, and the reverse (Kynkäänniemi et al. 2019, eq. 2).
-    density: real neighbourhoods a clip of x lies in, over k; coverage: share of real neighbourhoods with a clip of x
-    (Naeem et al. 2020, eq. 3 and 4). All are NaN where either has no more than k clips.
+    A clip's neighbourhood is the ball whose radius is the distance to the k-th nearest clip of its own set.
+    precision: share of x inside a neighbourhood of a real clip; recall: share of real inside a neighbourhood of x
+    (Kynkäänniemi et al. 2019, eq. 2). density: mean number of real neighbourhoods around a clip of x, divided by k;
+    coverage: share of real neighbourhoods that contain a clip of x (Naeem et al. 2020, eq. 3 and 4). All are NaN if
+    either set has k clips or fewer.
     """
     if min(len(real), len(x)) <= k:
         return dict.fromkeys(("precision", "recall", "density", "coverage"), float("nan"))
-    of_real, of_x = (np.partition(_distances(y), k, axis=1)[:, k] for y in (real, x))  # place 0 is the clip itself
+    of_real, of_x = (np.partition(_distances(y), k, axis=1)[:, k] for y in (real, x))  # index 0 is the clip itself
     d = _distances(real, x)
     inside = d < of_real[:, None]
     return {
@@ -131,10 +133,10 @@ def neighbourhoods(real: np.ndarray, x: np.ndarray, *, k: int = NEIGHBOURS) -> d
 
 
 def nearest(real: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each clip of x, which clip of real is the nearest and how far it is: (S,) and (S,)."""
+    """For each clip of x, the index of the nearest real clip (S,) and its distance (S,)."""
     return pairwise_distances_argmin_min(x.astype(np.float64), real.astype(np.float64))
 
 
 def _distances(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-    """Euclidean distances (N, N) within x, or (N, M) from x to y."""
+    """Euclidean distances (N, N) within x, or (N, M) between x and y."""
     return pairwise_distances(x.astype(np.float64), None if y is None else y.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Metrics as pure functions of arrays."""
+"""Classification metrics."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ def calibration_error(y: np.ndarray, probabilities: np.ndarray, *, bins: int = 1
 def classification_metrics(
     y: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], groups: Sequence[str] | None = None
 ) -> dict[str, float | list | dict]:
-    """Figures of a classifier on one split.
+    """Evaluate predicted probabilities on one split.
 
     Args:
-        y: true ordinals (N,).
+        y: true class ordinals (N,).
         probabilities: (N, K), rows summing to 1.
-        classes: the K names.
-        groups: the recording of each clip (N,); None makes each clip its own.
+        classes: the K class names.
+        groups: the recording of each clip (N,); None treats each clip as its own recording.
 
     Returns:
-        accuracy, recording_accuracy (every recording counts once, by its share of clips that are right: one long
-        recording cannot sway it), balanced_accuracy and macro_f1 (means over the classes that have clips),
+        clips (their number), accuracy, recording_accuracy (the mean over recordings of the share of correct clips, so
+        long recordings do not dominate), balanced_accuracy and macro_f1 (means over the classes that have clips),
         log_loss (nats), calibration_error, intervals (95 %, bootstrap over recordings), per_class (precision, recall,
         f1, clips) and confusion_matrix (rows true, columns predicted).
     """
@@ -39,7 +39,7 @@ def classification_metrics(
     columns = precision_recall_fscore_support(y, predicted, labels=ordinals, zero_division=0.0)
     per_class = pd.DataFrame(np.transpose(columns), index=classes, columns=["precision", "recall", "f1", "clips"])
     tables = bootstrap.confusions(y, predicted, np.arange(len(y)) if groups is None else groups, len(classes))
-    floored = np.clip(probabilities, 1e-7, 1.0)  # one certain mistake must not make the mean infinite
+    floored = np.clip(probabilities, 1e-7, 1.0)  # keeps the mean finite if a mistake has probability 0
     return {
         "clips": len(y),
         **{name: float(value) for name, value in bootstrap.figures(tables.sum(axis=0)).items()},
