@@ -16,7 +16,7 @@ from shared.data.splits import assign_splits
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.report.plots import plot_history
-from shared.runs.loop import bfloat16_pays, make_accelerator
+from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
@@ -122,5 +122,6 @@ def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
     computed in float32.
     """
     precision = kind.auto_precision if options.precision == "auto" else options.precision
-    faster = "bfloat16" if bfloat16_pays() and frames >= NARROW else "float32"
-    return faster if precision == "auto" else precision
+    if precision != "auto":
+        return precision
+    return "bfloat16" if bfloat16_pays(pick_device(options.device)) and frames >= NARROW else "float32"

@@ -120,7 +120,7 @@ def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
 
 def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     for pays, frames, chosen in ((True, 12, "float32"), (True, 512, "bfloat16"), (False, 512, "float32")):
-        monkeypatch.setattr("generation.training.bfloat16_pays", lambda pays=pays: pays)
+        monkeypatch.setattr("generation.training.bfloat16_pays", lambda device, pays=pays: pays)
         assert choose_precision(CganOptions(), KINDS["cgan"], frames) == chosen
         assert choose_precision(CganOptions(precision="bfloat16"), KINDS["cgan"], frames) == "bfloat16"
         assert choose_precision(CganOptions(), KINDS["wgan-gp"], frames) == "float32"

@@ -113,7 +113,7 @@ def test_schedule_and_stopping_follow_val_loss(toy: Batches, tmp_path: Path) -> 
     losses = iter([1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     twin._validate = lambda: (next(losses), 0.5)
     rates = []
-    while not twin.finished:
+    while not twin.stop_reason:
         rates.append(twin.end_epoch(len(rates), {})["optim/learning_rate"])
     assert rates == [1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
 

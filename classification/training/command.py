@@ -22,6 +22,7 @@ from shared.files import write_json
 from shared.recordings.similarity import leak_check, leak_warning
 from shared.runs.run import Run
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
+from shared.runs.timing import duration
 
 
 class Framework(NamedTuple):
@@ -87,13 +88,6 @@ def train_each(
         if not earlier:
             seconds.append(time.perf_counter() - began)
     return scored
-
-
-def duration(seconds: float) -> str:
-    """A time to wait in one unit: 40 s, 9 min or 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, run: Run) -> Scored:

@@ -1,4 +1,4 @@
-"""The Keras side of training: fit(inputs, run). Imports one backend alone."""
+"""Training of a classifier in Keras: fit(inputs, run). It imports only the chosen backend."""
 
 import json
 import logging
@@ -17,18 +17,19 @@ from classification.rundir import H5_MODEL, KERAS_MODEL
 from classification.training.inputs import Inputs
 from shared.features.batches import Batches
 from shared.files import replacing
+from shared.runs.progress import Progress
 from shared.runs.run import Run
 from shared.runs.timing import EpochTimer
 
 _LOGGED = {"train/loss": "loss", "train/accuracy": "accuracy", "val/loss": "val_loss", "val/accuracy": "val_accuracy"}
-_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
+_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")  # of the callbacks
 
 
 def fit(inputs: Inputs, run: Run) -> dict[str, float]:
-    """Train, or go on training, until the epochs are done or val_loss stalls; the best model is in the run folder.
+    """Train or resume until the last epoch, or until val/loss stalls. The best model is then in the run folder.
 
     Returns:
-        model/parameters and what else metrics.json should say of the training.
+        further entries of metrics.json.
     """
     options, optimiser = inputs.options, inputs.options.optimiser
     use_device(options.device)
@@ -47,7 +48,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         loss=member_cross_entropy,
         metrics=[keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")],
     )
-    trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s for strong
+    trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s more for strong
     plateau = optimiser.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
@@ -59,25 +60,29 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         ]
     log = RunLog(run, train, callbacks)
     first = log.state["epoch"] + 1
-    if first < options.epochs and not log.state["stop"]:
-        trainee.fit(
-            train,
-            validation_data=val,
-            epochs=options.epochs,
-            initial_epoch=first,
-            shuffle=False,  # the batches shuffle themselves
-            callbacks=[*callbacks, log],
-            verbose=2 if not os.isatty(1) else 1,
-        )
+    with Progress(options.epochs, len(train), first=first) as log.progress:
+        if first < options.epochs and not log.state["stop"]:
+            trainee.fit(
+                train,
+                validation_data=val,
+                epochs=options.epochs,
+                initial_epoch=first,
+                shuffle=False,  # the batches shuffle themselves
+                callbacks=[*callbacks, log],
+                verbose=0,
+            )
+        if log.state["stop"]:
+            reason = f"val/loss has not improved for {optimiser.stop_patience} epochs"
+            log.progress.stop(log.state["epoch"] + 1, reason)
     best = keras.models.load_model(run.dir / KERAS_MODEL)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # it calls .h5 legacy, which is why people ask for it
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that .h5 is a legacy format
     with replacing(run.dir / H5_MODEL) as temporary:
         best.save(temporary)
     return {"model/parameters": model.count_params()}
 
 
 def begin(model: keras.Model, network: Network, *, seed: int) -> None:
-    """Give the model the weights that its twin begins with."""
+    """Give the model the initial weights of this seed; the PyTorch network gets the same."""
     rng = np.random.default_rng(seed)
     for layer, names in crossing(network):
         weights = zip(names, model.get_layer(layer).get_weights(), strict=True)
@@ -96,18 +101,18 @@ def _learning_rate(options: TrainOptions, steps_per_epoch: int) -> float | keras
 
 
 def member_cross_entropy(y: Any, logits: Any) -> Any:
-    """Soft labels y (B, K) and every member's logits (B, R, K) -> (B, R)."""
+    """Loss of each ensemble member: soft labels y (B, K), logits (B, R, K) -> (B, R)."""
     return -keras.ops.sum(y[:, None] * keras.ops.log_softmax(keras.ops.cast(logits, "float32"), axis=2), axis=2)
 
 
 def member_accuracy(y: Any, logits: Any) -> Any:
-    """Whether every member finds the largest label: (B, R)."""
+    """1 where an ensemble member predicts the class of the largest label, else 0: (B, R)."""
     right = keras.ops.argmax(logits, axis=2) == keras.ops.argmax(y, axis=1)[:, None]
     return keras.ops.cast(right, "float32")
 
 
 class BatchSequence(keras.utils.PyDataset):
-    """shared.features.batches for Keras: x (B, M, T, 1), y (B,). RunLog sets ``epoch`` before each epoch."""
+    """Batches as Keras takes them: x (B, M, T, 1), y (B,) or (B, K). RunLog sets ``epoch`` before each epoch."""
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
@@ -122,11 +127,11 @@ class BatchSequence(keras.utils.PyDataset):
 
 
 class BestModel(keras.callbacks.ModelCheckpoint):
-    """ModelCheckpoint that never destroys the best model while it writes a better one.
+    """ModelCheckpoint that writes a better model to a new file first, so that the best model is never lost.
 
     Args:
-        kept: the model to write: it takes the weights of the one that is trained.
-        monitored: keep the best by val_accuracy; otherwise every epoch's is better than the one before.
+        kept: the model to write; it gets the weights of the trained model.
+        monitored: keep the model with the best val_accuracy; if false, keep the last one.
     """
 
     def __init__(self, path: Path, kept: keras.Model, *, monitored: bool) -> None:
@@ -147,9 +152,13 @@ class BestModel(keras.callbacks.ModelCheckpoint):
 
 
 class RunLog(keras.callbacks.Callback):
-    """Writes each epoch to the run folder, with everything needed to go on exactly: weights, optimiser, dropout seeds
-    and the other callbacks' counters. Stands last in the list: Keras resets callbacks when training begins.
+    """Writes each epoch's metrics, and a checkpoint from which training resumes exactly, to the run folder.
+
+    The checkpoint holds weights, optimiser, dropout seeds and the counters of the other callbacks. Keras resets these
+    when training begins, so this callback must be the last in the list to restore them.
     """
+
+    progress: Progress
 
     def __init__(self, run: Run, train: BatchSequence, others: list[keras.callbacks.Callback]) -> None:
         super().__init__()
@@ -169,27 +178,31 @@ class RunLog(keras.callbacks.Callback):
             for callback, saved in zip(self.others, self.state["callbacks"], strict=True):
                 vars(callback).update(saved)
 
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.progress.batch()
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.train.epoch = epoch
         self.timer.start()
 
     def on_test_begin(self, logs: dict | None = None) -> None:
-        self.timer.stop()  # an epoch's time is its training, not the validation after it
+        self.timer.stop()  # the epoch's time leaves out the validation
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        # With a schedule it is the rate of the next step; the plateau's callback notes it before it lowers it.
+        # A schedule's optimiser has the rate of the next step; the plateau callback logs its rate before lowering it.
         rate = logs.get("learning_rate", keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {name: logs[key] for name, key in _LOGGED.items() if key in logs}
         self.run.log(epoch, figures | {"optim/learning_rate": float(rate)} | self.timer.metrics())
-        state = {
+        self.state = {
             "epoch": epoch,
             "stop": bool(self.model.stop_training),
             "callbacks": [{k: v for k, v in vars(c).items() if k in _STATE} for c in self.others],
         }
         arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
         with replacing(self.file) as temporary:
-            np.savez(temporary, state=np.array(json.dumps(state, default=float)), **arrays)
+            np.savez(temporary, state=np.array(json.dumps(self.state, default=float)), **arrays)
+        self.progress.epoch(epoch, figures)
 
     def _variables(self) -> list[keras.Variable]:
-        seeds = [v for v in self.model.variables if "seed_generator" in v.path]  # no part of model.weights
+        seeds = [v for v in self.model.variables if "seed_generator" in v.path]  # model.weights does not include them
         return [*self.model.weights, *seeds, *self.model.optimizer.variables]

@@ -1,4 +1,4 @@
-"""The PyTorch side of training: fit(inputs, run). Never imports TensorFlow."""
+"""Training of a classifier in PyTorch: fit(inputs, run). It does not import TensorFlow."""
 
 import math
 from collections.abc import Mapping
@@ -26,10 +26,11 @@ from shared.runs.run import Run
 
 
 class ClassifierObjective:
-    """Cross-entropy with Adam; after each epoch the schedule, the best model and the stopping of the Keras twin.
+    """Cross-entropy with AdamW. Schedule, best model and early stopping follow the same rules as in Keras.
 
     Args:
-        val: the clips that select the best model and drive the plateau schedule; None keeps the last epoch's.
+        val: the clips that select the best model and drive the plateau schedule; None keeps the last epoch's model.
+        best_file: where the best model is written.
         steps: batches of the whole training, for a cosine schedule.
     """
 
@@ -44,9 +45,9 @@ class ClassifierObjective:
         steps: int = 1,
     ) -> None:
         net = net.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(  # without decay it is Adam
+        optimizer = torch.optim.AdamW(  # with Keras's epsilon
             net.parameters(), lr=optimiser.learning_rate, eps=1e-7, weight_decay=optimiser.weight_decay
-        )  # Keras's epsilon
+        )
         self.net, self.optimizer = accelerator.prepare(net, optimizer)
         self.accelerator, self.val, self.best_file = accelerator, val, best_file
         self.plateau, self.stop_patience = optimiser.schedule == "plateau", optimiser.stop_patience
@@ -54,7 +55,7 @@ class ClassifierObjective:
             self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimizer.optimizer,
                 factor=optimiser.plateau_factor,
-                patience=optimiser.plateau_patience - 1,  # torch waits for more than patience epochs, Keras for as many
+                patience=optimiser.plateau_patience - 1,  # PyTorch lowers the rate one bad epoch later than Keras
                 threshold=1e-4,
                 threshold_mode="abs",
                 min_lr=optimiser.min_learning_rate,
@@ -65,11 +66,12 @@ class ClassifierObjective:
         self.best = {"accuracy": -1.0, "loss": float("inf"), "waited": 0}
 
     @property
-    def finished(self) -> bool:
-        return self.plateau and self.best["waited"] >= self.stop_patience
+    def stop_reason(self) -> str:
+        stalled = self.plateau and self.best["waited"] >= self.stop_patience
+        return f"val/loss has not improved for {self.stop_patience} epochs" if stalled else ""
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """x (B, M, T), y soft labels (B, K)."""
+        """One update on x (B, M, T) and soft labels y (B, K)."""
         self.net.train()
         logits = self.net(x)
         loss = _cross_entropy(logits, y).mean()
@@ -87,7 +89,7 @@ class ClassifierObjective:
             figures = {"val/loss": loss, "val/accuracy": accuracy} | figures
         if not self.plateau or accuracy > self.best["accuracy"]:
             weights = self.accelerator.unwrap_model(self.net).state_dict()
-            with replacing(self.best_file) as temporary:  # contiguous: safetensors knows no channels_last
+            with replacing(self.best_file) as temporary:  # safetensors has no channels_last format
                 save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
         if self.plateau:
             self.scheduler.step(loss)
@@ -122,18 +124,22 @@ class ClassifierObjective:
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Of every member: logits (B, R, K), y (B, K) -> (B, R)."""
+    """Loss of each ensemble member: logits (B, R, K), y (B, K) -> (B, R)."""
     return -(y[:, None] * logits.float().log_softmax(dim=2)).sum(dim=2)
 
 
 def _right(logits: Tensor, y: Tensor) -> Tensor:
+    """1 where an ensemble member predicts the class of the largest label, else 0: (B, R)."""
     return (logits.argmax(dim=2) == y.argmax(dim=1, keepdim=True)).float()
 
 
 def cosine(step: int, *, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: linear from 0 over ``warmup`` of the steps, then a half cosine.
+    """The learning rate at a step, as a share of the highest: it rises linearly during the warm-up, then falls to 0.
 
-    Loshchilov & Hutter 2017 (SGDR) without restarts, as keras.optimizers.schedules.CosineDecay counts it.
+    Cosine annealing (Loshchilov & Hutter 2017, SGDR) without restarts; counts steps like Keras's CosineDecay.
+
+    Args:
+        warmup: share of the steps.
     """
     warm = int(warmup * steps)
     if step < warm:
@@ -142,10 +148,10 @@ def cosine(step: int, *, steps: int, warmup: float) -> float:
 
 
 def fit(inputs: Inputs, run: Run) -> dict[str, float]:
-    """Train, or go on training, until the epochs are done or val_loss stalls; the best model is in the run folder.
+    """Train or resume until the last epoch, or until val/loss stalls. The best model is then in the run folder.
 
     Returns:
-        model/parameters and what else metrics.json should say of the training.
+        further entries of metrics.json.
     """
     options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
@@ -156,13 +162,13 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         net, inputs.splits.get("val"), options.optimiser, accelerator, best_file, steps=steps
     )
     run_loop(objective, train, run, epochs=options.epochs, device=accelerator.device)
-    # As Keras counts: batch-norm statistics too, but neither torch's step counters nor the bands' mean and variance.
+    # Counted like Keras: with batch-norm statistics, without PyTorch's batch counters and the input's normalisation.
     parameters = sum(v.numel() for name, v in net.members.state_dict().items() if "num_batches" not in name)
     return {"model/parameters": parameters}
 
 
 def begin(net: CNN, network: Network, *, seed: int) -> CNN:
-    """Give the network the weights that its twin begins with."""
+    """Give the network the initial weights of this seed; the Keras network gets the same."""
     rng, tensors = np.random.default_rng(seed), net.state_dict()
     for _, names in crossing(network):
         for name in names:

@@ -22,7 +22,7 @@ class Trained:
     """
 
     parts: tuple[str, ...]
-    finished = False  # a generator has no validation loss to stop by
+    stop_reason = ""  # a generator has no validation loss to stop by
 
     def __init__(self, accelerator: Accelerator, *groups: Sequence[nn.Module], **adam: Any) -> None:
         self.accelerator = accelerator

@@ -1,4 +1,4 @@
-"""The only training loop of the torch side: fit(objective, batches, run). It never asks which loss it runs."""
+"""The training loop of every PyTorch model: fit(objective, batches, run). It does not depend on the loss."""
 
 from __future__ import annotations
 
@@ -12,64 +12,68 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
-from tqdm import tqdm
 
 from shared.errors import UserError
 from shared.files import replacing
+from shared.runs.progress import Progress
 from shared.runs.timing import EpochTimer
 
-if TYPE_CHECKING:  # pandas and scikit-learn come with them: three seconds that prediction does not need
+if TYPE_CHECKING:  # they import pandas and scikit-learn: three seconds that prediction does not need
     from shared.features.batches import Batches
     from shared.runs.run import Run
 
 CHECKPOINT = "training_state.pt"
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt in glibc's malloc.h
 
 
 class Objective(Protocol):
-    """A loss with the nets and optimisers it trains; the only place that calls backward."""
+    """A loss with the networks and optimisers that it trains. Only objectives call backward."""
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update on x (B, M, T), y (B,): {"group/name": scalar}, averaged over the epoch's clips."""
+        """One update on x (B, M, T), y (B,). Returns {"group/name": scalar}; the loop averages each over the clips."""
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        """After an epoch: validation, schedules, pictures. Returns what to log beside the means."""
+        """Validate, update schedules and save models after an epoch. Returns further metrics to log."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All it needs to go on: tensors and plain types only."""
+        """All that resuming needs: tensors and plain types only."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
     @property
-    def finished(self) -> bool:
-        """True when training should stop before its last epoch."""
+    def stop_reason(self) -> str:
+        """Why training should stop before its last epoch; empty if it should continue."""
 
 
 def pick_device(device: str) -> torch.device:
-    """ "auto" takes a GPU if there is one.
+    """The device of this name; "auto" is a GPU if there is one. On CUDA, equal seeds then give equal results.
 
     Raises:
-        UserError: a device this machine does not have.
+        UserError: this machine has no such device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         device = next(name for name, there in available.items() if there)
     if not available[device]:
-        raise UserError(f"--device {device}: this machine has none; use --device cpu or auto")
+        raise UserError(f"--device {device}: this machine has no such device; use --device cpu or auto")
+    if device == "cuda":
+        torch.backends.cudnn.deterministic = True
     return torch.device(device)
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
-    """The device and arithmetic of a training run; a precision of "auto" is float32."""
+    """Accelerate for a training's device and arithmetic; a precision of "auto" is float32."""
     _keep_freed_memory()
-    AcceleratorState._reset_state(reset_partial_state=True)  # else a second run in one process keeps the first's
+    AcceleratorState._reset_state(reset_partial_state=True)  # else a process's second run uses the first's
     mixed = "bf16" if precision == "bfloat16" else "no"
     return Accelerator(cpu=pick_device(device).type == "cpu", mixed_precision=mixed)
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what large tensors leave: fetched anew from the system for each of them, cleared page by page, it
-    is a third of the plain classifier's step on a CPU. Other systems' allocators are left as they are.
+    """Make glibc reuse the memory of freed tensors instead of returning it to the system.
+
+    Getting cleared pages from the system takes a third of the plain classifier's step on a CPU. Without glibc, nothing
+    is changed.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt") and sys.platform == "linux":
@@ -77,11 +81,11 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def bfloat16_pays() -> bool:
-    """Whether bfloat16 is computed natively here: a CPU with AVX512-BF16 or AMX, or a recent GPU."""
-    if torch.cuda.is_available():
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 natively: a CPU with AVX512-BF16 or AMX, or a recent NVIDIA GPU."""
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def fit(
@@ -93,37 +97,39 @@ def fit(
     device: torch.device,
     on_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Train from the run's last checkpoint, or from the start, to ``epochs`` or until the objective has finished.
+    """Train from the run's last checkpoint, or from the start, to ``epochs`` or until the objective stops.
 
-    Every epoch is logged and checkpointed (nets, optimisers, random numbers), so a killed run goes on as if nothing
-    had happened. ``on_epoch(epoch)`` is called with the random numbers set aside, so looking changes nothing.
+    Every epoch is logged and checkpointed (networks, optimisers, random states), so an interrupted run resumes exactly.
+    ``on_epoch(epoch)`` may draw random numbers: the random states are restored after it.
     """
-    timer = EpochTimer(batches.clips)
-    for epoch in range(load_checkpoint(run, objective), epochs):
-        if objective.finished:
-            break
-        timer.start()
-        means = _train_epoch(objective, batches, epoch, device, f"epoch {epoch + 1}/{epochs}")
-        timer.stop()
-        with torch.random.fork_rng():
-            means |= objective.end_epoch(epoch, means)
-            if on_epoch is not None:
-                on_epoch(epoch)
-        run.log(epoch, means | timer.metrics())
-        save_checkpoint(run, objective, epoch)
+    timer, first = EpochTimer(batches.clips), load_checkpoint(run, objective)
+    with Progress(epochs, len(batches), first=first) as progress:
+        for epoch in range(first, epochs):
+            if objective.stop_reason:
+                progress.stop(epoch, objective.stop_reason)
+                break
+            timer.start()
+            metrics = _train_epoch(objective, batches, epoch, device, progress)
+            timer.stop()
+            with torch.random.fork_rng():
+                metrics |= objective.end_epoch(epoch, metrics)
+                if on_epoch is not None:
+                    on_epoch(epoch)
+            run.log(epoch, metrics | timer.metrics())
+            save_checkpoint(run, objective, epoch)
+            progress.epoch(epoch, metrics)
 
 
 def _train_epoch(
-    objective: Objective, batches: Batches, epoch: int, device: torch.device, description: str
+    objective: Objective, batches: Batches, epoch: int, device: torch.device, progress: Progress
 ) -> dict[str, float]:
+    """The means of the objective's metrics over the clips of an epoch."""
     sums: dict[str, Tensor] = defaultdict(float)
-    with tqdm(batches(epoch), total=len(batches), desc=description, unit="batch", mininterval=1.0) as bar:
-        for step, (x, y) in enumerate(bar):
-            metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-            for name, value in metrics.items():
-                sums[name] = sums[name] + value.detach().float() * len(x)
-            if step % 5 == 0:
-                bar.set_postfix({name: f"{value.item():.3f}" for name, value in metrics.items()}, refresh=False)
+    for x, y in batches(epoch):
+        metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+        for name, value in metrics.items():
+            sums[name] = sums[name] + value.detach().float() * len(x)
+        progress.batch()
     return {name: float(total) / batches.clips for name, total in sums.items()}
 
 
@@ -136,7 +142,7 @@ def save_checkpoint(run: Run, objective: Objective, epoch: int) -> None:
 
 
 def load_checkpoint(run: Run, objective: Objective) -> int:
-    """Restore the run's last state into ``objective``; the epoch to go on with, 0 without a checkpoint."""
+    """Restore ``objective`` and the random states from the run's checkpoint. Returns the next epoch, 0 without one."""
     path = run.checkpoints / CHECKPOINT
     if not path.exists():
         return 0
@@ -146,11 +152,11 @@ def load_checkpoint(run: Run, objective: Objective) -> int:
     except Exception as error:  # torch raises many types for a damaged file or another version's nets
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(
-            f"{path}: cannot be gone on with ({type(error).__name__}: {reason}): damaged, or of another version; "
-            "--overwrite begins the run anew"
+            f"{path}: cannot resume ({type(error).__name__}: {reason}); the file is damaged or was written by another "
+            "version. Start the training again with --overwrite"
         ) from error
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])  # it may have had more GPUs
     print(f"resuming {run.dir} after epoch {state['epoch'] + 1}", flush=True)
     return state["epoch"] + 1

@@ -1,4 +1,4 @@
-"""Seconds an epoch of training takes, measured the same way in both frameworks."""
+"""How long the epochs of a training take, measured the same way in both frameworks."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
+def duration(seconds: float) -> str:
+    """A time to wait in one unit: 40 s, 9 min or 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 class EpochTimer:
-    """start() at the first batch, stop() after the last: validation and checkpoints are not training."""
+    """Times an epoch from start(), before its first batch, to stop(), after its last; validation does not count."""
 
     def __init__(self, clips: int) -> None:
         self.clips = clips
@@ -24,7 +31,7 @@ class EpochTimer:
 
 
 def training_cost(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Medians over the epochs, the first left out where there are others: it holds compilation and cold caches."""
+    """The median epoch and the total. The median leaves out a first of several epochs: it compiles and fills caches."""
     steady = history[1:] or history
     names = ("time/epoch_seconds", "time/clips_per_second")
     median = {name: float(np.median([epoch[name] for epoch in steady])) for name in names}
