@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to them, strangers are not, and groups keep recordings whole."""
+"""Altered copies are found, unrelated clips are not, and groups keep the clips of a recording together."""
 
 import dataclasses
 from pathlib import Path
@@ -38,19 +38,19 @@ def spectrograms(clips: list[np.ndarray]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sources() -> list[np.ndarray]:
-    """Synthetic sounds of 6 s, four recordings of each class, at the rate of the spectrograms."""
+    """Synthetic sounds of 6 s, four recordings per class, at the sampling rate of the spectrograms."""
     rngs = (np.random.default_rng(seed) for seed in range(len(SOURCES) * 4))
     sounds = [source(rng, rng, 6 * SYNTH_SR) for source in SOURCES.values() for rng in [next(rngs) for _ in range(4)]]
     return [soxr.resample(y / np.abs(y).max(), SYNTH_SR, SPEC.sr) for y in sounds]
 
 
 @pytest.fixture(scope="module")
-def strangers(sources: list[np.ndarray]) -> np.ndarray:
+def unrelated(sources: list[np.ndarray]) -> np.ndarray:
     return spectrograms([y[:N] for y in sources])
 
 
 def textures(rng: np.random.Generator, *, recordings: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise (N, 64, 90) in dB, of a colour that the clips of a recording share, and the recordings."""
+    """Noise (N, 64, 90) in dB, with a spectrum shared by the clips of a recording, and the recordings (N,)."""
     colours = np.cumsum(rng.normal(0, 3, (recordings, 64)), axis=1)
     groups = np.repeat(np.arange(recordings), clips)
     clips_db = colours[groups, :, None] + 20 * np.log10(rng.rayleigh(size=(len(groups), 64, 90)))
@@ -59,38 +59,38 @@ def textures(rng: np.random.Generator, *, recordings: int, clips: int) -> tuple[
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_copies_are_found_and_nothing_else(
-    change: str, sources: list[np.ndarray], strangers: np.ndarray
+    change: str, sources: list[np.ndarray], unrelated: np.ndarray
 ) -> None:
     rng = np.random.default_rng(0)
     copies = spectrograms([CHANGES[change](y, rng) for y in sources])
-    pairs = near_duplicates(np.concatenate([strangers, copies]))
+    pairs = near_duplicates(np.concatenate([unrelated, copies]))
     n = len(sources)
     assert set(pairs.j - pairs.i) == {n} and len(pairs) >= 0.9 * n
     assert (pairs.similarity <= 1.001).all() and pairs.similarity.is_monotonic_decreasing
 
 
-def test_level_and_blocks_change_nothing(strangers: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.concatenate([strangers, np.roll(strangers, 40, axis=2)])
+def test_level_and_blocks_change_nothing(unrelated: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.concatenate([unrelated, np.roll(unrelated, 40, axis=2)])
     pairs, rows = near_duplicates(x), embed(x, dimensions=24)
-    assert len(pairs) >= len(strangers)
+    assert len(pairs) >= len(unrelated)
     monkeypatch.setattr(shared.recordings.similarity, "BLOCK", 7)
     monkeypatch.setattr(shared.recordings.embedding, "CHUNK", 5)
     louder = x + np.linspace(-30, 30, len(x), dtype=np.float32)[:, None, None]
-    same = near_duplicates(louder).sort_values(["i", "j"], ignore_index=True)  # those as alike may change places
+    same = near_duplicates(louder).sort_values(["i", "j"], ignore_index=True)  # equally similar pairs may change places
     pd.testing.assert_frame_equal(same, pairs.sort_values(["i", "j"], ignore_index=True), atol=1e-3)
     np.testing.assert_allclose(embed(louder, dimensions=24), rows, atol=1e-2)
 
 
-def test_padding_and_silence_are_no_likeness() -> None:
+def test_padding_and_silence_do_not_count_as_similarity() -> None:
     rng = np.random.default_rng(0)
     x = np.full((24, 128, 173), -80.0, dtype=np.float32)
-    x[:16, :, :30] = 10 * rng.standard_normal((16, 128, 30)) - 30  # 0.7 s of different noise that ends alike
+    x[:16, :, :30] = 10 * rng.standard_normal((16, 128, 30)) - 30  # 0.7 s of different noise, padded in the same way
     assert near_duplicates(x).empty
     x[20, :, 100:130] = x[3, :, :30]
     assert near_duplicates(x)[["i", "j"]].to_numpy().tolist() == [[3, 20]]
 
 
-def test_the_cache_is_read_like_an_array(sounds: Path, cache_dir: Path) -> None:
+def test_cached_features_give_the_same_as_an_array(sounds: Path, cache_dir: Path) -> None:
     dataset = load_dataset(sounds)
     features = FeatureCache(SPEC, cache_dir).build(list(dataset.manifest.path), n_jobs=1).features
     array = features[range(len(features))]
@@ -100,17 +100,17 @@ def test_the_cache_is_read_like_an_array(sounds: Path, cache_dir: Path) -> None:
     np.testing.assert_array_equal(similarity_groups(features, labels), similarity_groups(array, labels))
 
 
-def test_decibels_and_log1p_describe_clips_alike(sounds: Path, cache_dir: Path) -> None:
+def test_decibels_and_log1p_give_the_same_embedding(sounds: Path, cache_dir: Path) -> None:
     paths = sorted(sounds.glob("train/train/*/*"))[::4]
     specs = (dataclasses.replace(PRESETS["cgan"], scaling=scaling) for scaling in ("db", "log1p"))
     db, log1p = (FeatureCache(spec, cache_dir).build(paths, n_jobs=1).features for spec in specs)
     np.testing.assert_allclose(embed(log1p, dimensions=24), embed(db, dimensions=24), atol=0.01)
 
 
-def test_clips_of_one_colour_are_one_group_within_their_class() -> None:
+def test_clips_with_one_spectrum_are_one_group_within_their_class() -> None:
     x, recordings = textures(np.random.default_rng(0), recordings=20, clips=6)
     labels = np.where(recordings % 2, "drilling", "engine")
-    assert near_duplicates(x).empty  # nothing but the colour is shared
+    assert near_duplicates(x).empty  # only the spectrum is shared
     found = agreement(similarity_groups(x, labels), recordings, labels)
     assert found["completeness"] > 0.99 and found["homogeneity"] > 0.8
     assert found["leak/groups"] < 0.05 < 0.9 < found["leak/random"]
@@ -118,11 +118,11 @@ def test_clips_of_one_colour_are_one_group_within_their_class() -> None:
     assert len(set(apart)) == len(x)
 
 
-def test_near_duplicates_share_a_group_whatever_their_labels(strangers: np.ndarray) -> None:
-    x = np.concatenate([strangers, strangers])
-    groups = similarity_groups(x, ["a"] * len(strangers) + ["b"] * len(strangers), distance=0.0)
-    assert groups[: len(strangers)].tolist() == groups[len(strangers) :].tolist()
-    assert len(set(groups)) == len(strangers) and groups[3] == "a-00003"
+def test_near_duplicates_share_a_group_across_classes(unrelated: np.ndarray) -> None:
+    x = np.concatenate([unrelated, unrelated])
+    groups = similarity_groups(x, ["a"] * len(unrelated) + ["b"] * len(unrelated), distance=0.0)
+    assert groups[: len(unrelated)].tolist() == groups[len(unrelated) :].tolist()
+    assert len(set(groups)) == len(unrelated) and groups[3] == "a-00003"
 
 
 @settings(max_examples=20, deadline=None)
@@ -135,9 +135,9 @@ def test_any_spectrograms_give_groups(n: int, bands: int, frames: int, silent: i
     assert (np.linalg.norm(rows, axis=1) < 1.001).all()
 
 
-def test_leaks_are_named_in_one_line(strangers: np.ndarray) -> None:
-    n = len(strangers)
-    x = np.concatenate([strangers, strangers])
+def test_leaks_are_reported_in_one_line(unrelated: np.ndarray) -> None:
+    n = len(unrelated)
+    x = np.concatenate([unrelated, unrelated])
     split = ["train"] * n + ["test", "train", ""] + ["train"] * (n - 3)
     leaks = leak_check(x, split)
     assert leaks.columns.tolist() == ["i", "j", "similarity", "split_i", "split_j", "same_group"]
@@ -145,13 +145,13 @@ def test_leaks_are_named_in_one_line(strangers: np.ndarray) -> None:
     assert leak_check(x, split, ["one"] * 2 * n).same_group.tolist() == [True]
     paths = [Path(f"folder/{k}.wav") for k in range(2 * n)]
     line = leak_warning(leaks, paths)
-    assert line.startswith("WARNING: 1 near-duplicate pairs") and line.endswith(f"0.wav = {n}.wav")
+    assert line.startswith("WARNING: the split LEAKS: 1 near-duplicate pairs") and line.endswith(f"0.wav = {n}.wav")
     assert leak_warning(leaks[:0], paths) == "" and leak_check(x, ["train"] * 2 * n).empty
 
 
-def test_of_many_clips_a_sample_is_compared(strangers: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    n = len(strangers)
-    x = np.concatenate([strangers] * 4)
+def test_a_sample_of_many_clips_is_compared(unrelated: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = len(unrelated)
+    x = np.concatenate([unrelated] * 4)
     compared = []
     details = shared.recordings.similarity._details
     monkeypatch.setattr(
@@ -160,11 +160,11 @@ def test_of_many_clips_a_sample_is_compared(strangers: np.ndarray, monkeypatch: 
     monkeypatch.setattr(shared.recordings.similarity, "MOST", 2 * n)
     pairs = near_duplicates(x)
     assert sum(compared) == 2 * n and 0 < len(pairs) < 6 * n
-    assert (pairs.i % n == pairs.j % n).all() and pairs.j.max() >= 2 * n  # places among all clips, not in the sample
+    assert (pairs.i % n == pairs.j % n).all() and pairs.j.max() >= 2 * n  # positions among all clips, not in the sample
     leaks = leak_check(x, ["train"] * n + ["test"] * 3 * n)
     assert 0 < len(leaks) < 3 * n
     line = leak_warning(leaks, [Path(f"{k}.wav") for k in range(4 * n)])
-    assert f"pairs in a sample of {2 * n} of {4 * n} clips stand in" in line
+    assert f"pairs in a sample of {2 * n} of {4 * n} clips are in" in line
     with pytest.raises(UserError, match=f"{4 * n} clips cannot be grouped by similarity"):
         similarity_groups(x, ["a"] * 4 * n)
 
@@ -188,9 +188,9 @@ def test_agreement_of_groups_with_themselves_is_perfect() -> None:
 
 
 def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Path) -> None:
-    """On every second recording of three classes, none of those that the thresholds were chosen on."""
+    """On every second recording of three classes; the thresholds were chosen on the others."""
     manifest = load_dataset(real_data / "frequency-quest").manifest
-    odd = manifest.groupby("label").group.rank("dense") % 2 == 0  # ranks begin at 1
+    odd = manifest.groupby("label").group.rank("dense") % 2 == 0  # ranks start at 1
     manifest = manifest[odd & manifest.label.isin(["dog_bark", "engine_idling", "siren"])].reset_index(drop=True)
     features = FeatureCache(SPEC, cache_dir).build(list(manifest.path)).features
     pairs = near_duplicates(features)
@@ -204,14 +204,14 @@ def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Pa
     found = agreement(groups, recordings, labels)
     assert found["leak/groups"] < 0.1 < 0.9 < found["leak/random"]
     assert found["adjusted_rand"] > 0.75 and found["completeness"] > 0.95
-    assert pd.crosstab(labels, groups, normalize="index").to_numpy().max() < 0.5  # no class fell into one group
+    assert pd.crosstab(labels, groups, normalize="index").to_numpy().max() < 0.5  # no class is mostly one group
     assert leak_check(features, groups, groups).empty
 
 
 @pytest.mark.slow
 def test_entry(sounds: Path, run_script) -> None:
     printed = run_script("shared/commands.py", "recordings", "--data-dir", sounds).stdout
-    assert "near-duplicate pairs among 40 clips" in printed and "20 recordings known by name" in printed
+    assert "near-duplicate pairs among 40 clips" in printed and "20 recordings, known from the file names" in printed
 
 
 def test_an_impossible_distance_is_refused(run_script) -> None:

@@ -1,9 +1,10 @@
-"""Embeds clips by their mean spectra, so that clips of one place and microphone lie close together.
+"""Embeds clips by their mean spectra, so that clips from the same place and microphone lie close together.
 
-Cepstral mean subtraction removes the mean log spectrum because it describes the channel more than the sound; here the
-channel is wanted. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker Verification", 2011)
-a linear discriminant analysis weighs the spectrum, and the cosine compares two. No recordings need be known: the
-analysis learns from pieces of one clip, which surely are one recording. A clip's level and its cut do not matter.
+The mean log spectrum describes the channel more than the sound, which is why cepstral mean subtraction removes it. Here
+it is kept to recognise the channel. As in speaker verification (Dehak et al., "Front-End Factor Analysis for Speaker
+Verification", 2011), a linear discriminant analysis weights the spectrum, and clips are compared by cosine similarity.
+The analysis needs no known recordings: it treats the pieces of each clip as one recording. The embedding does not
+depend on a clip's level, and hardly on where the clip was cut.
 """
 
 import dataclasses
@@ -12,31 +13,32 @@ from typing import Self
 
 import numpy as np
 from scipy import linalg
+from tqdm import tqdm
 
 from shared.features.cache import Features
 from shared.features.transforms import power_to_db
 
-CLIPS_PER_DIMENSION = 8  # at least
-PIECES = 4  # of a clip, to see how far one recording varies
+CLIPS_PER_DIMENSION = 8  # minimum, limits the dimensions for few clips
+PIECES = 4  # pieces per clip, to estimate the variation within a recording
 CHUNK = 256  # clips read at a time
 AnyFeatures = Features | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """Learned of some clips, for these or others: ``centre`` (M,) of their mean spectra, ``axes`` (M, D)."""
+    """An embedding fitted to some clips: the ``centre`` (M,) of their mean spectra and the ``axes`` (M, D)."""
 
     centre: np.ndarray
     axes: np.ndarray
 
     @classmethod
     def fit(cls, features: AnyFeatures, *, dimensions: int) -> Self:
-        """Of at least three clips (N, M, T) in dB or as the cache holds them; D is at most ``dimensions``."""
+        """Fit to at least three clips (N, M, T), from the cache or as an array in dB; D is at most ``dimensions``."""
         return cls._of(_profiles(features), dimensions)
 
     @classmethod
     def _of(cls, profiles: np.ndarray, dimensions: int) -> Self:
-        from sklearn.covariance import ledoit_wolf  # a second to import, and only to learn
+        from sklearn.covariance import ledoit_wolf  # imported here because it takes a second
 
         means, n = profiles.mean(axis=1), len(profiles)
         within, _ = ledoit_wolf((profiles - means[:, None]).reshape(-1, means.shape[1]), assume_centered=True)
@@ -45,11 +47,11 @@ class Embedding:
         ratios, axes = linalg.eigh(
             np.cov(means.T).reshape(within.shape), within, subset_by_index=(len(within) - d, len(within) - 1)
         )
-        # tempers the few axes that would decide alone; exponent 0 would leave them, 0.5 make all axes equal
+        # reduces the dominance of a few axes: exponent 0 would not change it, 0.5 would make all axes equal
         return cls(means.mean(axis=0), axes / np.maximum(ratios, 1e-9) ** 0.25)
 
     def __call__(self, features: AnyFeatures) -> np.ndarray:
-        """Clips (N, M, T) -> (N, D) unit rows, whose dot products are similarities."""
+        """Embed clips (N, M, T) as unit rows (N, D), whose dot products are cosine similarities."""
         return self._rows(_profiles(features))
 
     def _rows(self, profiles: np.ndarray) -> np.ndarray:
@@ -58,16 +60,19 @@ class Embedding:
 
 
 def embed(features: AnyFeatures, *, dimensions: int) -> np.ndarray:
-    """``Embedding`` of the very clips (N, M, T) it is learned of: (N, D) unit rows."""
+    """Fit an ``Embedding`` to clips (N, M, T) and embed the same clips: unit rows (N, D)."""
     if len(features) < 3:
         return np.eye(len(features))
     profiles = _profiles(features)
     return Embedding._of(profiles, dimensions)._rows(profiles)
 
 
-def chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some clips (B, M, T) in dB, and which of their frames sound (B, T): padding lies wholly at the clip's minimum."""
-    for start in range(0, len(features), CHUNK):
+def chunks(features: AnyFeatures, stage: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield clips (B, M, T) in dB, and which of their frames are not padding (B, T).
+
+    In a frame of padding all bands are at the clip's minimum. ``stage`` names the progress bar.
+    """
+    for start in tqdm(range(0, len(features), CHUNK), stage, unit="chunk", delay=1, disable=None):
         x = features[np.arange(start, min(start + CHUNK, len(features)))]
         if x.ndim != 3:
             raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
@@ -77,9 +82,9 @@ def chunks(features: AnyFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _profiles(features: AnyFeatures) -> np.ndarray:
-    """Mean spectra (N, PIECES, M), less their level, of the pieces of what sounds in each clip."""
+    """Mean spectra (N, PIECES, M) of the pieces of each clip, without padding, minus their mean level."""
     profiles = []
-    for x, sounds in chunks(features):
+    for x, sounds in chunks(features, "reading mean spectra"):
         for clip, frames in zip(x, sounds, strict=True):
             pieces = np.array_split(clip[:, frames], PIECES, axis=1)
             spectra = [piece.mean(axis=1) - piece.mean() for piece in pieces if piece.size]
