@@ -120,7 +120,7 @@ def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
             sf.write(folder / label / f"{label == 'much':d}{i % groups}-0-0-{i}.wav", y, 8000)
     arguments = ["--data-dir", folder, "--out-dir", tmp_path / "run", "--framework", "torch", "--epochs", 1]
     said = run_script(TRAIN, *arguments, "--folds", 2, "--balance", balance).stdout
-    assert "-" in said.split("per cent on")[1]  # the fold without the class says so
+    assert "-" in said.split("in per cent")[1]  # the fold without the class says so
     per_class = json.loads((tmp_path / "run" / "metrics.json").read_text())["test/per_class"]
     assert per_class["little"]["clips"] == 6 and per_class["much"]["clips"] == 20
 

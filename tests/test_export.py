@@ -154,7 +154,7 @@ def test_the_described_spectrogram_is_the_models(name: str) -> None:
 def test_what_cannot_be_exported_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = untrained(tmp_path / "run", "plain")
     about = {"config": read_json(run / "config.json"), "classes": CLASSES}
-    with pytest.raises(UserError, match=r"cannot export onxn: unknown; choose of onnx, tflite"):
+    with pytest.raises(UserError, match=r"cannot export onxn: unknown format; choose from onnx, tflite"):
         export(run, ["onxn"], **about)
     with monkeypatch.context() as patched, pytest.raises(UserError, match="cannot export onnx: onnxscript is not inst"):
         patched.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else name)
@@ -240,9 +240,9 @@ def test_exported_files_answer_as_the_run(framework: str, name: str, trained: di
 def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], tmp_path: Path) -> None:
     from classification.export.quantise import calibration_clips
 
-    judged = len(pd.read_csv(trained["torch"] / "predictions.csv"))
+    evaluated = len(pd.read_csv(trained["torch"] / "predictions.csv"))
     for run in trained.values():  # the Keras run asks the one it was made from
-        assert len(calibration_clips(run, limit=10_000)) == 4 * CLIPS - judged
+        assert len(calibration_clips(run, limit=10_000)) == 4 * CLIPS - evaluated
         assert len(calibration_clips(run, limit=7)) == 7
     orphan = tmp_path / "orphan"
     for name in ("config.json", "labels.json"):

@@ -1,6 +1,6 @@
-"""A trained model in the other framework: its weights as plain arrays under the torch twin's names.
+"""Convert a trained model to the other framework, with its weights as arrays under the names of the PyTorch model.
 
-Only Keras is imported: the torch twin is a safetensors file, which numpy reads and writes.
+Only Keras is imported: numpy reads and writes the safetensors file of the PyTorch model.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ STATISTICS = ("mean", "variance")
 
 
 def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
-    """The weights of a Keras run under the torch twin's names."""
+    """The weights of a Keras run under the names of the PyTorch model."""
     import keras
 
     network = network_of(run_dir)
@@ -28,7 +28,7 @@ def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
     for layer, names in crossing(network):
         for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
             tensors[name] = np.ascontiguousarray(to_torch(array, name, network), dtype=np.float32)
-    if network.architecture.standardise:  # statistics, not weights: Keras keeps them in the layer's configuration
+    if network.architecture.standardise:  # not weights: Keras stores them in the layer's configuration
         layer = model.get_layer("standardise")
         tensors |= {name: np.reshape(getattr(layer, name), (-1, 1)).astype(np.float32) for name in STATISTICS}
     for name in [name for name in tensors if name.endswith("running_mean")]:
@@ -37,7 +37,7 @@ def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
 
 
 def torch_to_keras(run_dir: Path):
-    """A torch run's best model as a keras.Model: (B, M, T, 1) -> probabilities (B, K)."""
+    """The best model of a PyTorch run as a keras.Model: (B, M, T, 1) -> probabilities (B, K)."""
     from classification.models.keras_cnn import build
 
     network = network_of(run_dir)
@@ -52,10 +52,10 @@ def torch_to_keras(run_dir: Path):
 
 
 def convert(model_dir: Path, out_dir: Path) -> str:
-    """Write the twin's run folder and return its framework, keras or torch.
+    """Write a run folder with the model in the other framework; return "keras" or "torch", the new framework.
 
     Raises:
-        UserError: no finished run, or an out_dir that is not empty.
+        UserError: model_dir is not a finished run, or out_dir is not empty.
     """
     config, labels = read_run(model_dir)
     if out_dir.exists() and any(out_dir.iterdir()):

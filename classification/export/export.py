@@ -1,7 +1,7 @@
-"""A finished run for other runtimes: frequency-quest export --model-dir RUN --formats onnx tflite
+"""Export a finished run for other runtimes: frequency-quest export --model-dir RUN --formats onnx tflite
 
-Every format maps log-mels x (B, M, T) to probabilities (B, K); export.json beside them says how a sound becomes x and
-what the classes are, so that a consumer needs nothing of this project.
+Every format maps log-mels x (B, M, T) to probabilities (B, K). export.json describes how to compute x from a sound and
+lists the classes, so that the files can be used without this project.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
 INPUT, OUTPUT = "log_mel", "probabilities"  # names of the models' input and output
-OPSET = 18  # the oldest that torch's exporter writes, and so the most runtimes that read it
+OPSET = 18  # the oldest that torch's exporter writes, which most runtimes can read
 FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
 UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
-    "unit": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0, brought to [-1, 1]; a silent clip is -1",
+    "unit": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0, scaled to [-1, 1]; a silent clip is all -1",
     "log1p": "ln(1 + power)",
 }
 
 
 class Format(NamedTuple):
-    """A file format: its file in the run folder, the framework that writes it, a note."""
+    """A format: its file in the run folder, the framework that writes it, and a note."""
 
     file: str
     framework: Literal["torch", "tensorflow"] | None
@@ -46,36 +46,38 @@ FORMATS = {
     "onnx": Format("model.onnx", "torch", f"opset {OPSET}; any batch"),
     "tflite": Format("model.tflite", "tensorflow", "float32; batch 1 unless resized"),
     "tflite-int8": Format(
-        "model_int8.tflite", "tensorflow", "8-bit weights and maps, float32 in and out; batch 1 unless resized"
+        "model_int8.tflite",
+        "tensorflow",
+        "8-bit weights and feature maps, float32 in and out; batch 1 unless resized",
     ),
     "safetensors": Format("model.safetensors", None, "weights of classification/models/torch_cnn.py"),
 }
-# What the formats of a framework need.
+# the packages that the formats of each framework need
 PACKAGES = {"torch": ("torch", "onnx", "onnxscript"), "tensorflow": ("tensorflow", "keras"), None: ()}
 
 
 def export(
     run_dir: Path, formats: Sequence[FormatName], *, config: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Write a finished run's model in other formats, and export.json, into its folder.
+    """Write the model of a finished run in other formats, and export.json, into its folder.
 
-    Each framework works in a process of its own, on the CPU, whose output is shown only where it fails.
+    Each framework runs in its own process on the CPU; its output is shown only if it fails.
 
     Args:
-        config: the content of the run's config.json.
+        config: content of the run's config.json.
         classes: names of the K classes, by ordinal.
 
     Returns:
-        format -> file, bytes and note, of these files and those of earlier exports.
+        For each format, also those of earlier exports: its file, bytes and note.
 
     Raises:
-        UserError: an unknown format, a missing package or model, or a converter that fails; the files of earlier
-            exports then stay as they were.
+        UserError: an unknown format, a missing package or model, or a failing converter. The files of earlier exports
+            then stay unchanged.
     """
     trained_by = config["options"]["framework"]
     model = run_dir / {"torch": TORCH_MODEL, "keras": KERAS_MODEL}[trained_by]
     if not model.is_file():
-        raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it anew (--overwrite)")
+        raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it again (--overwrite)")
     _check(formats, trained_by)
     described = describe(config, classes)
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +110,7 @@ def export(
 def _check(formats: Sequence[str], trained_by: str) -> None:
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"cannot export {name}: unknown; choose of {', '.join(FORMATS)}")
+            raise UserError(f"cannot export {name}: unknown format; choose from {', '.join(FORMATS)}")
         needed = PACKAGES[FORMATS[name].framework] + (PACKAGES["tensorflow"] if trained_by == "keras" else ())
         missing = [package for package in needed if importlib.util.find_spec(package) is None]
         if missing:
@@ -116,13 +118,13 @@ def _check(formats: Sequence[str], trained_by: str) -> None:
 
 
 def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
-    """Run steps of classification/export/exporters.py, which write into ``scratch``."""
+    """Run steps of classification/export/exporters.py, which write their files into ``scratch``."""
     command = [sys.executable, "-m", "classification.export.exporters", str(scratch), str(run_dir), *names]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode == 0:
         return
-    if done.returncode == 130:  # Ctrl-C reaches the whole group
+    if done.returncode == 130:  # Ctrl-C reaches the child process, too
         raise KeyboardInterrupt
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     reason = lines[-1].removeprefix("error: ")[:300] if lines and done.returncode > 0 else f"exit {done.returncode}"
@@ -131,7 +133,7 @@ def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:
 
 
 def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """What a consumer must know of a run's model: the content of export.json without its list of files."""
+    """How to use the exported model: the content of export.json without the list of files."""
     spec, network = FeatureSpec(**config["features"]), network_from(config, len(classes))
     bands, frames = spec.shape
     least = 1 << len(network.architecture.widths)  # each block halves the frames
@@ -159,7 +161,7 @@ def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
 
 
 def librosa_call(spec: FeatureSpec) -> str:
-    """The spectrogram of samples ``y`` (N,) as an expression of librosa and numpy; a silent clip is an exception."""
+    """A librosa and numpy expression for the spectrogram of samples ``y`` (N,); it does not hold for a silent clip."""
     pad_mode, htk, norm = ("reflect", True, None) if spec.convention == "torchaudio" else ("constant", False, "slaney")
     window = f"y=y, n_fft={spec.n_fft}, hop_length={spec.hop_length}, {pad_mode=}"
     if spec.kind == "stft":
@@ -180,12 +182,12 @@ def librosa_call(spec: FeatureSpec) -> str:
 
 @dataclasses.dataclass(kw_only=True)
 class ExportOptions:
-    """Write a finished classifier in the formats of other runtimes."""
+    """Write the model of a finished classifier in the formats of other runtimes."""
 
     model_dir: Path
-    """Run folder of classification/train.py, finished; the files are written there."""
+    """Finished run folder of classification/train.py; the files are written into it."""
     formats: tuple[FormatName, ...] = tuple(FORMATS)
-    """Which formats."""
+    """Formats to write."""
 
 
 def main() -> None:
@@ -194,11 +196,11 @@ def main() -> None:
     config, labels = read_run(run_dir)
     listed = export(run_dir, options.formats, config=config, classes=labels["classes"])
     if (run_dir / CARD).is_file():
-        with contextlib.suppress(UserError):  # an older version's card stays as it is
+        with contextlib.suppress(UserError):  # the card of an older version stays unchanged
             write_card(run_dir, read_card(run_dir))
     for name in options.formats:
         print(f"{run_dir / listed[name]['file']}: {listed[name]['bytes'] / 2**20:.2f} MiB")
-    print(f"{run_dir / EXPORT}: how a sound becomes their input")
+    print(f"{run_dir / EXPORT}: how to compute their input from a sound")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""One finished run in each format, written by a process of its own: only one framework is loaded into it.
+"""Write a finished run in one or several formats, in a process that loads only one framework.
 
-classification/export/export.py starts python -m classification.export.exporters SCRATCH RUN STEP... SCRATCH becomes the
-torch twin's run folder, so that every format is made from one set of float32 weights, whatever framework and precision
-trained them. The steps write into it.
+classification/export/export.py starts it: python -m classification.export.exporters SCRATCH RUN STEP...
+SCRATCH becomes a run folder with the model in PyTorch, so that every format is made from the same float32 weights,
+whatever framework and precision trained them. The steps write their files into SCRATCH.
 """
 
 import json
@@ -22,17 +22,17 @@ from shared.files import read_json
 
 
 def write_weights(scratch: Path, run_dir: Path) -> None:
-    """A Keras run's weights, under the torch twin's names."""
+    """Write the weights of a Keras run under the names of the PyTorch model."""
     save_file(keras_to_torch(run_dir), scratch / TORCH_MODEL)
 
 
 def write_safetensors(scratch: Path, run_dir: Path) -> None:
-    """The weights, with the content of export.json in the file's metadata."""
+    """Write the weights, with the content of export.json in the metadata of the file."""
     save_file(load_file(scratch / TORCH_MODEL), scratch / "model.safetensors", metadata=as_text(scratch))
 
 
 def write_onnx(scratch: Path, run_dir: Path) -> None:
-    """(B, M, T) -> (B, K) with any B, and any T where the network takes it."""
+    """Write (B, M, T) -> (B, K) for any B, and for any T if the network takes it."""
     import torch
     from safetensors.torch import load_file as load_tensors
 
@@ -66,13 +66,14 @@ def write_onnx(scratch: Path, run_dir: Path) -> None:
 
 
 def write_tflite(scratch: Path, run_dir: Path) -> None:
-    """(B, M, T) -> (B, K) in float32; the interpreter can resize B, T is fixed to the run's."""
+    """Write (B, M, T) -> (B, K) in float32; the interpreter can resize B, while T is that of the run."""
     _convert(torch_to_keras(scratch), scratch, "model.tflite")
 
 
 def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
-    """The same with weights and maps in 8 bits. Input and output stay float32, so that a consumer needs no scales.
-    The maps' ranges are measured on training clips.
+    """Write the same with 8-bit weights and feature maps; the ranges of the maps are measured on training clips.
+
+    Input and output stay float32, so that callers need no scales.
     """
     from classification.export.quantise import balance, calibration_clips
 
@@ -93,12 +94,12 @@ def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = No
     if clips is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # no map stays in float32
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # all feature maps in 8 bits
     (scratch / name).write_bytes(converter.convert())
 
 
 def as_text(scratch: Path) -> dict[str, str]:
-    """export.json as the metadata of a file: every value as text, JSON where it is none."""
+    """The content of export.json as metadata of a file: text values unchanged, others as JSON."""
     described = read_json(scratch / EXPORT)
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()}
 
@@ -114,7 +115,7 @@ STEPS = {
 
 def main() -> None:
     scratch, run_dir, *names = sys.argv[1:]
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the one that writes TFLite, whichever trained
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # TFLite is written by TensorFlow, whatever backend trained
     for name in names:
         STEPS[name](Path(scratch), Path(run_dir))
 

@@ -1,7 +1,7 @@
-"""MODEL_CARD.md of a finished classifier's run.
+"""The model card of a finished classification run.
 
-The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting", under the front matter of the Hugging
-Face hub. Every figure comes from the run's config.json and metrics.json (and export.json, where it was exported).
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting"; the front matter follows the Hugging Face
+hub. Every figure comes from config.json, metrics.json and, for an exported model, export.json.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ OLDER = "its metrics.json was written by an older version; train it again (--ove
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What the template shows of a run, from its config.json (``config``) and metrics.json (``metrics``)."""
+    """The contents of config.json (``config``) and metrics.json (``metrics``) of a run, for the template."""
 
     name: str
     config: dict[str, Any]
@@ -28,12 +28,12 @@ class Card:
     converted: bool = False
 
     def of(self, name: str) -> Any:
-        """A figure of the reported split; None where there is none."""
+        """A figure of the reported split; None if the run lacks it."""
         return self.metrics.get(f"{self.metrics['reported_on']}/{name}")
 
     @property
     def confusions(self) -> list[tuple[str, str, int, float]]:
-        """(true class, taken for, clips, share of the true class's clips), the most frequent first."""
+        """(true class, predicted class, clips, share of the true class's clips), the most frequent first."""
         classes = self.metrics["classes"]
         pairs = [
             (classes[i], classes[j], n, n / sum(row))
@@ -45,16 +45,16 @@ class Card:
 
 
 def read_card(run_dir: Path) -> Card:
-    """The card of a finished run. A converted run's figures are those of the run it was made from.
+    """The card of a finished run; the figures of a converted run are those of the run it was made from.
 
     Raises:
-        UserError: no finished run, a converted one whose source is gone, or one whose figures cannot be shown.
+        UserError: not a finished run, a converted run whose source is gone, or a run of an older version.
     """
     config, _ = read_run(run_dir)
     source = origin(run_dir)
     metrics = read_json(source / "metrics.json")
     if "reported_on" not in metrics:
-        raise UserError(f"--model-dir {run_dir}: its metrics.json is of no classifier's training")
+        raise UserError(f"--model-dir {run_dir}: is not a classifier's run; give one of classification/train.py")
     if "held_out" not in metrics:
         raise UserError(f"--model-dir {run_dir}: {OLDER}")
     exported = read_json(run_dir / EXPORT)["files"] if (run_dir / EXPORT).is_file() else {}
@@ -74,6 +74,6 @@ def render(card: Card) -> str:
 
 
 def write_card(run_dir: Path, card: Card) -> Path:
-    """Write MODEL_CARD.md into a run's folder; its path."""
+    """Write MODEL_CARD.md into the run folder; return its path."""
     write_text(run_dir / CARD, render(card))
     return run_dir / CARD

@@ -1,4 +1,4 @@
-"""What both frameworks are given: the same batches of the same splits in the same order."""
+"""The inputs of a training, the same in both frameworks: the same batches of the same splits in the same order."""
 
 import dataclasses
 from functools import partial
@@ -23,13 +23,13 @@ from shared.runs.start import Clips
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """One training: ``manifest`` row i is clip i; ``classes[k]`` is the name of ordinal k."""
+    """The inputs of one training: ``manifest`` row i is clip i; ``classes[k]`` is the name of ordinal k."""
 
     options: TrainOptions
     spec: FeatureSpec
     classes: list[str]
     manifest: pd.DataFrame
-    splits: dict[str, Batches]  # "train" and, where they have clips, "val" and "test"
+    splits: dict[str, Batches]  # "train" and, if they have clips, "val" and "test"
 
     @property
     def network(self) -> Network:
@@ -38,11 +38,11 @@ class Inputs:
 
     @property
     def most_frequent(self) -> str:
-        """The most frequent class of the training clips: what a test clip that cannot be read is predicted as."""
+        """The most frequent class of the training clips, which is predicted for an unreadable test clip."""
         return self.manifest[self.manifest.split == "train"].label.mode()[0]
 
     def statistics(self) -> BandStatistics | None:
-        """Of the training clips, where the recipe standardises by them."""
+        """Band statistics of the training clips; None if the recipe does not standardise."""
         architecture = self.options.architecture
         if not architecture.standardise:
             return None
@@ -52,7 +52,7 @@ class Inputs:
 
 
 def with_test_set(clips: Clips) -> Clips:
-    """The clips with a hash over the test set in what config.json says of the data: the run's submission is of it."""
+    """Add a hash of the test set to ``data``, because the run's submission depends on the test set."""
     files = [*clips.dataset.test_files, *filter(None, [clips.dataset.sample_submission])]
     if not files:
         return clips
@@ -61,7 +61,7 @@ def with_test_set(clips: Clips) -> Clips:
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
-    """The preset of --features with --duration, which defaults to the clips' 95th percentile, at most the preset's.
+    """The preset of --features with --duration, by default the clips' 95th percentile, at most the preset's duration.
 
     A preset with a fixed number of frames keeps its own duration.
     """
@@ -77,9 +77,9 @@ def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
 
 
 def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> int:
-    """--epochs, or 8 by default; more where clips are shorter than --crop, since each then gives less sound.
+    """--epochs, or by default 8; more if clips are shorter than --crop, because an epoch then has less sound.
 
-    Below 1000 clips there are up to five times as many epochs: a network needs some 200 steps, however few the clips.
+    With fewer than 1000 clips, up to five times as many epochs: a network needs some 200 steps in any case.
     """
     shorter = max(1.0, (options.augment.crop or 0.0) / spec.duration)
     fewer = min(5.0, max(1.0, 1000 / clips))
@@ -87,7 +87,7 @@ def choose_epochs(options: TrainOptions, spec: FeatureSpec, *, clips: int) -> in
 
 
 def make_inputs(clips: Clips, part: Part) -> Inputs:
-    """Split the clips as a part asks for, and make each split's batches.
+    """Split the clips by the options of a part, and make the batches of each split.
 
     Raises:
         UserError: data that no classifier can learn from, or too few recordings to split.
@@ -117,7 +117,7 @@ def make_inputs(clips: Clips, part: Part) -> Inputs:
 
 
 def group_clips(clips: Clips, options: TrainOptions) -> Clips:
-    """With --group-by similarity, clips that sound like one recording are one group, whatever their names say."""
+    """With --group-by similarity, group clips that sound like one recording and ignore the file names."""
     if options.group_by == "name":
         return clips
     groups = similarity_groups(clips.features, clips.manifest.label)
@@ -128,14 +128,14 @@ def group_clips(clips: Clips, options: TrainOptions) -> Clips:
 
 
 def _for_training(rows: pd.DataFrame, labels: np.ndarray, options: TrainOptions, clips: Clips) -> dict[str, Any]:
-    """What Batches does to the training clips alone: their order, how often each is drawn, the augmentation."""
+    """Arguments of Batches for the training clips alone: their order, how often each is drawn, the augmentation."""
     spec, n_classes, weights, class_weights = clips.features.spec, len(clips.classes), None, None
-    if options.balance == "recordings":  # classes, and a class's recordings, are drawn equally often
+    if options.balance == "recordings":  # draw classes, and the recordings of a class, equally often
         each = 1.0 / rows.groupby("group").label.transform("size")
         weights = (each / each.groupby(rows.label).transform("sum")).to_numpy()
     if options.balance == "class-weights":
         counts = np.bincount(labels, minlength=n_classes)
-        # scikit-learn's "balanced": a class of average size weighs 1; one without clips has nothing to weigh
+        # scikit-learn's "balanced": a class of average size weighs 1; classes without clips are ignored
         class_weights = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
     rate = spec.sr / spec.hop_length
     augment = partial(options.augment, n_classes=n_classes, frame_rate=rate, class_weights=class_weights)

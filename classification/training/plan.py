@@ -28,7 +28,7 @@ class Part:
 
 
 def plan(options: TrainOptions) -> list[Part]:
-    """The parts of a command, in the order they are trained.
+    """The parts of a command, in the order of training.
 
     A run that holds nothing out is a single part: there is nothing to evaluate, and a refit would repeat it.
     """

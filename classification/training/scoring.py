@@ -1,7 +1,7 @@
-"""Predictions of a trained model -> figures, predictions.csv, classification_report.txt and plots; knows no framework.
+"""Predictions of a trained model -> figures, predictions.csv, classification_report.txt and plots.
 
-Every figure is clip by clip. Where a run averages clips that sound like one recording, the accuracy of those averages
-stands beside it as "together_accuracy".
+Every figure is clip by clip. If a run averages clips that sound like one recording, "together_accuracy" is the accuracy
+of the averages. This module needs neither Keras nor PyTorch.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ from shared.runs.timing import training_cost
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """A finished training, handed on to what comes after it.
+    """The results of a finished training.
 
     Attributes:
         metrics: the content of metrics.json.
-        predictions: the content of predictions.csv; None where nothing was held out.
-        together: how its test clips are averaged; None where each is predicted by itself.
+        predictions: the content of predictions.csv; None if nothing was held out.
+        together: averages its test clips; None if each is predicted by itself.
     """
 
     metrics: dict[str, Any]
@@ -40,7 +40,7 @@ class Scored:
 
     @classmethod
     def read(cls, run_dir: Path) -> Self:
-        """Of a run that an earlier command finished."""
+        """Read the results of a run that an earlier command finished."""
         table = read_predictions(run_dir) if (run_dir / PREDICTIONS).is_file() else None
         return cls(read_json(run_dir / "metrics.json"), table, Together.load(run_dir))
 
@@ -48,7 +48,7 @@ class Scored:
 def score(inputs: Inputs, predict: Forward, run: Run, training: dict[str, float], together: Together | None) -> Scored:
     """Evaluate the best model on the validation and test splits and write every result file but metrics.json.
 
-    "reported_on" in the metrics names the split whose figures count; None where nothing was held out.
+    "reported_on" in the metrics is the split with the reported figures; None if nothing was held out.
     """
     evaluated = [split for split in ("val", "test") if split in inputs.splits]
     metrics = identity(inputs, reported_on=evaluated[-1] if evaluated else None) | {"together": together is not None}
@@ -84,7 +84,7 @@ def identity(inputs: Inputs, *, reported_on: str | None) -> dict[str, Any]:
 
 
 def evaluate(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: str) -> dict[str, Any]:
-    """The figures of a predictions table, keyed "split/name"; those of the reported split are also shown and drawn."""
+    """Figures of a predictions table, keyed "split/name"; also prints and plots those of the reported split."""
     classes = metrics["classes"]
     ordinals = {label: k for k, label in enumerate(classes)}
     p = table[[f"p_{label}" for label in classes]].to_numpy()
@@ -105,11 +105,11 @@ def write_predictions(run: Run, table: pd.DataFrame) -> None:
 
 
 def _note(metrics: dict[str, Any]) -> str:
-    """What the figures were measured on."""
+    """A phrase for the clips that the figures were measured on."""
     if metrics["split_leaks"]:
         return "on a LEAKING split (--split random): training and test share recordings, so the figures are too high"
     if metrics["reported_on"] == "val":
-        return "on the validation split, which selected the checkpoint: an optimistic figure (--test-share 0)"
+        return "on the validation split (--test-share 0), which selected the checkpoint: optimistic figures"
     if not metrics["held_out"]:
         return "on held-out clips of recordings (or speakers) that were also trained on"
     return "on held-out recordings, none of which was used for training or selection"
@@ -118,15 +118,16 @@ def _note(metrics: dict[str, Any]) -> str:
 def _report(metrics: dict[str, Any], run: Run, table: pd.DataFrame, figures: dict[str, Any]) -> None:
     y, predicted, classes = table.label.to_list(), table.predicted.to_list(), metrics["classes"]
     text = classification_report(y, predicted, labels=classes, digits=3, zero_division=0.0)
-    text = f"Best model ({metrics['framework']}), clip by clip, {_note(metrics)}:\n\n{text}"
+    model = "All evaluated trainings pooled" if "seed" in table else "Best model"
+    text = f"{model} ({metrics['framework']}), clip by clip, {_note(metrics)}:\n\n{text}"
     if "together_accuracy" in figures:
-        text += f"\nwith clips that sound like one recording averaged: accuracy {figures['together_accuracy']:.3f}\n"
+        text += f"\naccuracy with clips that sound like one recording averaged: {figures['together_accuracy']:.3f}\n"
     write_text(run.dir / "classification_report.txt", text)
     print(f"\n{text}", flush=True)
 
 
 def predictions_table(inputs: Inputs, split: str, p: np.ndarray, averaged: np.ndarray | None) -> pd.DataFrame:
-    """The clips of a split with their predicted class and probabilities, and their class when averaged together."""
+    """The clips of a split with their predicted class and probabilities, and the class predicted after averaging."""
     columns = ["path", "label", "group", "split"]
     table = inputs.manifest.loc[inputs.manifest.split == split, columns].copy()
     table["predicted"] = [inputs.classes[k] for k in p.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds, a table."""
+"""Several trainings of one command -> one metrics.json: pooled figures, their spread over folds and seeds."""
 
 import shutil
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ MODEL_FILES = (KERAS_MODEL, H5_MODEL, TORCH_MODEL, LABELS, TOGETHER)
 
 
 def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict[str, Any]:
-    """Pool the predictions of all parts and write the run's own result files.
+    """Pool the predictions of the evaluated parts and write the result files of the run.
 
-    Every clip counts once a seed, in the fold that held it out. "spread" has the mean and the standard deviation over
+    Every clip counts once per seed, in the fold that held it out. "spread" is the mean and the standard deviation over
     the evaluated trainings.
     """
     pairs = list(zip(parts, scored, strict=True))
@@ -35,8 +35,8 @@ def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict
     metrics |= {"together": "together" in table, "held_out": all(m["held_out"] for m in evaluated)}
     metrics |= evaluate(table, metrics, run, split=split)
     metrics |= {"spread": spread(evaluated, split), "trainings": len(evaluated)}
-    right = (table.label == table.predicted).groupby(table.seed.astype(str)).mean()
-    metrics |= {"seeds": right.to_dict()} | _cost(evaluated, [each.metrics for each in scored])
+    correct = (table.label == table.predicted).groupby(table.seed.astype(str)).mean()
+    metrics |= {"seeds": correct.to_dict()} | _cost(evaluated, [each.metrics for each in scored])
     if grouped:
         metrics["grouped"] = spread(grouped, split)
         metrics["optimism"] = metrics["spread"]["accuracy"]["mean"] - metrics["grouped"]["accuracy"]["mean"]
@@ -48,9 +48,10 @@ def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict
 
 
 def pooled_predictions(pairs: Sequence[tuple[Part, Scored]], split: str) -> pd.DataFrame:
-    """The predictions of the reported split by every part that gives the figures, with its seed and fold.
+    """The predictions of every evaluated part on the reported split, with the part's seed and fold.
 
-    A part that did not trust its averages predicts each clip by itself: that then is its column "together", too.
+    If some parts average clips and others do not, the column "together" repeats the clip-by-clip predictions of those
+    that do not.
     """
     evaluated = [(part, each.predictions) for part, each in pairs if part.role == "evaluated"]
     rows = [table[table.split == split].assign(seed=part.options.seed, fold=part.fold) for part, table in evaluated]
@@ -61,7 +62,7 @@ def pooled_predictions(pairs: Sequence[tuple[Part, Scored]], split: str) -> pd.D
 
 
 def spread(metrics: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
-    """figure -> mean, sd (of the sample; 0 for one training), values; per class, of its recall where it has clips."""
+    """Mean, sample standard deviation (0 for one training) and values of each figure and of each class's recall."""
 
     def of(column: pd.Series) -> dict[str, Any]:
         values = column.dropna().to_list()
@@ -79,7 +80,7 @@ def _figures(metrics: dict[str, Any], split: str, names: Sequence[str]) -> dict[
 
 
 def _recalls(metrics: dict[str, Any], split: str) -> dict[str, float]:
-    """class -> recall, nan where it has no clips."""
+    """The recall of each class; nan if it has no clips."""
     return {k: row["recall"] if row["clips"] else np.nan for k, row in metrics[f"{split}/per_class"].items()}
 
 
@@ -95,7 +96,7 @@ def _cost(evaluated: Sequence[dict[str, Any]], everything: Sequence[dict[str, An
 
 
 def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
-    """One row a training, then mean and standard deviation: figures and each class's recall, in per cent."""
+    """Figures and the recall of each class in per cent: a row per training, then mean and standard deviation."""
     done = {part.name: each.metrics for part, each in pairs if part.role != "refit"}
     rows = {name: _figures(m, split, IN_TABLE) | _recalls(m, split) for name, m in done.items()}
     shown = {name: name.replace("_", " ") for name in IN_TABLE}
@@ -105,32 +106,35 @@ def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
     if len(evaluated) > 1:
         frame = pd.concat([frame, evaluated.agg(["mean", "std"])])
     text = frame.to_string(float_format=lambda v: f"{v:.1f}", na_rep="-")
-    return f"\nper cent on {split}; after the figures, each class's recall\n{text}"
+    return f"\nfigures on the {split} split and recall of each class, in per cent\n{text}"
 
 
 def keep(part: Part, run: Run) -> None:
-    """The part's model becomes the run's."""
+    """Copy the model of a part into the run's folder."""
     for source in (run.dir / part.name).iterdir():
         if source.name in MODEL_FILES:
             shutil.copy(source, run.dir)
 
 
 def conclusion(run: Run, metrics: dict[str, Any]) -> str:
-    """The last line of a training: what it came to."""
-    cost = f"{metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
+    """The last lines that a training prints: its figures and its cost."""
+    cost = f"trained {metrics['train/epochs']} epochs of {metrics['time/epoch_seconds']:.1f} s"
     reported = metrics["reported_on"]
     if reported is None:
-        return f"{run.dir}: trained on every clip, so there is no figure; {cost}"
+        return f"{run.dir}: no figures, because no clip was held out; {cost}"
     figure = {name: metrics[f"{reported}/{name}"] for name in ("accuracy", "intervals", "macro_f1")}
     low, high = figure["intervals"]["accuracy"]
-    leaking = " (LEAKING SPLIT)" if metrics["split_leaks"] else ""
+    leaking = "LEAKING " if metrics["split_leaks"] else ""
     text = (
-        f"{run.dir}: accuracy {figure['accuracy']:.3f} on {reported}{leaking}, clip by clip (95 % interval over "
-        f"recordings {low:.3f} to {high:.3f}), macro-F1 {figure['macro_f1']:.3f}; {cost}"
+        f"{run.dir}: accuracy {figure['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on the {leaking}"
+        f"{reported} split, clip by clip; macro F1 {figure['macro_f1']:.3f}; {cost}"
     )
     if metrics["together"]:
-        text += f"\nwith clips that sound like one recording averaged: {metrics[f'{reported}/together_accuracy']:.3f}"
+        averaged = metrics[f"{reported}/together_accuracy"]
+        text += f"\naccuracy with clips that sound like one recording averaged: {averaged:.3f}"
     if "optimism" in metrics:
         points, grouped = 100 * metrics["optimism"], metrics["grouped"]["accuracy"]["mean"]
-        text += f"\nthe random split overstates accuracy by {points:.1f} points: {grouped:.3f} on held-out recordings"
+        text += (
+            f"\nthe random split overstates accuracy by {points:.1f} points; on held-out recordings it is {grouped:.3f}"
+        )
     return text
