@@ -248,7 +248,7 @@ def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     config["features"]["from_the_future"] = 1
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="of this version"):
+    with pytest.raises(UserError, match="of another version"):
         Classifier.load(tmp_path)
 
 

@@ -120,7 +120,7 @@ class Classifier:
             raise UserError(f"--model-dir {run}: {reason}") from error
         except Exception as error:  # the frameworks raise different errors for a damaged file or another architecture
             said = str(error).strip().split("\n", 1)[0]
-            reason = f"its model cannot be loaded ({said}); the file is damaged or of another version"
+            reason = f"its model cannot be loaded ({said}); damaged, or of another version: train it again"
             raise UserError(f"--model-dir {run}: {reason}") from error
         return cls(
             forward,

@@ -134,7 +134,5 @@ def conclusion(run: Run, metrics: dict[str, Any]) -> str:
         text += f"\naccuracy with clips that sound like one recording averaged: {averaged:.3f}"
     if "optimism" in metrics:
         points, grouped = 100 * metrics["optimism"], metrics["grouped"]["accuracy"]["mean"]
-        text += (
-            f"\nthe random split overstates accuracy by {points:.1f} points; on held-out recordings it is {grouped:.3f}"
-        )
+        text += f"\nthe random split overstates accuracy by {points:.1f} points: held-out recordings give {grouped:.3f}"
     return text
