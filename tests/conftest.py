@@ -1,4 +1,4 @@
-"""Fixtures: a small synthetic data folder, the real one where FREQUENCY_QUEST_DATA names it, and entry scripts."""
+"""Fixtures: a small synthetic data folder, the real one if FREQUENCY_QUEST_DATA is set, and entry scripts."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first; the longest of the slow ones then begins before the rest, lest all wait for it at the end."""
+    """Run the fast tests first, then the longest slow test, so that parallel workers finish at about the same time."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, item.name != "test_the_main_job"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All spectrograms of the tests, those of the entry scripts too, go to one folder that is thrown away."""
+    """A temporary cache folder for all tests and the entry scripts that they run."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["FREQUENCY_QUEST_CACHE"] = str(folder)
     return folder
@@ -26,7 +26,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic sounds in the Kaggle layout: 5 classes x 4 recordings x 2 slices, 10 clips to predict."""
+    """Synthetic sounds in the Kaggle layout: 5 classes x 4 recordings x 2 clips, and 10 test clips."""
     from shared.data.demo_data import make_demo_data
 
     folder = tmp_path_factory.mktemp("sounds") / "data"
@@ -35,10 +35,10 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real recordings, for tests that want them."""
+    """The folder of real recordings; tests that need it are skipped without it."""
     folder = os.environ.get("FREQUENCY_QUEST_DATA")
     if not folder or not (Path(folder) / "frequency-quest").is_dir():
-        pytest.skip("real recordings: set FREQUENCY_QUEST_DATA to the folder that holds frequency-quest/")
+        pytest.skip("needs real recordings: set FREQUENCY_QUEST_DATA to the folder that contains frequency-quest/")
     return Path(folder)
 
 

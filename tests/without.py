@@ -1,4 +1,4 @@
-"""Run a script as if packages were not installed: python tests/without.py torch,torchaudio SCRIPT [ARGUMENTS]"""
+"""Run a script as if some packages were not installed: python tests/without.py torch,torchaudio SCRIPT [ARGUMENTS]"""
 
 import runpy
 import sys
@@ -7,7 +7,7 @@ blocked = set(sys.argv[1].split(","))
 
 
 class Hiding:
-    """A finder that does not see the blocked packages."""
+    """An import finder that does not find the blocked packages."""
 
     def __init__(self, finder: object) -> None:
         self.finder = finder

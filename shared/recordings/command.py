@@ -56,7 +56,8 @@ def main() -> None:
     print(f"{len(set(groups))} groups of similar clips ({time.perf_counter() - began:.1f} s in total)")
     for label, members in pd.Series(groups).groupby(labels):
         sizes = members.value_counts()
-        print(f"  {label}: {len(sizes)} groups; the largest has {sizes.iloc[0] / len(members):.0%} of {len(members)} clips")
+        largest = f"the largest has {sizes.iloc[0]} of {len(members)} clips"
+        print(f"  {label}: {len(sizes)} groups; {largest}")
     if dataset.groups_known:
         print(f"{len(set(recordings))} recordings, known from the file names; agreement with the groups:")
         same = (recordings[pairs.i] == recordings[pairs.j]).sum()
