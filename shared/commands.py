@@ -38,7 +38,7 @@ def dispatch() -> None:
     """
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help"):
-        print("usage: frequency-quest VERB [OPTIONS]\n       frequency-quest VERB --help (options of a verb)\n")
+        print("usage: frequency-quest VERB [OPTIONS]\noptions of a verb: frequency-quest VERB --help\n")
         width = max(map(len, VERBS))
         print(*(f"  {name:<{width}}  {about}" for name, (_, about) in VERBS.items()), sep="\n")
         return

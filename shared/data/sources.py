@@ -85,8 +85,7 @@ class Download:
     kaggle_dataset: str | None = None
     """Download this Kaggle data set, OWNER/NAME, instead."""
     release: Literal["v1.0.10", "v1.0.9"] = "v1.0.9"
-    """spoken-digits only: v1.0.9 has 2500 clips of five speakers and a published checksum; v1.0.10 has 3000 clips of
-    six speakers and no checksum."""
+    """spoken-digits only: v1.0.9 (2500 clips, five speakers, has a checksum) or v1.0.10 (3000, six, no checksum)."""
     url: str | None = None
     """Another address of the archive, such as a mirror; tar or zip."""
     archive: Path | None = None

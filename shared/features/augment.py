@@ -18,10 +18,9 @@ class Augment:
     time_shift: bool = False
     """Rotate each clip in time by a random number of frames; a crop may then wrap around the clip's end."""
     mixstyle: float = 0.0
-    """Freq-MixStyle: mix the mean and deviation of each mel band with another clip's, by weights from
-    Beta(alpha, alpha), in half of the batches. This is alpha; 0 is off."""
+    """Alpha of Freq-MixStyle: mixes each mel band's mean and deviation in half of the batches; 0 is off."""
     mixup: float = 0.0
-    """Mixup: mix pairs of clips and their labels by weights from Beta(alpha, alpha). This is alpha; 0 is off."""
+    """Alpha of mixup: mix pairs of clips and their labels with weights drawn from Beta(alpha, alpha); 0 is off."""
 
     def __call__(
         self,

@@ -21,7 +21,7 @@ class RecordingsOptions:
     data_dir: Path
     """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
     distance: float = DISTANCE
-    """Maximum 1 - cosine between clips of a group, 0 to 2; a larger value gives fewer and larger groups."""
+    """Merge groups up to this mean distance (1 - cosine), 0 to 2; a larger value gives fewer and larger groups."""
     recordings: Literal["all", "even", "odd"] = "all"
     """Use all recordings, or only those at even or odd positions of each class; the defaults were chosen on even."""
     cache_dir: Path = CACHE_DIR
