@@ -1,4 +1,4 @@
-"""Weights cross between the twins and back, and the twins then agree on every clip; and they learn alike."""
+"""Weights are converted between Keras and PyTorch and back; both then agree on every clip, and they train alike."""
 
 import json
 import os
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def clips(sounds: Path) -> list[Path]:
-    """Real clips where there are some, of every class."""
+    """Clips of every class, real ones if they are available."""
     folder = Path(os.environ.get("FREQUENCY_QUEST_DATA", "")) / "frequency-quest"
     root = folder if folder.is_dir() else sounds
     return [path for label in sorted((root / "train" / "train").iterdir()) for path in sorted(label.iterdir())[::50]]
 
 
 def logits(p: np.ndarray) -> np.ndarray:
-    """Logits from probabilities, their mean taken out: what softmax leaves of them."""
+    """Logits from probabilities, up to the constant that softmax ignores: their mean is 0."""
     log_p = np.log(p.astype(np.float64))
     return log_p - log_p.mean(axis=1, keepdims=True)
 
@@ -47,9 +47,9 @@ def test_twins_agree(
         name: load_framework(where).load(tmp_path / name, network_of(tmp_path / name), device="cpu")(x)
         for name, where in (("a", framework), ("b", twin))
     }
-    assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # it tells clips apart
+    assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # the predictions differ between clips
     assert np.abs(logits(p["a"]) - logits(p["b"])).max() < 1e-4
-    if framework == "torch":  # and back: not a number is lost
+    if framework == "torch":  # and back: every weight is unchanged
         convert(tmp_path / "b", tmp_path / "c")
         there, back = (load_file(tmp_path / name / "best_model.safetensors") for name in "ac")
         assert there.keys() == back.keys()
@@ -58,7 +58,7 @@ def test_twins_agree(
 
 @pytest.mark.parametrize("recipe", ["plain", "flatten", "strong"])
 def test_twins_train_alike(recipe: str, sounds: Path, tmp_path: Path, run_script) -> None:
-    """The same start, batches and steps: without dropout only rounding stands between their losses, which grows."""
+    """With the same start, batches and steps and without dropout, the losses differ only by rounding, which grows."""
     options = ["--data-dir", sounds, "--recipe", recipe, "--epochs", 2, "--batch-size", 8, "--dropout", 0]
     options += ["--learning-rate", 1e-5, "--val-share", 0.2, "--no-refit"]
     options += ["--members", 2] if recipe == "strong" else []

@@ -1,4 +1,4 @@
-"""Every entry point takes real steps on synthetic sounds in its own process; bad input ends in one line and exit 2."""
+"""Every entry point trains on synthetic sounds in its own process; bad input ends in one line and exit code 2."""
 
 import importlib
 import json
@@ -27,7 +27,7 @@ ENTRIES = [TRAIN, PREDICT, CGAN, WGAN, VAE, SAMPLE, "generation/evaluate.py"]
 
 @pytest.fixture(scope="module")
 def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, Path]:
-    """A finished run of each framework, trained with the other one not installed."""
+    """A finished run of each framework, trained as if the other one were not installed."""
     folder = tmp_path_factory.mktemp("runs")
     for framework, hidden in OTHER.items():
         arguments = ["--framework", framework, "--data-dir", sounds, "--out-dir", folder / framework, "--epochs", 2]
@@ -37,7 +37,7 @@ def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", OTHER)
-def test_training_leaves_a_whole_run(framework: str, trained: dict[str, Path], sounds: Path) -> None:
+def test_training_writes_a_complete_run(framework: str, trained: dict[str, Path], sounds: Path) -> None:
     run = trained[framework]
     models = {"keras": {"best_model.keras", "best_model.h5"}, "torch": {"best_model.safetensors"}}[framework]
     files = {"config.json", "history.jsonl", "metrics.json", "predictions.csv", "submission.csv", "labels.json"}
@@ -57,7 +57,7 @@ def test_training_leaves_a_whole_run(framework: str, trained: dict[str, Path], s
 
 
 @pytest.mark.slow
-def test_the_twins_are_given_the_same(trained: dict[str, Path]) -> None:
+def test_both_frameworks_get_the_same_data(trained: dict[str, Path]) -> None:
     metrics = [json.loads((run / "metrics.json").read_text()) for run in trained.values()]
     assert metrics[0]["model/parameters"] == metrics[1]["model/parameters"] == 110_725
     tables = [pd.read_csv(run / "predictions.csv") for run in trained.values()]
@@ -110,7 +110,7 @@ def test_a_killed_run_resumes_to_the_same_losses(framework, recipe, sounds: Path
         return np.array([[line[f"{split}/loss"] for split in ("train", "val")] for line in lines])
 
     assert len(losses("whole")) == 5
-    np.testing.assert_allclose(losses("killed"), losses("whole"), rtol=2e-3)  # threads add in no fixed order
+    np.testing.assert_allclose(losses("killed"), losses("whole"), rtol=2e-3)  # threads sum in varying order
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_in_one_line(sounds: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ENTRIES)
-def test_a_typo_in_a_flag_is_told(script: str, refused) -> None:
+def test_a_typo_in_a_flag_is_named(script: str, refused) -> None:
     assert "--no-such-flag" in refused(script, "--no-such-flag", lines=None)
 
 
@@ -187,7 +187,7 @@ def test_impossible_options_are_one_clear_line(script: str, option: str, value, 
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run an entry that must refuse, in this process: what it says, one line unless told."""
+    """Run an entry that must fail, in this process; return its error message, one line by default."""
 
     def line(script: str, *arguments: object, lines: int | None = 1) -> str:
         monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
@@ -202,7 +202,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 def copy_of(sounds: Path, target: Path, classes: int = 2) -> Path:
-    """A folder per class with the first classes of the synthetic sounds."""
+    """A data folder with the first classes of the synthetic sounds."""
     for folder in sorted((sounds / "train" / "train").iterdir())[:classes]:
         shutil.copytree(folder, target / folder.name)
     return target

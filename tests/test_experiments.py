@@ -1,4 +1,4 @@
-"""Folds, seeds, refit and unequal data through the entry script, on the torch side for speed."""
+"""Folds, seeds, refit and unequal data through the entry script, in PyTorch for speed."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def test_the_plan_of_a_command() -> None:
 
 
 def test_a_finished_part_is_read_as_it_was_scored(tmp_path: Path) -> None:
-    """Classes and recordings whose names look like numbers or like nothing stay text."""
+    """Names of classes and recordings that look like numbers or missing values stay text."""
     text = {"path": ["1", "2"], "label": ["3", "NA"], "group": ["01", "1"], "split": ["test"] * 2}
     text |= {"predicted": ["3", "3"], "together": ["NA", "NA"]}
     table = pd.DataFrame(text | {"p_3": [0.75, 0.5], "p_NA": [0.25, 0.5]})
@@ -69,7 +69,7 @@ def command(sounds: Path, run: Path) -> list:
 def test_folds_and_seeds_are_pooled(folded: Path, sounds: Path) -> None:
     metrics = json.loads((folded / "metrics.json").read_text())
     table = pd.read_csv(folded / "predictions.csv")
-    assert len(table) == 80 and (table.groupby("path").seed.nunique() == 2).all()  # every clip once a seed
+    assert len(table) == 80 and (table.groupby("path").seed.nunique() == 2).all()  # every clip once per seed
     assert (table.groupby("group").fold.nunique() == 1).all()
     assert metrics["test/accuracy"] == pytest.approx((table.label == table.predicted).mean())
     low, high = metrics["test/intervals"]["accuracy"]
@@ -84,7 +84,7 @@ def test_folds_and_seeds_are_pooled(folded: Path, sounds: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_cross_validation_goes_on_where_it_stopped(folded: Path, sounds: Path, run_script) -> None:
+def test_a_killed_cross_validation_resumes(folded: Path, sounds: Path, run_script) -> None:
     done, lost = folded / "seed-0-fold-0" / "metrics.json", folded / "seed-1-fold-1"
     before = done.stat().st_mtime_ns, (folded / "predictions.csv").read_text()
     (folded / "metrics.json").unlink()
@@ -104,14 +104,14 @@ def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_scrip
     failed = run_script("shared/commands.py", "compare", "--runs", folded, other, code=2).stderr
     assert failed.startswith("error: --runs") and "evaluated other clips" in failed
     shutil.copytree(folded, tmp_path / "again")
-    page = run_script("shared/commands.py", "report", "--out-dir", tmp_path).stdout
-    assert "95 % interval" in page and "(of 4)" in page and "no finished" not in page
+    said = run_script("shared/commands.py", "report", "--out-dir", tmp_path).stdout
+    assert "95 % interval" in said and "(2 folds, 2" in said and "no finished" not in said
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("balance", ["class-weights", "recordings"])
 def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
-    """Two classes, 20 clips against 6, from 0.05 s to 30 s; one class's only recording is in one fold."""
+    """Two classes with 20 and 6 clips of 0.05 s to 30 s; the only recording of one class is in one fold."""
     rng, folder = np.random.default_rng(0), tmp_path / "data"
     for label, clips, groups in (("much", 20, 5), ("little", 6, 1)):
         (folder / label).mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
             sf.write(folder / label / f"{label == 'much':d}{i % groups}-0-0-{i}.wav", y, 8000)
     arguments = ["--data-dir", folder, "--out-dir", tmp_path / "run", "--framework", "torch", "--epochs", 1]
     said = run_script(TRAIN, *arguments, "--folds", 2, "--balance", balance).stdout
-    assert "-" in said.split("in per cent")[1]  # the fold without the class says so
+    assert "-" in said.split("in per cent")[1]  # no recall in the fold without the class
     per_class = json.loads((tmp_path / "run" / "metrics.json").read_text())["test/per_class"]
     assert per_class["little"]["clips"] == 6 and per_class["much"]["clips"] == 20
 
@@ -145,7 +145,7 @@ def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> Non
     assert copies.group.nunique() == 1
 
 
-def test_short_and_few_clips_are_passed_over_more_often() -> None:
+def test_short_or_few_clips_get_more_epochs() -> None:
     strong = options("strong")
     short = {s: choose_epochs(strong, FeatureSpec(duration=s), clips=5000) for s in (0.75, 2.0, 4.0)}
     assert short == {0.75: 21, 2.0: 8, 4.0: 8}

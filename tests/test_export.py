@@ -1,4 +1,4 @@
-"""Every exported file, reloaded by its own runtime, answers as the run's model does."""
+"""Every exported file, loaded by its own runtime, predicts the same as the run's model."""
 
 import dataclasses
 import json
@@ -33,10 +33,10 @@ from shared.files import read_json, write_json
 from shared.runs.options import assemble, flat
 from shared.runs.run import plain
 
-CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # so many of each
-# A torch run's TFLite is tested with every recipe; the two frameworks' 8 bits come of the same weights.
+CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # clips of each class
+# Another test covers TFLite of PyTorch runs with every recipe; both frameworks quantise the same weights.
 EXPORTED = {"torch": ["onnx", "safetensors"], "keras": list(FORMATS)}
-# TensorFlow and torch share no process. Nothing of a map is cut here, so balancing must change nothing.
+# Runs in its own process, without torch. With no clipping of feature maps, balancing must not change the output.
 KERAS_SIDE = """
 import sys
 from pathlib import Path
@@ -55,7 +55,7 @@ for run in map(Path, sys.argv[1:]):
 
 
 def untrained(folder: Path, recipe: str) -> Path:
-    """A torch run of random weights, some of its batch norms' factors zero or negative, that tells clips apart."""
+    """A PyTorch run with random weights, zero and negative batch norm factors, and predictions that differ by clip."""
     chosen = {"widths": (4, 6, 8), "dense": (8,), "duration": 1.0, "members": min(2, RECIPES[recipe].get("members", 1))}
     chosen = flat(assemble(TrainOptions, RECIPES[recipe] | {"recipe": recipe, "framework": "torch"} | chosen))
     spec = dataclasses.replace(preset(chosen["features"]), duration=chosen["duration"])
@@ -75,7 +75,7 @@ def untrained(folder: Path, recipe: str) -> Path:
         torch.nn.init.uniform_(norm.weight, -2, 3)
         torch.nn.init.normal_(norm.bias)
     norms[0].weight.data[0] = 0
-    net(torch.from_numpy(x))  # the norms' statistics are now those of x
+    net(torch.from_numpy(x))  # sets the statistics of the norms to those of x
     logits = net.eval()(torch.from_numpy(x)).detach()  # (B, R, K)
     for r, member in enumerate(net.members):
         member.head[-1].weight.data /= logits[:, r].std(dim=0)[:, None]
@@ -107,7 +107,7 @@ def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def run_safetensors(path: Path, x: np.ndarray) -> np.ndarray:
-    """From the file alone: its metadata describes the network."""
+    """Needs only the file: its metadata describes the network."""
     with safe_open(path, "pt") as file:
         net = CNN(**json.loads(file.metadata()["architecture"])).eval()
     net.load_state_dict(load_file(path))
@@ -137,7 +137,7 @@ def test_torch_formats_of_every_recipe(recipe: str, tmp_path: Path) -> None:
     batch, bands, frames = session.get_inputs()[0].shape
     assert batch == "batch" and [bands, frames if frames != "frames" else x.shape[2]] == described["input"]["shape"][1:]
     assert (frames == "frames") == (described["architecture"]["shape"][1] is None)
-    if frames == "frames":  # any number of them
+    if frames == "frames":  # accepts any number of frames
         np.testing.assert_allclose(
             run_onnx(run / "model.onnx", x[:1, :, :19]), load(run, network_of(run))(x[:1, :, :19]), atol=1e-5
         )
@@ -181,7 +181,7 @@ def test_keras_formats_of_every_recipe(tmp_path: Path, run_script) -> None:
 
 
 def make_sounds(folder: Path, *, clips: int = CLIPS, sr: int = 22050, seconds: float = 0.5) -> Path:
-    """Four classes of short sounds in noise, each its own recording: quickly made, quickly learnt, not always told."""
+    """Four classes of short sounds in noise, each its own recording: quick to learn, but not without errors."""
     rng, t = np.random.default_rng(0), np.arange(round(sr * seconds)) / sr
     for k, label in enumerate(CLASSES):
         (folder / label).mkdir(parents=True)
@@ -200,11 +200,11 @@ def make_sounds(folder: Path, *, clips: int = CLIPS, sr: int = 22050, seconds: f
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, Path]:
-    """A torch run that has learnt something and the Keras run made from it, with their exports."""
+    """A trained PyTorch run and the Keras run converted from it, with their exports."""
     folder = tmp_path_factory.mktemp("export")
     runs = {"torch": folder / "torch", "keras": folder / "keras"}
     options = ("--test-share", 0.5, "--no-refit", "--widths", 8, 16, 32, "--members", 1, "--epochs", 14, "--mixup", 0)
-    options += ("--no-together",)  # an exported model hears one clip at a time
+    options += ("--no-together",)  # an exported model predicts one clip at a time
     data = ("--framework", "torch", "--data-dir", make_sounds(folder / "sounds"))
     run_script("classification/train.py", "--out-dir", runs["torch"], *data, *options)
     run_script("classification/convert.py", "--model-dir", runs["torch"], "--out-dir", runs["keras"])
@@ -218,8 +218,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("framework", "name"), [(key, name) for key, names in EXPORTED.items() for name in names])
-def test_exported_files_answer_as_the_run(framework: str, name: str, trained: dict[str, Path]) -> None:
-    """On the clips that were not trained on, whose probabilities the run wrote down itself."""
+def test_exported_files_predict_like_the_run(framework: str, name: str, trained: dict[str, Path]) -> None:
+    """On the held-out clips, compared with the probabilities that the run wrote."""
     run, table = trained[framework], pd.read_csv(trained["torch"] / "predictions.csv").query("split == 'test'")
     spec = FeatureSpec(**read_json(run / "config.json")["features"])
     x = np.stack([extract(path, spec) for path in table.path])
@@ -231,7 +231,7 @@ def test_exported_files_answer_as_the_run(framework: str, name: str, trained: di
         np.testing.assert_allclose(exported, p, atol=1e-3)
         return
     accuracy, of_exported = (p.argmax(axis=1) == y).mean(), (exported.argmax(axis=1) == y).mean()
-    assert len(y) >= 2 * CLIPS - 4 and accuracy > 0.8  # it has learnt something to lose
+    assert len(y) >= 2 * CLIPS - 4 and accuracy > 0.8  # accurate enough to lose accuracy
     assert of_exported >= accuracy - 0.01
     assert 1e-4 < np.abs(exported - p).mean() < 0.02 and listed["bytes"] < 0.6 * (run / "model.tflite").stat().st_size
 
@@ -241,7 +241,7 @@ def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], t
     from classification.export.quantise import calibration_clips
 
     evaluated = len(pd.read_csv(trained["torch"] / "predictions.csv"))
-    for run in trained.values():  # the Keras run asks the one it was made from
+    for run in trained.values():  # the Keras run refers to the run it was converted from
         assert len(calibration_clips(run, limit=10_000)) == 4 * CLIPS - evaluated
         assert len(calibration_clips(run, limit=7)) == 7
     orphan = tmp_path / "orphan"
@@ -253,7 +253,7 @@ def test_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], t
 
 
 @pytest.mark.slow
-def test_the_command_needs_no_framework_to_refuse(tmp_path: Path, run_script) -> None:
+def test_bad_options_are_refused_without_a_framework(tmp_path: Path, run_script) -> None:
     hidden = ("tests/without.py", "torch,tensorflow,keras,onnx,onnxscript,pandas", "classification/export/export.py")
     assert "--formats" in run_script(*hidden, "--help").stdout
     (line,) = run_script(*hidden, "--model-dir", tmp_path, code=2).stderr.splitlines()

@@ -1,4 +1,4 @@
-"""The torch side of the twins, in process; the Keras side runs in processes of its own (test_entries.py)."""
+"""The PyTorch model and its training, in this process; test_entries.py runs Keras in separate processes."""
 
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_standardising_undoes_the_statistics(sounds: Path) -> None:
     torch.testing.assert_close(net(torch.from_numpy(x)), bare(torch.from_numpy(shifted)), atol=1e-3, rtol=1e-3)
 
 
-def test_recipes_name_only_options_that_exist() -> None:
+def test_recipes_only_have_options_that_exist() -> None:
     for options, recipes in ((TrainOptions, RECIPES), (CganOptions, CGAN_RECIPES)):
         assert "plain" in recipes
         for name, differences in recipes.items():
@@ -108,7 +108,7 @@ def test_training_learns_and_keeps_the_best(toy: Batches, tmp_path: Path) -> Non
 
 
 def test_schedule_and_stopping_follow_val_loss(toy: Batches, tmp_path: Path) -> None:
-    """Keras's counting: the rate halves after plateau_patience bad epochs, training stops after stop_patience."""
+    """As in Keras: the rate halves after plateau_patience bad epochs, and training stops after stop_patience."""
     twin = objective(toy, tmp_path, plateau_patience=2, stop_patience=5, learning_rate=1e-3)
     losses = iter([1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     twin._validate = lambda: (next(losses), 0.5)

@@ -1,4 +1,4 @@
-"""Classifier, its timeline and predict.py: the same sound gives the same answer however it comes in."""
+"""Classifier, its timeline and predict.py: the prediction of a sound does not depend on how it is given."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ SPEC = PRESETS["classifier"]
 
 
 def louder_half(x: np.ndarray) -> np.ndarray:
-    """A stand-in model: how much of the level is in the lower and in the upper half of the mel bands."""
+    """A stand-in model that compares the levels of the lower and the upper half of the mel bands."""
     level = np.stack([x[:, :64].mean(axis=(1, 2)), x[:, 64:].mean(axis=(1, 2))], axis=1) / 10
     p = np.exp(level - level.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
@@ -43,7 +43,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def run(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
-    """A finished run of the quicker framework."""
+    """A finished PyTorch run."""
     folder = tmp_path_factory.mktemp("runs") / "torch"
     arguments = ["--framework", "torch", "--data-dir", sounds, "--out-dir", folder, "--epochs", 1]
     run_script("classification/train.py", *arguments)
@@ -82,7 +82,7 @@ def test_short_and_silent_sounds_are_padded(classifier: Classifier) -> None:
 def test_windows_cover_a_long_recording(classifier: Classifier) -> None:
     y = np.concatenate([tone(300, 9), tone(6000, 8.3)])
     timeline = classifier.predict_windows(y, 22050)
-    np.testing.assert_allclose(timeline.starts, [0, 2, 4, 6, 8, 10, 12, 13.3], atol=1e-4)  # the last ends with it
+    np.testing.assert_allclose(timeline.starts, [0, 2, 4, 6, 8, 10, 12, 13.3], atol=1e-4)  # the last ends with y
     np.testing.assert_allclose(timeline.ends - timeline.starts, 4, atol=1e-4)
     assert timeline.labels == ["low"] * 4 + ["high"] * 4 or timeline.labels == ["low"] * 5 + ["high"] * 3
     assert timeline.edges[0] == 0 and timeline.edges[-1] == pytest.approx(17.3) and (np.diff(timeline.edges) > 0).all()
@@ -96,7 +96,7 @@ def test_windows_cover_a_long_recording(classifier: Classifier) -> None:
     assert len(classifier.predict_windows(tone(300, 4.1), 22050)) == 1  # an mp3's padding
 
 
-def test_a_batch_is_its_sounds_one_by_one(classifier: Classifier) -> None:
+def test_a_batch_is_predicted_like_its_sounds_one_by_one(classifier: Classifier) -> None:
     sounds = [tone(300, 1), tone(6000, 150), tone(900, 4)]  # the long one has more windows than a batch
     together = classifier.predict_batch(sounds, 22050, top_k=1)
     for y, prediction in zip(sounds, together, strict=True):
@@ -121,7 +121,7 @@ def test_a_batch_is_its_sounds_one_by_one(classifier: Classifier) -> None:
         ("no/such/file.wav", {}, AudioError, "cannot be decoded"),
     ],
 )
-def test_what_is_no_sound_says_why(classifier: Classifier, given, options, error, says: str) -> None:
+def test_unusable_samples_raise_the_reason(classifier: Classifier, given, options, error, says: str) -> None:
     with pytest.raises(error, match=says):
         classifier.predict(given, **options)
 
@@ -180,7 +180,7 @@ def test_sounds_of_a_file_a_folder_and_a_csv(sounds: Path, tmp_path: Path) -> No
         list_sounds(tmp_path / "empty")
 
 
-def test_a_folder_of_all_kinds(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_folder_of_short_long_and_bad_files(classifier: Classifier, tmp_path: Path) -> None:
     for name, y in {
         "b.wav": tone(300, 1),
         "c.wav": tone(6000, 4.5),
@@ -196,8 +196,8 @@ def test_a_folder_of_all_kinds(classifier: Classifier, tmp_path: Path) -> None:
         return predict_sounds(classifier, list_sounds(source), options)
 
     results, skipped = outcome(tmp_path)
-    told = {r.sound.id: r.prediction.label for r in results}
-    assert list(told.items()) == [("b.wav", "low"), ("c.wav", "high"), ("d.flac", "high"), ("d.wav", "low")]
+    labels = {r.sound.id: r.prediction.label for r in results}
+    assert list(labels.items()) == [("b.wav", "low"), ("c.wav", "high"), ("d.flac", "high"), ("d.wav", "low")]
     assert [(sound.id, "decoded" in reason) for sound, reason in skipped] == [("a.wav", True)]
     names = {"d_2_timeline.csv", "d_2_timeline.png", "d_timeline.csv", "d_timeline.png"}
     assert {path.name for path in (tmp_path / "t").iterdir()} == names
@@ -223,7 +223,7 @@ def test_a_run_is_loaded(run: Path, sounds: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_an_older_version_predicts_as_before(run: Path, sounds: Path, tmp_path: Path) -> None:
-    """Its config.json has options that are gone, and lacks those that came later, whose defaults it was made with."""
+    """Its config.json has removed options and lacks later ones, whose defaults it was trained with."""
     shutil.copytree(run, tmp_path / "older")
     config = json.loads((run / "config.json").read_text())
     gone, later = {"gain": 0.0, "backend": "tensorflow", "alone": False}, ("kernel", "augment", "export")
@@ -235,7 +235,7 @@ def test_a_run_of_an_older_version_predicts_as_before(run: Path, sounds: Path, t
 
 
 @pytest.mark.slow
-def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
+def test_an_unusable_run_is_one_line(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--model-dir .*no finished classification run \(config\.json is missing\)"):
         Classifier.load(tmp_path)
     for name in ("config.json", "labels.json", "metrics.json"):
@@ -253,8 +253,8 @@ def test_what_is_no_usable_run_is_one_line(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_json_is_all_of_standard_output(run: Path, sounds: Path, run_script) -> None:
-    """One clip from nothing, where what only training, drawing and the other framework need is not installed."""
+def test_standard_output_is_only_json(run: Path, sounds: Path, run_script) -> None:
+    """One clip, without the packages that only training, plots and the other framework need."""
     clip = sorted((sounds / "test" / "test").iterdir())[0]
     arguments = [PREDICT, "--model-dir", run, "--input", clip, "--json", "--top-k", 2]
     done = run_script("tests/without.py", "tensorflow,keras,matplotlib,pandas,sklearn", *arguments)

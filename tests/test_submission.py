@@ -1,4 +1,4 @@
-"""IDs are joined to the test folder alone, in the sample's order and columns; runs are averaged into one submission."""
+"""IDs name files of the test folder only, in the order of the sample; runs are averaged into one submission."""
 
 import shutil
 import sys
@@ -29,7 +29,7 @@ SPEC = PRESETS["classifier"]
 
 
 def louder_half(x: np.ndarray) -> np.ndarray:
-    """A stand-in classifier: which half of the mel bands is louder."""
+    """A stand-in classifier that picks the louder half of the mel bands."""
     low, high = x[:, :64].mean(axis=(1, 2)), x[:, 64:].mean(axis=(1, 2))
     return np.stack([low > high, low <= high], axis=1).astype(float)
 
@@ -130,7 +130,7 @@ def test_several_runs_are_averaged() -> None:
 
 
 def test_the_submission_averages_the_runs_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the one with the best test accuracy: choosing by it would flatter that figure."""
+    """All of them, not the one with the best test accuracy: selecting by it would bias that figure."""
     keras = a_run(tmp_path / "keras", a_table([0.4, 0.4, np.nan], averaged=[0.4, 0.6, np.nan]))
     torch = a_run(tmp_path / "torch", a_table([0.9, 0.5, np.nan]))
     output = tmp_path / "out" / "submission.csv"

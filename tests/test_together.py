@@ -1,4 +1,4 @@
-"""Clips that sound like one recording are averaged, others are not, and only where the training clips support it."""
+"""Clips that sound like one recording are averaged, if the training clips support it; other clips are not."""
 
 import dataclasses
 from pathlib import Path
@@ -27,7 +27,7 @@ RECORDINGS, CLIPS = 180, 4
 
 @pytest.fixture(scope="module")
 def textures() -> tuple[np.ndarray, np.ndarray]:
-    """Noise (N, 64, 90) in dB, of a colour that the clips of a recording share, and each clip's recording."""
+    """Noise (N, 64, 90) in dB whose spectrum the clips of a recording share, and the recording of each clip."""
     rng = np.random.default_rng(0)
     bands = rng.normal(0, 10, (RECORDINGS, 64))
     recordings = rng.permutation(np.repeat(np.arange(RECORDINGS), CLIPS))
@@ -35,20 +35,20 @@ def textures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def guesses(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Probabilities (N, 3) of a classifier that is right two times in three, clip by clip."""
+    """Probabilities (N, 3) of a classifier that is right for two in three clips."""
     p = rng.dirichlet([1, 1, 1], len(y)) + 0.35 * np.eye(3)[y]
     return (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture
 def learned(textures) -> tuple[Together, np.ndarray, np.ndarray]:
-    """What 90 recordings teach, and the clips of as many others with their recordings."""
+    """The result of learning from 90 recordings; the clips of 90 others, and their recordings."""
     x, recordings = textures
-    heard = recordings < RECORDINGS // 2
-    return Together.learn(x[heard], recordings[heard] % 3), x[~heard], recordings[~heard]
+    trained_on = recordings < RECORDINGS // 2
+    return Together.learn(x[trained_on], recordings[trained_on] % 3), x[~trained_on], recordings[~trained_on]
 
 
-def right(p: np.ndarray, y: np.ndarray) -> float:
+def accuracy(p: np.ndarray, y: np.ndarray) -> float:
     return (p.argmax(axis=1) == y).mean()
 
 
@@ -59,24 +59,24 @@ def test_clips_of_a_recording_help_each_other(learned, tmp_path: Path, monkeypat
     q = together.average(p, x)
     assert q.shape == p.shape and q.dtype == p.dtype
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)
-    assert right(q, y) > right(p, y) + 0.1
+    assert accuracy(q, y) > accuracy(p, y) + 0.1
     together.save(tmp_path)
     np.testing.assert_array_equal(Together.load(tmp_path).average(p, x), q)
     monkeypatch.setattr(classification.inference.together, "CHUNK", 7)
     np.testing.assert_allclose(together.average(p, x), q, atol=1e-6)
-    order = np.argsort(recordings, kind="stable")  # as names put them: in parts, recordings stay whole
+    order = np.argsort(recordings, kind="stable")  # recordings are not divided between the parts
     p, x, y = p[order], x[order], y[order]
     monkeypatch.setattr(classification.inference.together, "MOST_CLIPS", len(p) // 2)
     in_parts = together.average(p, x)
     np.testing.assert_allclose(in_parts[: len(p) // 2], together.average(p[: len(p) // 2], x[: len(p) // 2]), atol=1e-6)
-    assert right(in_parts, y) > right(p, y) + 0.1
+    assert accuracy(in_parts, y) > accuracy(p, y) + 0.1
 
 
 def test_clips_of_other_recordings_change_little(learned) -> None:
     together, x, recordings = learned
     _, one_each = np.unique(recordings, return_index=True)
     p = guesses(recordings[one_each] % 3, np.random.default_rng(2))
-    assert right(together.average(p, x[one_each]), p.argmax(axis=1)) > 0.9
+    assert accuracy(together.average(p, x[one_each]), p.argmax(axis=1)) > 0.9
     np.testing.assert_allclose(together.average(p[:1], x[:1]), p[:1], atol=1e-6)
     assert together.average(p[:0], x[:0]).shape == (0, 3)
 
@@ -84,7 +84,7 @@ def test_clips_of_other_recordings_change_little(learned) -> None:
 def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_path: Path) -> None:
     x, recordings = textures
     assert Together.learn(x, recordings % 3).trust > TRUST
-    assert Together.learn(x, np.random.default_rng(3).integers(0, 3, len(x))).trust < 0.5  # as a speaker says any digit
+    assert Together.learn(x, np.random.default_rng(3).integers(0, 3, len(x))).trust < 0.5  # as for spoken digits
     assert Together.learn(x[:19], recordings[:19]) is None and Together.load(tmp_path) is None
     silence = np.full((40, 64, 90), -80.0)
     assert Together.learn(silence, np.arange(40) % 2).trust in (0.0, pytest.approx(0.5, abs=0.02))
@@ -92,7 +92,7 @@ def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_pat
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twice 48 clips of eight recordings that no name tells: half wobble, but one in three does the opposite."""
+    """Two folders of 48 clips from eight unnamed recordings: half of these wobble, but a third of the clips differ."""
     t = np.arange(SPEC.n_samples) / SPEC.sr
     folders = [tmp_path_factory.mktemp("clips") for _ in range(2)]
     for seed, folder in enumerate(folders):
@@ -109,21 +109,21 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def wobbling(x: np.ndarray) -> np.ndarray:
-    """A stand-in model: does the level go up and down?"""
+    """A stand-in model that detects whether the level goes up and down."""
     p = np.where(x.mean(axis=1).std(axis=1) > 3, 0.7, 0.3)
     return np.stack([1 - p, p], axis=1).astype(np.float32)
 
 
 @pytest.fixture
 def wobble(folders: list[Path]) -> tuple[Classifier, FeatureCache]:
-    """A classifier that learned from the first folder which clips are of one recording."""
+    """A classifier that learned to find clips of one recording from the first folder."""
     trained_on, cache = sorted(folders[0].iterdir()), FeatureCache(SPEC)
     x = cache.build(trained_on, n_jobs=1).features
     together = Together.learn(x, ["wobbling" in path.name for path in trained_on])
     return Classifier(wobbling, ["steady", "wobbling"], SPEC, most_frequent="steady", together=together), cache
 
 
-def test_a_test_set_is_averaged_and_tells_both(wobble: tuple, folders: list[Path]) -> None:
+def test_a_test_set_has_both_kinds_of_probabilities(wobble: tuple, folders: list[Path]) -> None:
     classifier, cache = wobble
     wanted = wanted_ids(list(folders[1].iterdir()), None)
     table, failed = predict_test_set(wanted, folders[1], classifier, cache, n_jobs=1)
@@ -175,7 +175,7 @@ def test_runs_are_compared_clip_by_clip(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> tuple[Path, Path]:
-    """A run of the default recipe on two classes that a recording's colour tells, and its data."""
+    """A run of the default recipe on two classes that differ in spectrum, and its data."""
     data, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     for split, labels in (("train", ["low", "high"]), ("test", [""])):
         for label in labels:
