@@ -1,7 +1,7 @@
-"""Speed as ratios against named rivals, on the same inputs in the same process: python tests/bench.py [--data-dir DIR]
+"""Compare this project's speed with other implementations: python tests/bench.py [--data-dir DIR]
 
-Each pair is timed in turn, A B A B ..., and the median of the ratios is printed. Without --data-dir the synthetic
-demo sounds are used. The Keras training is timed in a process of its own (tests/bench_keras.py).
+Both implementations get the same inputs and are timed alternately in one process; the median ratio is printed. Without
+--data-dir the inputs are the synthetic demo sounds. Keras training is timed in its own process (tests/bench_keras.py).
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import tyro
 from bench_vocoders import bench_vocoders
-from rivals import compare
+from speed import compare_speed
 
 from generation.models.gan2d import Discriminator, Generator
 from generation.objectives.gan import GanObjective
@@ -32,12 +32,12 @@ from shared.runs.loop import bfloat16_pays, make_accelerator
 
 @dataclasses.dataclass(kw_only=True)
 class BenchOptions:
-    """Time this project's parts against their rivals."""
+    """Compare this project's speed with other implementations."""
 
     data_dir: Path | None = None
-    """Folder of labelled sounds; None is the demo data."""
+    """Folder of labelled sounds; None uses the demo sounds."""
     rounds: int = 5
-    """Times each pair is timed."""
+    """How often each pair is timed."""
 
 
 def librosa_loop(paths: list[Path]) -> None:
@@ -50,8 +50,8 @@ def librosa_loop(paths: list[Path]) -> None:
 
 
 def bench_features(paths: list[Path], rounds: int) -> None:
-    compare(
-        "feature extraction, one process, against the librosa loop",
+    compare_speed(
+        "feature extraction in one process, compared with a loop over librosa",
         lambda: [extract(path, PRESETS["classifier"]) for path in paths],
         lambda: librosa_loop(paths),
         clips=len(paths),
@@ -68,9 +68,10 @@ def gan_step(S: torch.Tensor, precision: str) -> Callable[[], object]:
 
 
 def bench_gan(S: torch.Tensor, rounds: int) -> None:
-    compare(
-        f"cGAN step, batch {len(S)}, {'bfloat16' if bfloat16_pays() else 'float32'} against float32",
-        gan_step(S, "bfloat16" if bfloat16_pays() else "float32"),
+    precision = "bfloat16" if bfloat16_pays(torch.device("cpu")) else "float32"
+    compare_speed(
+        f"cGAN step on batches of {len(S)} in {precision}, compared with float32",
+        gan_step(S, precision),
         gan_step(S, "float32"),
         clips=len(S),
         rounds=rounds,

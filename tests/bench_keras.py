@@ -1,6 +1,6 @@
-"""Clips/s of a plain Keras epoch against plain model.fit: the same architecture, batch size and clips.
+"""Compare the speed of an epoch in Keras with model.fit on arrays: the same architecture, batch size and clips.
 
-Ours reads the memory-mapped cache a batch at a time; the rival has every array in memory and Keras's own layers.
+This project reads its batches from the memory-mapped cache and augments them; the other has all arrays in memory.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from rivals import compare
+from speed import compare_speed
 
 from classification.models.architecture import Architecture, Network
 from classification.models.keras_cnn import build
@@ -29,11 +29,11 @@ class BenchOptions:
     """Time an epoch of the plain recipe in Keras."""
 
     data_dir: Path | None = None
-    """Folder of labelled sounds; None is the demo data."""
+    """Folder of labelled sounds; None uses the demo sounds."""
     rounds: int = 5
-    """Times each pair is timed."""
+    """How often each pair is timed."""
     clips: int = 160
-    """Clips an epoch."""
+    """Clips per epoch."""
 
 
 def main() -> None:
@@ -49,8 +49,8 @@ def main() -> None:
     x = features[np.arange(len(features))][..., None]
     rival = build(**network.arguments)
     rival.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    compare(
-        "plain Keras training, against model.fit on arrays in memory",
+    compare_speed(
+        "training of the plain recipe in Keras, compared with model.fit on arrays in memory",
         lambda: ours.fit(BatchSequence(batches), shuffle=False, verbose=0),
         lambda: rival.fit(x, y, batch_size=32, verbose=0),
         clips=len(x),

@@ -1,7 +1,7 @@
-"""What each representation loses on its way to sound and back: python tests/round_trip.py --data-dir DIR
+"""Measure what each representation loses: python tests/round_trip.py --data-dir DIR
 
-Clips are made into the representation and by its vocoder into sound again. The error is the spectral convergence of
-the sound's STFT magnitudes against the clip's at the same rate, ||A - B|| / ||A||, after both are brought to one level.
+Each clip is converted to the representation and, by its vocoder, back to sound. The error is the spectral convergence
+||A - B|| / ||A|| of the STFT magnitudes A of the clip and B of the sound, after B is scaled to the level of A.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from shared.files import DEMO_DIR
 
 @dataclasses.dataclass(kw_only=True)
 class RoundTripOptions:
-    """Measure the round-trip error of every representation that can be heard."""
+    """Measure the round-trip error of every representation that can be converted back to sound."""
 
     data_dir: Path | None = None
-    """Folder of sounds; None is the demo data."""
+    """Folder of sounds; None uses the demo sounds."""
     clips: int = 48
-    """Clips measured, spread over the folder."""
+    """Number of clips to measure, taken evenly from the folder."""
 
 
 def error(y: np.ndarray, back: np.ndarray, spec: FeatureSpec) -> float:
-    """Of the sound ``back`` (N,) against the clip y (N,)."""
+    """The spectral convergence of the sound ``back`` (N,) with the clip y (N,)."""
     A, B = (np.abs(stft(s, n_fft=spec.n_fft, hop_length=spec.hop_length)) for s in (y, back))
     return float(np.linalg.norm(A - B * (A * B).sum() / max((B * B).sum(), 1e-12)) / max(np.linalg.norm(A), 1e-12))
 
@@ -41,10 +41,10 @@ def main() -> None:
     options = tyro.cli(RoundTripOptions)
     paths = load_dataset(options.data_dir or make_demo_data(DEMO_DIR)).manifest.path
     paths = paths[:: max(1, len(paths) // options.clips)]
-    print(f"{len(paths)} clips of {options.data_dir or DEMO_DIR}: median error (least, most)")
+    print(f"{len(paths)} clips of {options.data_dir or DEMO_DIR}: median error (minimum to maximum)")
     for name, spec in PRESETS.items():
         if spec.kind == "log_mel" and spec.scaling != "log1p":
-            print(f"{name}: no way back, decibels of a clip's maximum have lost its level")
+            print(f"{name}: cannot be converted back, because decibels relative to a clip's maximum lose its level")
             continue
         vocoder, errors = make_vocoder("auto", spec), []
         for path in paths:
@@ -52,7 +52,7 @@ def main() -> None:
             S = TRANSFORMS[spec.kind](y, spec)
             errors.append(error(y, vocoder(torch.from_numpy(S)[None])[0].numpy(), spec))
         low, median, high = np.quantile(errors, [0, 0.5, 1])
-        print(f"{name} by {AUTO[spec.kind]}: {median:.3f} ({low:.3f} to {high:.3f})", flush=True)
+        print(f"{name} with {AUTO[spec.kind]}: {median:.3f} ({low:.3f} to {high:.3f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:
     done = run_script(
         "shared/commands.py", "cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
     )
-    assert "50 clips of (128, 512)" in done.stdout and "0 skipped" in done.stdout
+    assert "50 spectrograms of shape (128, 512)" in done.stdout and "0 files skipped" in done.stdout
     assert re.fullmatch(r"computed 50 log-mel spectrograms in [\d.]+ s\n", done.stderr)
 
 

@@ -1,4 +1,4 @@
-"""A run folder resumes itself, refuses everything else, and loses nothing."""
+"""A run folder resumes the same run, refuses any other, and never loses data."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def test_the_same_command_resumes_and_another_is_refused(tmp_path: Path) -> None
     run = Run(tmp_path / "run", config())
     run.log(0, {"train/loss": 1.0})
     run.close()
-    resumed = Run(tmp_path / "run", config(device="cuda"))  # where it computes is no part of what it computes
+    resumed = Run(tmp_path / "run", config(device="cuda"))  # the device may change
     assert [line["train/loss"] for line in resumed.history()] == [1.0] and not resumed.finished
     resumed.close()
     with pytest.raises(UserError, match=r"--seed 0, not 1.*--overwrite"):
@@ -32,7 +32,7 @@ def test_the_same_command_resumes_and_another_is_refused(tmp_path: Path) -> None
     assert len(Run(tmp_path / "run", config()).history()) == 1
 
 
-def test_extendable_options_may_grow_only(tmp_path: Path) -> None:
+def test_extendable_options_may_only_grow(tmp_path: Path) -> None:
     run = Run(tmp_path, config())
     run.finish({"a": 1})
     grown = Run(tmp_path, config(epochs=9), extendable=frozenset({"epochs"}))
@@ -42,15 +42,15 @@ def test_extendable_options_may_grow_only(tmp_path: Path) -> None:
         Run(tmp_path, config(), extendable=frozenset({"epochs"}))
 
 
-def test_overwrite_begins_anew(tmp_path: Path) -> None:
+def test_overwrite_starts_again(tmp_path: Path) -> None:
     run = Run(tmp_path, config())
     run.log(0, {"train/loss": 1.0})
     run.finish({"a": 1})
-    anew = Run(tmp_path, config(seed=1), overwrite=True)
-    assert not anew.finished and not anew.history()
+    again = Run(tmp_path, config(seed=1), overwrite=True)
+    assert not again.finished and not again.history()
 
 
-def test_a_foreign_folder_is_never_touched(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_never_changed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="no run"):
@@ -60,7 +60,7 @@ def test_a_foreign_folder_is_never_touched(tmp_path: Path) -> None:
         Run(tmp_path / "thesis.txt", config())
 
 
-def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
+def test_a_second_process_cannot_write_to_a_run(tmp_path: Path) -> None:
     run = Run(tmp_path, config())
     with pytest.raises(UserError, match="another process"):
         Run(tmp_path, config())
@@ -68,7 +68,7 @@ def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
     Run(tmp_path, config()).close()
 
 
-def test_epochs_that_a_killed_run_logged_are_replaced(tmp_path: Path) -> None:
+def test_later_epochs_of_an_interrupted_command_are_replaced(tmp_path: Path) -> None:
     run = Run(tmp_path, config())
     for epoch, loss in enumerate((3.0, 2.0, 1.0)):
         run.log(epoch, {"train/loss": loss})
@@ -77,7 +77,7 @@ def test_epochs_that_a_killed_run_logged_are_replaced(tmp_path: Path) -> None:
     assert lines == [{"epoch": 0, "train/loss": 3.0}, {"epoch": 1, "train/loss": 1.5}]
 
 
-def test_a_diverged_run_stops_in_words(tmp_path: Path) -> None:
+def test_a_diverged_training_stops_with_a_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train/loss is nan after epoch 3.*--learning-rate"):
         Run(tmp_path, config()).log(2, {"train/loss": float("nan")})
     assert not (tmp_path / "history.jsonl").exists()
@@ -103,7 +103,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_the_fingerprint_knows_the_data_not_the_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_data_but_not_on_its_folder(tmp_path: Path) -> None:
     def of(folder: str, labels: list[str], hashes: list[str]) -> str:
         paths = [Path(folder) / f"{i}.wav" for i in range(2)]
         return fingerprint(pd.DataFrame({"path": paths, "label": labels}), hashes)
@@ -113,7 +113,7 @@ def test_the_fingerprint_knows_the_data_not_the_place(tmp_path: Path) -> None:
     assert of("x", ["a", "a"], ["1", "2"]) != base and of("x", ["a", "b"], ["1", "3"]) != base
 
 
-def test_classes_that_look_like_numbers_or_nothing_are_read_as_they_are(tmp_path: Path) -> None:
+def test_class_names_like_007_and_NA_are_read_as_text(tmp_path: Path) -> None:
     rows = [
         "path,label,group,split,predicted,p_007,p_NA,seed,fold",
         "a.wav,NA,7,test,007,0.6,0.4,0,",

@@ -1,4 +1,4 @@
-"""frequency-quest cache: the spectrograms of a data folder, computed before any training needs them."""
+"""frequency-quest cache: compute the spectrograms of a data folder before training."""
 
 import dataclasses
 from pathlib import Path
@@ -11,22 +11,22 @@ from shared.files import CACHE_DIR
 
 @dataclasses.dataclass(kw_only=True)
 class CacheOptions:
-    """Compute the spectrograms of a data folder once; training reads them from there."""
+    """Compute the spectrograms of a data folder once, so that trainings start sooner."""
 
     data_dir: Path
-    """Folder of sounds (Kaggle layout, a folder per class, UrbanSound8K, or recordings/)."""
+    """Folder of sounds in a layout that docs/data.md lists, such as one folder per class."""
     preset: str = "classifier"
-    """Which FeatureSpec of shared/features/spec.py: classifier, strong, cgan, digits, ..."""
+    """Spectrogram preset of shared/features/spec.py, such as classifier, strong, cgan or digits."""
     cache_dir: Path = CACHE_DIR
-    """Where the shards go."""
+    """Folder for the computed spectrograms."""
     n_jobs: int | None = None
-    """Worker processes; None is one a core."""
+    """Processes that compute spectrograms; None uses all cores."""
 
 
 def main() -> None:
     options = tyro.cli(CacheOptions)
     spec = preset(options.preset)
-    from shared.data.datasets import load_dataset  # pandas and joblib: --help does not wait for them
+    from shared.data.datasets import load_dataset  # imported late: --help does not wait for pandas and joblib
     from shared.features.cache import FeatureCache
 
     dataset = load_dataset(options.data_dir)
@@ -34,4 +34,4 @@ def main() -> None:
     clips = cache.build([*dataset.manifest.path, *dataset.test_files], n_jobs=options.n_jobs)
     for path, reason in clips.rejects.items():
         print(f"skipped {path}: {reason}")
-    print(f"{len(clips.kept)} clips of {spec.shape} in {cache.dir}, {len(clips.rejects)} skipped")
+    print(f"{len(clips.kept)} spectrograms of shape {spec.shape} in {cache.dir}; {len(clips.rejects)} files skipped")

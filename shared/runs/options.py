@@ -1,4 +1,4 @@
-"""The part of the command line that every entry shares: the common options, and how recipes and flags set them."""
+"""The options that all training commands share, and how recipes and the command line set them."""
 
 import argparse
 import dataclasses
@@ -18,49 +18,49 @@ OptionsT = TypeVar("OptionsT", bound="CommonOptions")
 
 @dataclasses.dataclass(kw_only=True)
 class CommonOptions:
-    """The options that carry one name in every entry."""
+    """Options of every training command."""
 
     data_dir: Path | None = None
-    """Folder of labelled sounds; None synthesises the embedded demo data in data/demo."""
+    """Folder of labelled sounds; None synthesises demo sounds in data/demo."""
     out_dir: Path | None = None
-    """Run folder; the same command on it resumes. None is runs/<what is trained>."""
+    """Run folder; the same command resumes an interrupted run. None chooses a folder below runs/."""
     recipe: str = "plain"
-    """Named set of defaults; flags override it."""
+    """Named set of options; options on the command line override it."""
     epochs: int = 40
     """Passes over the training clips."""
     batch_size: int = 32
-    """Clips a step."""
+    """Clips per training step."""
     seed: int = 0
-    """Of the split, the initial weights, the order of the batches and all noise."""
+    """Seed of the split, the initial weights, the order of the clips and all noise."""
     fraction: float = 1.0
-    """Share of each class's clips used, for quick trials."""
+    """Share of each class's clips to use; below 1 for quick trials."""
     max_skip: float = 0.2
-    """Share of the files that may turn out unusable; above it nothing is trained."""
+    """Largest share of unusable files (empty or damaged) to skip; with more, training does not start."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to train on; auto uses a GPU if there is one."""
     precision: Precision = "auto"
-    """Arithmetic of the network; auto is bfloat16 only where it was measured to pay."""
+    """Arithmetic of the network; auto uses bfloat16 only where it is faster and safe, else float32."""
     cache_dir: Path = CACHE_DIR
-    """Where the computed spectrograms are kept."""
+    """Folder for the computed spectrograms."""
     n_jobs: int | None = None
-    """Processes that compute spectrograms; None is one a core."""
+    """Processes that compute spectrograms; None uses all cores."""
     dry_run: bool = False
     """Print the run's configuration and stop."""
     overwrite: bool = False
-    """Throw away the run in --out-dir and begin anew."""
+    """Delete the run in --out-dir and start again."""
 
     def check(self) -> None:
-        """Refuse values no run can use; entries add to it.
+        """Refuse impossible values; subclasses check their own options too.
 
         Raises:
-            UserError: naming the option, its value and what it must be.
+            UserError: names the option, its value and what it must be.
         """
         self.require("1 or more", lambda value: value is None or value >= 1, "epochs", "batch_size")
         self.require("0 or more", lambda value: value >= 0, "seed")
         self.require("between 0 and 1", lambda value: 0 <= value <= 1, "max_skip")
 
     def require(self, what: str, test: Callable[[Any], bool], *names: str) -> None:
-        """Refuse the first option of ``names``, nested ones too, whose value fails ``test``."""
+        """Refuse the first option of ``names`` whose value fails ``test``. Options of nested dataclasses count too."""
         values = flat(self)
         for name in names:
             if not test(values[name]):
@@ -68,7 +68,7 @@ class CommonOptions:
 
 
 def flat(options: Any) -> dict[str, Any]:
-    """A dataclass as option name -> value; the fields of nested dataclasses stand beside the others."""
+    """A dataclass as option name -> value, with the fields of nested dataclasses on the same level."""
     values: dict[str, Any] = {}
     for name, value in vars(options).items():
         values |= flat(value) if dataclasses.is_dataclass(value) else {name: value}
@@ -76,10 +76,10 @@ def flat(options: Any) -> dict[str, Any]:
 
 
 def assemble(kind: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
-    """``flat`` backwards; what ``values`` leave out keeps its default.
+    """The inverse of ``flat``; options missing in ``values`` keep their defaults.
 
     Raises:
-        TypeError: a name that is no option.
+        TypeError: ``values`` has a name that is no option.
     """
     arguments = dict(values)
     for field in dataclasses.fields(kind):
@@ -95,16 +95,18 @@ def parse(
     *,
     models: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> OptionsT:
-    """The command line as ``options``: the recipe's differences become the defaults, flags override them.
+    """Parse the command line: flags override the recipe's options, which override those of --model and the defaults.
 
-    ``models`` are the differences of each --model, where an entry has one; the recipe's come on top.
+    Args:
+        recipes: recipe -> the options that it changes.
+        models: model -> the options that it changes, for commands that have --model.
     """
     flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--recipe", nargs="?", default=options.recipe)
     flags.add_argument("--model", nargs="?", default=getattr(options, "model", None))
     chosen = flags.parse_known_args()[0]
     if chosen.recipe not in recipes:
-        raise UserError(f"--recipe {chosen.recipe}: unknown; choose one of {', '.join(recipes)}")
+        raise UserError(f"--recipe {chosen.recipe}: unknown recipe; choose one of {', '.join(recipes)}")
     differences = (models or {}).get(chosen.model, {}) | recipes[chosen.recipe]
     default = assemble(options, {"recipe": chosen.recipe} | differences)
     parsed = tyro.cli(options, default=default, config=(tyro.conf.OmitArgPrefixes,))

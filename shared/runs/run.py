@@ -1,7 +1,8 @@
-"""Run: one folder a training run, in one shape, written so that the same command goes on where it stopped.
+"""Run: the folder of a training, written so that the same command resumes it.
 
-config.json (options, versions, git revision, data fingerprint), history.jsonl (a line an epoch), events/ (TensorBoard),
-checkpoints/, metrics.json (written last: the run is finished). No framework is imported here.
+It holds config.json (options, versions, git revision, data fingerprint), history.jsonl (one line per epoch), events/
+(for TensorBoard), checkpoints/ and metrics.json, which is written last and marks the run as finished. This module
+imports no framework.
 """
 
 import contextlib
@@ -26,25 +27,25 @@ from filelock import FileLock, Timeout
 from shared.errors import UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 
-# What may differ between the command that began a run and the one that goes on with it: where and how, not what.
+# Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
 
 def plain(value: Any) -> Any:
-    """Options as JSON takes them: paths become text, tuples lists."""
+    """Options in JSON's types: paths become text, tuples become lists."""
     return json.loads(json.dumps(value, default=os.fspath))
 
 
 def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
-    """One hash over every clip's bytes, label and file name; where the folder lies does not matter."""
+    """One hash of all clips' bytes, labels and file names. It does not depend on the folder's path."""
     rows = zip(hashes, manifest.label, manifest.path.map(lambda p: p.name), strict=True)
     return text_hash("\n".join(sorted(" ".join(row) for row in rows)))
 
 
 def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole of config.json."""
+    """The content of config.json."""
     versions = {name: next((d.version for d in distributions(name=name)), None) for name in _VERSIONED}
     return {
         "command": _own_command(),
@@ -57,8 +58,8 @@ def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, A
 
 
 def _own_command() -> str:
-    """The command line that began this process, with the script's path below the checkout."""
-    if sys.argv[0].startswith("frequency-quest"):  # "frequency-quest VERB", as shared/commands.py leaves it
+    """The command line of this process, with the script's path relative to the checkout."""
+    if sys.argv[0].startswith("frequency-quest"):  # shared/commands.py sets it to "frequency-quest VERB"
         return f"{sys.argv[0]} {shlex.join(sys.argv[1:])}"
     script = Path(sys.argv[0]).resolve()
     inside = script.is_relative_to(PROJECT_ROOT)
@@ -67,29 +68,29 @@ def _own_command() -> str:
 
 def _git_revision() -> str | None:
     command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    if IN_CHECKOUT:  # an installed package is of no repository, wherever its environment lies
+    if IN_CHECKOUT:  # an installed package may lie inside another project's repository
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     return None
 
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB."""
+    """The peak memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class Run:
-    """An open run folder, locked against a second writer.
+    """An open run folder, locked so that only one process writes to it.
 
     Args:
-        out_dir: the folder; made if missing, resumed if it holds the same configuration.
-        config: what ``describe`` returned.
-        overwrite: throw away the run that stands there and begin anew.
-        extendable: options that may grow on a resumed run (a GAN's epochs).
+        out_dir: the folder; created if missing, resumed if its run has the same configuration.
+        config: the result of ``describe``.
+        overwrite: delete the run in the folder and start again.
+        extendable: options that may grow when the run is resumed, such as a generator's epochs.
 
     Raises:
-        UserError: the folder holds another configuration, something that is no run, or is in use.
+        UserError: the folder holds a run with other options, or files but no run, or another process writes to it.
     """
 
     def __init__(
@@ -99,15 +100,15 @@ class Run:
         self.checkpoints, config_file = self.dir / "checkpoints", self.dir / "config.json"
         self._writer = None
         if self.dir.is_file():
-            raise UserError(f"--out-dir {self.dir}: is a file, not a folder")
+            raise UserError(f"--out-dir {self.dir}: is a file; choose a folder")
         if self.dir.is_dir() and not config_file.is_file() and any(p.name != ".lock" for p in self.dir.iterdir()):
-            raise UserError(f"--out-dir {self.dir}: holds files but no run (no config.json); choose an empty folder")
+            raise UserError(f"--out-dir {self.dir}: files but no run (no config.json); choose an empty folder")
         self.dir.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.dir / ".lock", timeout=0)
         try:
             self._lock.acquire()
         except Timeout:
-            raise UserError(f"--out-dir {self.dir}: another process is writing to this run; wait for it") from None
+            raise UserError(f"--out-dir {self.dir}: another process is writing here; wait until it ends") from None
         if overwrite and config_file.is_file():
             self._clear()
         if config_file.is_file():
@@ -134,29 +135,29 @@ class Run:
         changed = {key for key in (before.keys() | now.keys()) - NOT_IDENTITY if before.get(key) != now.get(key)}
         grown = {key for key in changed.intersection(extendable) if now[key] > before[key]}
         problems = [
-            f"holds a run with --{key.replace('_', '-')} {before.get(key)}, not {now.get(key)}"
+            f"its run has --{key.replace('_', '-')} {before.get(key)}, not {now.get(key)}"
             for key in sorted(changed - grown)
         ]
         if old["data"]["fingerprint"] != self.config["data"]["fingerprint"]:
-            problems.append(f"holds a run on other data ({old['data']['root']}, {old['data']['clips']} clips)")
+            problems.append(f"its run has other data ({old['data']['root']}, {old['data']['clips']} clips)")
         if old["data"].get("test_fingerprint") not in (None, self.config["data"].get("test_fingerprint")):
-            problems.append("the test set has changed; predict it by itself (predict --sample-submission CSV)")
+            problems.append("the test set has changed; predict it with predict --sample-submission CSV")
         if problems:
-            anew = "choose another folder, or --overwrite to begin it anew"
-            raise UserError(f"--out-dir {self.dir}: {problems[0]}; {anew}")
+            remedy = "choose another folder, or start again with --overwrite"
+            raise UserError(f"--out-dir {self.dir}: {problems[0]}; {remedy}")
         if grown:
             (self.dir / "metrics.json").unlink(missing_ok=True)
             write_json(self.dir / "config.json", self.config)
 
     def history(self) -> list[dict[str, float]]:
-        """One dict an epoch: {"epoch": 0, "group/name": value, ...}, those of earlier commands first."""
+        """One dict per epoch, {"epoch": 0, "group/name": value, ...}, including the epochs before a resume."""
         return self._history
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record one epoch (counted from 0). Lines of this or a later epoch, left by a killed run, are replaced.
+        """Record an epoch (counted from 0). It replaces this and later epochs that an interrupted command recorded.
 
         Raises:
-            UserError: a figure that is not finite.
+            UserError: a metric is not finite.
         """
         record = {"epoch": epoch} | {key: float(value) for key, value in metrics.items()}
         for key, value in record.items():
@@ -164,7 +165,7 @@ class Run:
                 raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
         self._history = [*(line for line in self._history if line["epoch"] < epoch), record]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
-        # tensorboard imports TensorFlow when it can; this marker, its own, makes it use its stub instead.
+        # TensorBoard imports TensorFlow if it is installed; with this marker of its own it uses a stub instead.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -176,17 +177,17 @@ class Run:
         self._writer.flush()
 
     def write_rejects(self, rejects: Mapping[Path, str]) -> None:
-        """rejects.csv (path, reason), and what was left out on the console."""
+        """Write rejects.csv (path, reason) and print the first skipped files."""
         if not rejects:
             return
         table = pd.DataFrame(rejects.items(), columns=["path", "reason"])
         write_text(self.dir / "rejects.csv", table.to_csv(index=False))
-        print(f"skipped {len(rejects)} file(s) that cannot be used (all in {self.dir / 'rejects.csv'}):")
+        print(f"skipped {len(rejects)} file(s) that cannot be used (full list: {self.dir / 'rejects.csv'}):")
         for path, reason in list(rejects.items())[:5]:
             print(f"  {path}: {reason}")
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json: from now on the run is done."""
+        """Write metrics.json, which marks the run as finished."""
         write_json(self.dir / "metrics.json", plain(metrics))
         self.close()
 

@@ -1,4 +1,4 @@
-"""The first steps of every training: the usable clips of its data folder, and its run folder."""
+"""The first steps of every training: load the usable clips of the data folder and open the run folder."""
 
 import dataclasses
 import json
@@ -28,26 +28,30 @@ class Clips:
     manifest: pd.DataFrame
     features: Features
     rejects: dict[Path, str]
-    data: dict[str, Any]  # what config.json says of them
+    data: dict[str, Any]  # the entry "data" of config.json
 
     @property
     def classes(self) -> list[str]:
-        """The label encoder: a class's ordinal is its place in this sorted list."""
+        """The class names in the order of their ordinals."""
         return sorted(self.manifest.label.unique())
 
 
 def find_data(options: CommonOptions) -> Dataset:
-    """The data folder, recognised; without one the demo sounds, made if need be."""
+    """The clips of the data folder; without --data-dir, the demo sounds, which are synthesised if missing."""
     if options.data_dir is None:
         make_demo_data(DEMO_DIR)
-        print(f"no --data-dir given: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
+        print(f"no --data-dir: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
     return load_dataset(options.data_dir or DEMO_DIR)
 
 
 def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, segmented: bool = False) -> Clips:
-    """Compute the features that are missing, leave out and list what cannot be used.
+    """Compute the spectrograms that are not in the cache, and leave out unusable files.
 
-    ``segmented`` splits every clip into parts of the spec's duration, each of which then is a clip.
+    Args:
+        segmented: cut every file into clips of the spec's duration.
+
+    Raises:
+        UserError: no file is usable, or more are unusable than --max-skip allows.
     """
     manifest = take_fraction(dataset.manifest, fraction=options.fraction, seed=options.seed)
     if segmented:
@@ -60,7 +64,7 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
     if len(clips.rejects) > options.max_skip * len(manifest):
         raise UserError(
             f"--max-skip {options.max_skip}: {len(clips.rejects)} of {len(manifest)} files are unusable; {first}. "
-            "Mend them, or allow a larger share"
+            "Repair or remove them, or allow a larger share"
         )
     manifest = manifest.iloc[clips.kept].reset_index(drop=True)
     data = {
@@ -79,7 +83,7 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
 def open_run(
     options: CommonOptions, clips: Clips, *, default_dir: str, details: dict[str, Any], extendable: Collection[str] = ()
 ) -> Run:
-    """The run folder of these options; with --dry-run prints its configuration and ends the program."""
+    """Open the run folder of these options. With --dry-run, print the configuration and exit instead."""
     config = describe(flat(options), clips.data) | details
     if options.dry_run:
         print(json.dumps(config, indent=2))
@@ -91,9 +95,9 @@ def open_run(
 
 
 def once(run: Run, train: Callable[[], None]) -> None:
-    """Train unless the run folder already holds the finished run."""
+    """Train unless the run is already finished."""
     if run.finished:
-        print(f"{run.dir} is already done; nothing to do (--overwrite begins it anew)")
+        print(f"{run.dir} is already done; --overwrite trains it again")
     else:
         train()
     run.close()
