@@ -15,7 +15,7 @@ class ConvertOptions:
     model_dir: Path
     """Finished run folder of classification/train.py."""
     out_dir: Path
-    """New run folder for the same model in the other framework; every command accepts it."""
+    """New run folder for the same model in the other framework; predict, evaluate, export and card accept it."""
 
 
 def main() -> None:

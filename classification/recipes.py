@@ -18,7 +18,7 @@ class Optimiser:
     """Adam, its learning rate over the epochs, and when training stops."""
 
     learning_rate: float = 1e-3
-    """Adam's initial step size, or the highest of a schedule."""
+    """Adam's initial learning rate; with the cosine schedule, the highest."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 gives plain Adam."""
     schedule: Literal["plateau", "cosine"] = "plateau"
@@ -61,11 +61,11 @@ class TrainOptions(CommonOptions):
     seeds: int = 1
     """Trainings of each fold, with consecutive seeds from --seed on; all seeds use the same folds."""
     val_share: float = 0.2
-    """Share of the training recordings used to select the checkpoint; 0 keeps the last epoch's weights."""
+    """Share of the recordings used to select the checkpoint; 0 keeps the last epoch's weights."""
     test_share: float = 0.2
     """Share of the recordings held out for the reported figures; 0 holds none out."""
     together: bool = False
-    """Average the predictions of test clips that sound like one recording, if such training clips share a class."""
+    """Average test clips that sound like one recording, if training clips that sound alike share a class."""
     refit: bool = False
     """After the evaluation, train once more on all clips and keep that model."""
     submission_name: str = "submission.csv"

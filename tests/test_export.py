@@ -25,7 +25,7 @@ from classification.models.architecture import BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from classification.rundir import network_of
-from classification.training.fit_torch import begin
+from classification.training.fit_torch import set_initial_weights
 from shared.errors import UserError
 from shared.features.spec import PRESETS, FeatureSpec, preset
 from shared.features.transforms import TRANSFORMS, extract
@@ -68,7 +68,8 @@ def untrained(folder: Path, recipe: str) -> Path:
     torch.manual_seed(0)
     statistics = BandStatistics.of([x], centre=chosen["centre"]) if chosen["standardise"] else None
     network = network_of(folder)
-    net = begin(CNN(**network.arguments, statistics=statistics), network, seed=0)
+    net = CNN(**network.arguments, statistics=statistics)
+    set_initial_weights(net, network, seed=0)
     norms = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0

@@ -137,7 +137,7 @@ def test_the_submission_averages_the_runs_it_is_given(tmp_path: Path, monkeypatc
     submit(monkeypatch, "--runs", keras, torch, "--output", output)
     assert output.read_text() == "ID,Class\n1,a\nNA,a\n3,b\n"
     note = output.with_suffix(".txt").read_text()
-    assert "averages the test probabilities of keras (held-out accuracy 75.0%) and torch" in note
+    assert "averages the test probabilities of keras (held-out accuracy 75.0 %) and torch" in note
     submit(monkeypatch, "--runs", keras, "--output", output)
     assert output.read_text() == "ID,Class\n1,b\nNA,a\n3,b\n"
     assert "is the prediction of keras" in output.with_suffix(".txt").read_text()

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from classification.inference.together import Together
 from classification.models.architecture import BandStatistics
-from classification.models.weights import crossing, to_keras, to_torch
+from classification.models.weights import tensor_names, to_keras, to_torch
 from classification.rundir import KERAS_MODEL, LABELS, TORCH_MODEL, network_of, read_run
 from shared.errors import UserError
 from shared.files import replacing, write_json
@@ -25,7 +25,7 @@ def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
     network = network_of(run_dir)
     model = keras.models.load_model(run_dir / KERAS_MODEL)
     tensors = {}
-    for layer, names in crossing(network):
+    for layer, names in tensor_names(network):
         for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
             tensors[name] = np.ascontiguousarray(to_torch(array, name, network), dtype=np.float32)
     if network.architecture.standardise:  # not weights: Keras stores them in the layer's configuration
@@ -46,7 +46,7 @@ def torch_to_keras(run_dir: Path):
         BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if network.architecture.standardise else None
     )
     model = build(**network.arguments, statistics=statistics)
-    for layer, names in crossing(network):
+    for layer, names in tensor_names(network):
         model.get_layer(layer).set_weights([to_keras(tensors[name], name, network) for name in names])
     return model
 

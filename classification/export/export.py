@@ -25,7 +25,7 @@ from shared.features.spec import TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
 INPUT, OUTPUT = "log_mel", "probabilities"  # names of the models' input and output
-OPSET = 18  # the oldest that torch's exporter writes, which most runtimes can read
+OPSET = 18  # the oldest that torch's exporter writes, so that most runtimes can read it
 FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
 UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from classification.models.architecture import Network
-from classification.models.weights import crossing
+from classification.models.weights import tensor_names
 from classification.rundir import origin, read_run
 from shared.data.datasets import load_dataset
 from shared.data.splits import take_fraction
@@ -16,7 +16,7 @@ from shared.features.spec import FeatureSpec
 from shared.files import read_json
 from shared.runs.compare import PREDICTIONS, read_predictions
 
-CLIPS = 200  # enough for the ranges, of which the converter keeps only the ends
+CLIPS = 200  # enough for the ranges: the converter keeps only minimum and maximum of each map
 PROBED = 32  # clips whose feature maps are in memory at once: 0.2 GiB in the plain recipe
 CEILING = 99.99  # percentile at which a feature map is clipped
 
@@ -69,7 +69,7 @@ def balance(model: Any, network: Network, clips: np.ndarray) -> None:
     """
     import keras
 
-    convolutions = [name for name, _ in crossing(network) if "conv_" in name]
+    convolutions = [name for name, _ in tensor_names(network) if "conv_" in name]
     probe = keras.Model(model.input, [model.get_layer(name).output for name in convolutions])
     maps = probe(clips[:PROBED, ..., None], training=False)
     for name, heights in zip(convolutions, maps if len(convolutions) > 1 else [maps], strict=True):

@@ -178,8 +178,8 @@ class Classifier:
     ) -> Timeline:
         """Predict overlapping windows of a recording; the last one ends where the recording ends.
 
-        The whole recording is held in memory: 0.3 GiB per hour at 22050 Hz, plus, while it is decoded, as much for
-        each channel at the file's own rate.
+        The whole recording is held in memory: 0.3 GiB per hour at 22050 Hz. Decoding needs as much again for each
+        channel, at the file's own rate.
 
         Args:
             sound, sr: as in ``predict``.
@@ -234,7 +234,7 @@ class Classifier:
         return audio_from_array(sound, sr, sr=self.spec.sr)
 
     def _windows(self, y: np.ndarray, step: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-        """First samples and features of the windows of y (N,): one every ``step`` samples, the last ending with y."""
+        """Start indices and features of the windows of y (N,): one every ``step`` samples, the last ending with y."""
         size, transform = self.spec.n_samples, TRANSFORMS[self.spec.kind]
         last = len(y) - size
         starts = np.zeros(1, dtype=int) if len(y) <= SLACK * size else np.append(np.arange(0, last, step), last)

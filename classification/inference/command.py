@@ -56,7 +56,7 @@ def prepare(options: PredictOptions) -> list[Sound]:
     if options.sample_submission is None:
         sounds = list_sounds(options.input)
     elif not options.sample_submission.is_file():
-        raise UserError(f"--sample-submission {options.sample_submission}: no such file")
+        raise UserError(f"--sample-submission {options.sample_submission}: no such file; give a CSV of IDs")
     elif not options.input.is_dir() or options.output is None or options.json or options.timeline is not None:
         raise UserError("--sample-submission: needs a folder as --input and an --output; omit --json and --timeline")
     for flag, folder in (("--output", options.output and options.output.parent), ("--timeline", options.timeline)):

@@ -52,9 +52,8 @@ def load(
     ``network`` is not used: the Keras file contains the network.
     """
     use_device(device)
-    model = keras.models.load_model(
-        run_dir / KERAS_MODEL, compile=False
-    )  # without the optimiser, loading takes half the time
+    # without the optimiser, loading takes half the time
+    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)
     if features:  # models/keras_cnn.py names the last layers
         last = [layer.input for layer in model.layers if layer.name.endswith("logits")]
         model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
@@ -62,6 +61,11 @@ def load(
 
 
 def use_device(device: str) -> None:
+    """Make Keras compute on ``device``; call it before the first tensor is made.
+
+    Raises:
+        UserError: a device that Keras cannot use on this machine.
+    """
     if device in ("cuda", "mps") and not GPUS:
         raise UserError(f"--device {device}: Keras sees no GPU; use --device cpu")
     if device == "cpu" and GPUS:

@@ -70,7 +70,7 @@ def described(runs: Sequence[Path]) -> str:
     for run in runs:
         metrics = read_json(run / "metrics.json")
         accuracy = metrics.get(f"{metrics['reported_on']}/accuracy")
-        named.append(run.resolve().name + ("" if accuracy is None else f" (held-out accuracy {accuracy:.1%})"))
+        named.append(run.resolve().name + ("" if accuracy is None else f" (held-out accuracy {100 * accuracy:.1f} %)"))
     return f"{'averages the test probabilities' if len(runs) > 1 else 'is the prediction'} of {' and '.join(named)}."
 
 

@@ -14,10 +14,8 @@ from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_text
 
-ALONE, TOGETHER = (
-    "p_",
-    "together_",
-)  # column prefixes: clip by clip; averaged over clips that sound like one recording
+# prefixes of the probability columns: clip by clip; averaged over clips that sound like one recording
+ALONE, TOGETHER = "p_", "together_"
 
 
 def wanted_ids(files: Sequence[Path], sample: Path | None) -> pd.DataFrame:

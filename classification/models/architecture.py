@@ -51,7 +51,7 @@ class Network:
 
     @classmethod
     def of(cls, architecture: Architecture, spec: FeatureSpec, n_classes: int, *, crop: float | None) -> "Network":
-        """The network for clips of ``spec``; trained on crops of ``crop`` seconds, it takes any number of frames."""
+        """The network for clips of ``spec``; with ``crop`` (seconds) it takes any number of frames unless flattened."""
         any_length = crop is not None and architecture.pooling != "flatten"
         return cls(architecture, (spec.shape[0], None if any_length else spec.shape[1]), n_classes)
 
@@ -85,5 +85,5 @@ class BandStatistics:
             count += x.shape[0] * x.shape[2]
             total, square = total + x.sum(axis=(0, 2)), square + (x**2).sum(axis=(0, 2))
         mean = total / count
-        variance = np.maximum(square / count - mean**2, 1e-6)  # for a constant band
+        variance = np.maximum(square / count - mean**2, 1e-6)  # a constant band must not be divided by 0
         return cls(mean.astype(np.float32), variance.astype(np.float32))

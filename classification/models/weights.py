@@ -8,7 +8,7 @@ import numpy as np
 from classification.models.architecture import Network, flat_shape
 
 
-def crossing(network: Network) -> Iterator[tuple[str, list[str]]]:
+def tensor_names(network: Network) -> Iterator[tuple[str, list[str]]]:
     """Yields each Keras layer with the names of its tensors in PyTorch, in the order of the layer's weights."""
     arch = network.architecture
     for r in range(arch.members):

@@ -45,6 +45,7 @@ def train(options: TrainOptions) -> None:
 
 
 def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
+    """Open the run folder of the whole command, or of one of its parts."""
     details = {"features": dataclasses.asdict(clips.features.spec), "fold": fold}
     return open_run(options, clips, default_dir=f"{options.framework}-{options.recipe}", details=details)
 
@@ -113,7 +114,7 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
-    """Learn to find clips of one recording; None if clips of the training set that sound alike differ in class."""
+    """Learn to find clips of one recording; None with too few training clips, or if alike ones differ in class."""
     train = inputs.splits["train"]
     together = Together.learn(train.features, train.labels)
     if together is None:

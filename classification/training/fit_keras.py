@@ -11,7 +11,7 @@ import numpy as np
 from classification.inference.keras_model import keras, use_device  # it chooses the backend first
 from classification.models.architecture import Network
 from classification.models.keras_cnn import build
-from classification.models.weights import crossing, initial_weight, to_keras, to_torch
+from classification.models.weights import initial_weight, tensor_names, to_keras, to_torch
 from classification.recipes import TrainOptions
 from classification.rundir import H5_MODEL, KERAS_MODEL
 from classification.training.inputs import Inputs
@@ -22,7 +22,8 @@ from shared.runs.run import Run
 from shared.runs.timing import EpochTimer
 
 _LOGGED = {"train/loss": "loss", "train/accuracy": "accuracy", "val/loss": "val_loss", "val/accuracy": "val_accuracy"}
-_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")  # of the callbacks
+# attributes of the callbacks that a checkpoint keeps
+_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
 
 def fit(inputs: Inputs, run: Run) -> dict[str, float]:
@@ -40,7 +41,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     trainee, model = (
         build(**inputs.network.arguments, statistics=statistics, training=training) for training in (True, False)
     )
-    begin(trainee, inputs.network, seed=options.seed)
+    set_initial_weights(trainee, inputs.network, seed=options.seed)
     train = BatchSequence(inputs.splits["train"])
     val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
     trainee.compile(
@@ -81,10 +82,10 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     return {"model/parameters": model.count_params()}
 
 
-def begin(model: keras.Model, network: Network, *, seed: int) -> None:
+def set_initial_weights(model: keras.Model, network: Network, *, seed: int) -> None:
     """Give the model the initial weights of this seed; the PyTorch network gets the same."""
     rng = np.random.default_rng(seed)
-    for layer, names in crossing(network):
+    for layer, names in tensor_names(network):
         weights = zip(names, model.get_layer(layer).get_weights(), strict=True)
         drawn = [(name, initial_weight(name, to_torch(w, name, network).shape, rng)) for name, w in weights]
         model.get_layer(layer).set_weights([to_keras(weight, name, network) for name, weight in drawn])
@@ -189,7 +190,7 @@ class RunLog(keras.callbacks.Callback):
         self.timer.stop()  # the epoch's time leaves out the validation
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        # A schedule's optimiser has the rate of the next step; the plateau callback logs its rate before lowering it.
+        # With cosine the optimiser already has the next step's rate; with plateau the callback logged this epoch's.
         rate = logs.get("learning_rate", keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {name: logs[key] for name, key in _LOGGED.items() if key in logs}
         self.run.log(epoch, figures | {"optim/learning_rate": float(rate)} | self.timer.metrics())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from classification.models.architecture import Network
 from classification.models.torch_cnn import CNN
-from classification.models.weights import crossing, initial_weight
+from classification.models.weights import initial_weight, tensor_names
 from classification.recipes import Optimiser
 from classification.rundir import TORCH_MODEL
 from classification.training.inputs import Inputs
@@ -156,7 +156,8 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
     accelerator = make_accelerator(options.device, options.precision)
-    net = begin(CNN(**inputs.network.arguments, statistics=inputs.statistics()), inputs.network, seed=options.seed)
+    net = CNN(**inputs.network.arguments, statistics=inputs.statistics())
+    set_initial_weights(net, inputs.network, seed=options.seed)
     steps, best_file = options.epochs * len(train), run.dir / TORCH_MODEL
     objective = ClassifierObjective(
         net, inputs.splits.get("val"), options.optimiser, accelerator, best_file, steps=steps
@@ -167,10 +168,9 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     return {"model/parameters": parameters}
 
 
-def begin(net: CNN, network: Network, *, seed: int) -> CNN:
+def set_initial_weights(net: CNN, network: Network, *, seed: int) -> None:
     """Give the network the initial weights of this seed; the Keras network gets the same."""
     rng, tensors = np.random.default_rng(seed), net.state_dict()
-    for _, names in crossing(network):
+    for _, names in tensor_names(network):
         for name in names:
             tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, rng)))
-    return net
