@@ -1,4 +1,4 @@
-"""What a training run writes to listen to: a sound of each class, and a VAE's reconstructions and interpolations."""
+"""The sounds that a training writes: one of each class, and a VAE's reconstructions and interpolations."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ COLUMNS = 10  # samples of a label in the grid
 
 
 def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
-    """Write a wav of each class and one figure of all; the noise is the same in every epoch, so that epochs compare."""
+    """Write a wav of each class and one figure of all. Every epoch uses the same noise, so that its sounds compare."""
     S = sampler.arrays(sampler.classes, seed=seed)
     names = [f"{safe_name(label)}_ep{epoch}" for label in sampler.classes]
     sampler.write(S, out_dir / f"{family}_generated_audio", names)
@@ -34,9 +34,9 @@ def write_reconstructions(
 ) -> None:
     """Write a VAE's reconstructions and interpolations.
 
-    reconstructions/<clip>_{original,reconstruction}.wav: both go through the vocoder, so that they differ by the
-    autoencoder alone. interpolations/<clip>_<clip>_<step>.wav: straight lines between the means of two posteriors,
-    under the label that both share. Of spectrograms also a grid of ten samples of each label.
+    reconstructions/<clip>_{original,reconstruction}.wav: both pass through the vocoder, so that only the autoencoder
+    makes them differ. interpolations/<clip>_<clip>_<step>.wav: points on the straight line between the posterior means
+    of two clips of one class. A VAE on spectrograms also draws a grid of ten samples of each label.
     """
     device = next(sampler.generator.parameters()).device
     weights = torch.linspace(0, 1, STEPS, device=device)[:, None]
@@ -59,7 +59,7 @@ def write_reconstructions(
 
 
 def choose_pairs(labels: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of clips of one class, from both ends of the class, as places in ordinals (N,)."""
+    """Pairs of clips of one class, one from each end of it, as rows of the ordinals ``labels`` (N,)."""
     pairs = []
     for i in range(PAIRS):
         members = np.flatnonzero(labels == i % (labels.max() + 1))

@@ -16,42 +16,42 @@ class VocoderOptions:
     """The vocoder, which turns generated features into sound."""
 
     vocoder: VocoderName = "auto"
-    """What turns features into sound; auto chooses by them, torchaudio is InverseMelScale and GriffinLim."""
+    """Turns features into sound. auto chooses by the features; torchaudio uses InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
-    """hifigan: a checkpoint or a folder with one, NVIDIA's or jik876's; None downloads NVIDIA's published model."""
+    """Checkpoint of hifigan, or a folder with one, by NVIDIA or jik876; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 6
-    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio has its own 32."""
+    """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio always runs 32."""
 
     @property
     def vocoder_details(self) -> dict[str, Any]:
-        """What ``make_vocoder`` takes beside a name and a spec."""
+        """The arguments of ``make_vocoder`` other than name and spec."""
         return {"iterations": self.griffin_lim_iterations, "hifigan_path": self.hifigan_path}
 
 
 @dataclasses.dataclass(kw_only=True)
 class GeneratorOptions(VocoderOptions, CommonOptions):
-    """What every generator's entry understands."""
+    """The options of every generator."""
 
     epochs: int = 100
-    """Passes over the clips; a finished run goes on when this grows."""
+    """Passes over the training clips; a larger number continues a finished run."""
     batch_size: int = 16
-    """Clips a step."""
+    """Clips per training step."""
     features: str = "cgan"
-    """What is generated: a preset of shared/features/spec.py (cgan, linear, amplitude, digits, waveform)."""
+    """Preset of the features to generate (shared/features/spec.py): cgan, linear, amplitude, digits or waveform."""
     sr: int | None = None
-    """Sampling rate in Hz the clips are resampled to; None is the features' own."""
+    """Sampling rate in Hz to which the clips are resampled; None keeps the preset's."""
     segment_seconds: float | None = None
-    """Split every clip into equal parts of so many seconds; None takes one of the features' own length."""
+    """Cut every clip into parts of this many seconds; None takes one part of the preset's duration."""
     holdout_share: float = 0.0
-    """Share of the recordings that are not trained on, so that samples can be compared with held-out sounds."""
+    """Share of the recordings to hold out, so that samples can be compared with clips that were not trained on."""
     conditional: bool = True
-    """Learn the classes apart; otherwise all clips are one class."""
+    """Learn the classes separately; with --no-conditional all clips count as one class."""
     latent: int = 100
-    """Dimensions of the noise."""
+    """Dimensions of the noise vector."""
     learning_rate: float = 2e-4
-    """Adam's step size."""
+    """Learning rate of Adam."""
     sample_every: int = 1
-    """Epochs between wavs and figures."""
+    """Write sounds and figures after every so many epochs."""
 
     def check(self) -> None:
         super().check()
@@ -63,44 +63,46 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
 
     @property
     def spec(self) -> FeatureSpec:
-        """--features with --sr and --segment-seconds in place of its own."""
+        """The spec of --features, changed by --sr and --segment-seconds."""
         spec = preset(self.features)
         return dataclasses.replace(spec, sr=self.sr or spec.sr, duration=self.segment_seconds or spec.duration)
 
 
 @dataclasses.dataclass(kw_only=True)
 class CganOptions(GeneratorOptions):
-    """Train a conditional GAN on spectrograms of labelled sounds; listen to it after every epoch."""
+    """Train a conditional GAN on spectrograms of labelled sounds; it writes sounds after every epoch."""
 
     net: Literal["dcgan", "linear"] = "dcgan"
-    """Strided convolutions on both sides; or dense layers and few convolutions against a dense discriminator."""
+    """dcgan: two convolutional networks; linear: dense layers and few convolutions, and a dense discriminator."""
     bands: int | None = None
-    """Mel bands or STFT bins generated; None is the features' own."""
+    """Mel bands or STFT bins to generate; None keeps the preset's."""
     frames: int | None = None
-    """Frames generated; None is the features' own. Fewer than a clip has shorten it."""
+    """Frames to generate; None keeps the preset's. Fewer frames than a clip has shorten it."""
     weight_decay: float = 0.0
-    """L2 penalty of both Adams (betas 0.5, 0.999)."""
+    """Weight decay (L2) of both Adam optimisers."""
     spectral_norm: bool = False
-    """Normalise the discriminator's weights by their largest singular value."""
+    """Divide the discriminator's weights by their largest singular value."""
     scaling: Literal["dataset", "clip", "none"] = "dataset"
-    """Reals to [-1, 1] by the data's extremes, by each clip's own, or as they are."""
+    """Scale real spectrograms to [-1, 1] by the extremes of the data set or of each clip; none leaves them unscaled."""
     output: Literal["tanh", "relu"] = "tanh"
-    """The generator's last activation: tanh goes with [-1, 1], relu with spectrograms as they are."""
+    """Last activation of the generator: tanh for spectrograms in [-1, 1], relu for unscaled ones."""
     masking: bool = True
-    """Mask a random band of frequencies and of frames of each real clip with silence."""
+    """Silence a random stripe of bands and one of frames in each real clip."""
     frequency_mask: int = 15
-    """Widest frequency mask, in bands."""
+    """Greatest width of the stripe of bands."""
     time_mask: int = 35
-    """Widest time mask, in frames."""
+    """Greatest width of the stripe of frames."""
 
     def check(self) -> None:
         super().check()
         self.require("0 or more", lambda v: v >= 0, "frequency_mask", "time_mask", "weight_decay")
         self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames")
         if (self.output == "relu") != (self.scaling == "none"):
-            raise UserError(f"--output {self.output} --scaling {self.scaling}: tanh needs dataset or clip, relu none")
+            raise UserError(
+                f"--output {self.output} --scaling {self.scaling}: tanh needs scaling dataset or clip, relu none"
+            )
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
-            raise UserError(f"--features {self.features}: this GAN makes spectrograms; take cgan, linear or amplitude")
+            raise UserError(f"--features {self.features}: this GAN makes spectrograms; use cgan, linear or amplitude")
 
     @property
     def spec(self) -> FeatureSpec:
@@ -130,14 +132,14 @@ CGAN_RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a WGAN-GP makes, and what it is given beside the label.
+    """A variant of the WGAN-GP: what it generates, and whether a phase image conditions it beside the label.
 
     Attributes:
-        features: the preset it is trained on.
-        channels: generated: amplitude, or amplitude and phase.
-        phase: a phase image of the class: not given, beside the generator's other inputs, or through a branch of its
+        features: preset of the training features.
+        channels: number of generated channels: amplitude, or amplitude and phase.
+        phase: how a real phase image of the class enters: not at all, as another input, or through dense layers of its
             own.
-        widening: of the critic.
+        widening: factor on the critic's widths.
     """
 
     features: str = "digits"
@@ -159,21 +161,21 @@ class WganOptions(GeneratorOptions):
     """Train a conditional WGAN-GP on amplitude and phase images of labelled sounds."""
 
     experiment: Literal[1, 2, 3, 4] = 1
-    """Generate 1: amplitude; 2: amplitude and phase; 3: amplitude to a given phase; 4: as 3, regularised."""
+    """Generate 1: amplitude; 2: amplitude and phase; 3: amplitude for a given phase; 4: as 3, in larger networks."""
     features: str = "auto"
-    """What it is trained on: auto, or what the experiment needs, amplitude for 1 and digits for 2, 3 and 4."""
+    """Preset to train on. auto takes what the experiment needs: amplitude for 1, digits for 2, 3 and 4."""
     net: Literal["dense", "conv"] = "dense"
-    """Dense layers, or strided convolutions on both sides."""
+    """Dense layers or strided convolutions, in both networks."""
     precision: Precision = "auto"
-    """Arithmetic of the network: float32, which auto is; a gradient penalty needs it."""
+    """Arithmetic of the networks; auto is float32, which the gradient penalty needs."""
     epochs: int = 150
     batch_size: int = 64
     critic_steps: int = 5
-    """Updates of the critic to one of the generator."""
+    """Updates of the critic for each update of the generator."""
     penalty: float = 10.0
     """Weight of the gradient penalty."""
     dropout: float = 0.4
-    """Of the critic."""
+    """Dropout rate of the critic."""
 
     def check(self) -> None:
         needed = EXPERIMENTS[self.experiment].features
@@ -185,13 +187,13 @@ class WganOptions(GeneratorOptions):
         self.require("0 or more", lambda v: v >= 0, "penalty")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout")
         if self.precision == "bfloat16":
-            raise UserError("--precision bfloat16: a gradient penalty needs float32; take float32 or auto")
+            raise UserError("--precision bfloat16: a gradient penalty needs float32; use float32 or auto")
         spec = self.spec
         if spec.clip_frames > spec.frames:
             longest = (spec.frames * spec.hop_length - 1) / spec.sr
             raise UserError(
-                f"--segment-seconds {spec.duration}: {spec.frames} frames at {spec.sr} Hz hold {longest:.4g}; "
-                "give no more"
+                f"--segment-seconds {spec.duration}: {spec.frames} frames at {spec.sr} Hz hold {longest:.4g} s; "
+                "give at most that"
             )
 
 
@@ -200,19 +202,19 @@ class VaeOptions(GeneratorOptions):
     """Train a variational autoencoder on waveforms, or on spectrograms of labelled sounds."""
 
     model: Literal["conv1d", "convpool", "cvae"] = "conv1d"
-    """Waveforms: strided convolutions, or convolutions with pooling; cvae: spectrograms under their label."""
+    """Waveforms by strided convolutions (conv1d) or with pooling (convpool); cvae: spectrograms of each class."""
     kl_weight: float = 1.0
-    """Weight of the KL divergence beside the squared error, which is summed over a clip's values."""
+    """Weight of the KL divergence; the squared error, summed over a clip's values, has weight 1."""
 
     def check(self) -> None:
         super().check()
         self.require("0 or more", lambda v: v >= 0, "kl_weight")
         if self.model == "cvae" and (len(self.spec.shape) != 2 or self.spec.kind == "mfcc"):
-            raise UserError(f"--features {self.features}: --model cvae takes spectrograms; amplitude, linear or cgan")
+            raise UserError(f"--features {self.features}: --model cvae needs amplitude, linear or cgan spectrograms")
         if self.model != "cvae" and self.spec.kind != "waveform":
-            raise UserError(f"--features {self.features}: --model {self.model} takes waveforms alone")
+            raise UserError(f"--features {self.features}: --model {self.model} needs waveforms; use waveform")
         if self.model != "cvae" and self.conditional:
-            raise UserError(f"--conditional: --model {self.model} knows no labels; leave it out, or take --model cvae")
+            raise UserError(f"--conditional: --model {self.model} has no classes; leave it out, or use --model cvae")
 
 
 _WAVEFORMS = {
@@ -221,9 +223,9 @@ _WAVEFORMS = {
     "conditional": False,
     "latent": 128,
     "batch_size": 8,
-    "learning_rate": 1e-4,  # above it the KL leaps by powers of ten, and nothing is learned
+    "learning_rate": 1e-4,  # a larger one makes the KL divergence jump by powers of ten, and training fails
     "sample_every": 10,
-    "kl_weight": 0.01,  # music's power is so far below full scale that at 1 the best z says nothing
+    "kl_weight": 0.01,  # music is so quiet that with weight 1 the KL divergence outweighs the error and z stays unused
 }
 VAE_MODELS: dict[str, dict[str, Any]] = {
     "conv1d": {**_WAVEFORMS, "epochs": 200},

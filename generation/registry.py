@@ -1,6 +1,6 @@
 """The generators by name: options, variants, networks and objective. The only place that lists them.
 
-Code is named by its path "module:name" and imported when it is needed, so that --help imports no torch.
+Code is named by its path "module:name" and imported on use, so that --help does not import torch.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ from typing import Any, Literal
 from generation import recipes
 from shared.runs.options import Precision, parse
 
-# By the name that generator.json keeps: the paths of the network that makes new features, and of the discriminator,
-# critic or encoder that is trained with it.
+# Name in generator.json -> paths of the network that makes new features, and of the discriminator, critic or encoder
+# that is trained with it.
 NETS = {
     "gan2d": ("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
     "linear": ("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
@@ -28,16 +28,16 @@ class Kind:
     """What one training script trains.
 
     Attributes:
-        name: as in runs/<name>-<variant>, where a run lies unless --out-dir is given.
-        options: its command line with the defaults.
+        name: runs go to runs/<name>-<variant> unless --out-dir is given.
+        options: its command-line options with their defaults.
         choice: the option that chooses a variant.
         variants: variant -> the defaults it changes; "features" is the preset.
         nets_option: the option that chooses the networks.
-        nets: value of that option -> a name in NETS.
+        nets: value of that option -> name in NETS.
         build: path of a function (options, spec, n_classes, batches, accelerator) -> objectives.trained.Parts.
-        listen: path of a function (objective, sampler, batches, out_dir, epoch) that writes more to listen to, or None.
-        family: first word of the names of the folders with sounds and figures.
-        auto_precision: what --precision auto means; "auto" leaves it to the machine.
+        listen: path of a function (objective, sampler, batches, out_dir, epoch) that writes further sounds, or None.
+        family: first word in the names of the folders for sounds and figures.
+        auto_precision: meaning of --precision auto; "auto" decides by the machine.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Kind:
     auto_precision: Precision = "auto"
 
     def train(self) -> None:
-        """Train what the command line says."""
+        """Train with the options of the command line."""
         recipes = self.variants if self.choice == "recipe" else {"plain": {}}
         options = parse(self.options, recipes, models=self.variants if self.choice == "model" else None)
-        load("generation.training:train")(options)  # torch and pandas: --help does not wait for them
+        load("generation.training:train")(options)  # imports torch and pandas, which --help does not need
 
 
 _KINDS = (

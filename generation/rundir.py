@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import UserError
 from shared.files import read_json, write_json, write_text
 
-if TYPE_CHECKING:  # sampling needs the names of the files alone
+if TYPE_CHECKING:  # sampling needs only the file names
     import pandas as pd
 
     from shared.data.datasets import Dataset
@@ -23,14 +23,14 @@ SAMPLES = "samples.json"  # in a folder of samples: the run of the generator tha
 
 
 def clip_table(dataset: Dataset) -> pd.DataFrame:
-    """Clips by names that a copy of the data folder has too: path below the folder, label, recording, clip.
+    """One row per clip: path below the data folder, label, recording, clip. A copy of the folder has the same table.
 
-    A clip is known by its label and file name; where its recording is unknown, it counts as one of its own.
+    Label and file name identify a clip. If the recordings are unknown, each clip counts as its own recording.
     """
     manifest = dataset.manifest
     table = manifest.assign(
         path=[path.relative_to(dataset.root).as_posix() for path in manifest.path],
-        label="" if dataset.layout == "unlabelled" else manifest.label,  # there it is the folder's name
+        label="" if dataset.layout == "unlabelled" else manifest.label,  # whose label is the folder's name
     )
     table["clip"] = table.label + "/" + [path.stem for path in manifest.path]
     table["recording"] = table.group if dataset.groups_known else table.clip
@@ -38,7 +38,7 @@ def clip_table(dataset: Dataset) -> pd.DataFrame:
 
 
 def write_clips(run_dir: Path, dataset: Dataset, trained_on: Iterable[Path]) -> None:
-    """clips.csv: every clip of the data folder, and whether it is one of ``trained_on``."""
+    """Write clips.csv: every clip of the data folder, and whether it is one of ``trained_on``."""
     table = clip_table(dataset).assign(trained_on=dataset.manifest.path.isin(set(trained_on)))
     write_text(run_dir / CLIPS, table.to_csv(index=False))
 
@@ -79,7 +79,7 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
 
 
 def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:
-    """samples.json, with the path from ``folder`` to the run.
+    """Write samples.json: the generator's run, as a path relative to ``folder``, and its classes.
 
     Raises:
         UserError: the folder holds samples of another generator.
@@ -92,10 +92,10 @@ def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """What samples.json says, {} where there is none: the generator's run (Path) and its classes.
+    """The generator's run (Path) and its classes from samples.json; {} if there is no such file.
 
     Raises:
-        UserError: a samples.json that sample.py has not written.
+        UserError: samples.json was not written by sample.py.
     """
     try:
         said = read_json(folder / SAMPLES)

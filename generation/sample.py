@@ -10,25 +10,26 @@ from shared.errors import UserError, run_entry
 from shared.files import safe_name
 from shared.runs.options import Device
 
-SHOWN = 20  # sounds of a class in its picture, at most: more are too small to see, and take longer to draw than to make
+SHOWN = 20  # sounds of a class in its figure, at most: more would be too small to see, and slow to draw
+BATCH = 16  # sounds that pass through the vocoder together
 
 
 @dataclasses.dataclass(kw_only=True)
 class SampleOptions(VocoderOptions):
-    """Generate new sounds of some classes and a figure of each one's spectrograms."""
+    """Generate new sounds of some classes, and a figure of the spectrograms of each class."""
 
     model_dir: Path
-    """Run folder of a generator, finished or still training."""
+    """Run of a generator, finished or still training."""
     label: tuple[str, ...] = ()
-    """Classes to generate; without any, all of them."""
+    """Classes to generate; without this option, all of them."""
     count: int = 8
-    """Sounds a class."""
+    """Sounds per class."""
     seed: int = 0
-    """Equal seeds give equal sounds."""
+    """Seed of the noise; equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
-    """Folder for <label>_<n>.wav and <label>.png, a picture of the first 20."""
+    """Folder for <label>_<n>.wav and <label>.png, a figure of the first 20 spectrograms."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device that computes."""
 
 
 def main() -> None:
@@ -36,23 +37,32 @@ def main() -> None:
     for flag, number in (("--count", options.count), ("--griffin-lim-iterations", options.griffin_lim_iterations)):
         if number < 1:
             raise UserError(f"{flag} {number}: must be 1 or more")
-    from generation.rundir import write_origin  # torch and pandas: --help does not wait for them
+    from tqdm import tqdm
+
+    from generation.rundir import write_origin  # imports torch and pandas, which --help does not need
     from generation.sampling import Sampler
     from shared.report.plots import plot_features
 
     sampler = Sampler.load(options.model_dir, device=options.device, vocoder=options.vocoder, **options.vocoder_details)
     sampler.ordinals(options.label)  # refuses an unknown class before anything is written
     write_origin(options.out_dir, options.model_dir, sampler.classes)
-    for label in options.label or sampler.classes:
-        S, name = sampler.arrays([label] * options.count, seed=options.seed), safe_name(label)
-        sampler.write(S, options.out_dir, [f"{name}_{i:02d}" for i in range(options.count)])
-        plot_features(
-            options.out_dir / f"{name}.png",
-            {f"{label} {i}": row for i, row in enumerate(S[:SHOWN].cpu().numpy())},
-            sampler.vocoder.spec,
-            title=f"generated {label}, seed {options.seed}",
-        )
-        print(f"{options.count} x {label} -> {options.out_dir}")
+    labels = options.label or sampler.classes
+    with tqdm(total=options.count * len(labels), desc="generating", unit="sound", disable=None) as bar:
+        for label in labels:
+            bar.set_postfix_str(label)
+            S, name = sampler.arrays([label] * options.count, seed=options.seed), safe_name(label)
+            names = [f"{name}_{i:02d}" for i in range(options.count)]
+            for start in range(0, options.count, BATCH):
+                part = slice(start, start + BATCH)
+                sampler.write(S[part], options.out_dir, names[part])
+                bar.update(len(names[part]))
+            plot_features(
+                options.out_dir / f"{name}.png",
+                {f"{label} {i}": row for i, row in enumerate(S[:SHOWN].cpu().numpy())},
+                sampler.vocoder.spec,
+                title=f"generated {label}, seed {options.seed}",
+            )
+    print(f"{options.count} sounds of each class ({', '.join(labels)}) -> {options.out_dir}")
 
 
 if __name__ == "__main__":

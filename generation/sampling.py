@@ -23,16 +23,16 @@ from shared.runs.loop import pick_device
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A generator with all it takes to hear it.
+    """A generator with everything that turns its output into sound.
 
     Attributes:
-        generator: (z (B, Z), y (B,)) or, with conditions, (z, y, phase (B, 1, F, T)) -> what ``scaler`` brings back;
-            has ``latent`` and ``arguments``, with which its class builds it again.
-        scaler: from the network's range to the features'.
-        vocoder: inverts the features.
+        generator: (z (B, Z), y (B,)) or, with phases, (z, y, phase (B, 1, F, T)) -> scaled features; ``latent`` is Z,
+            and its class builds it again from ``arguments``.
+        scaler: scales the generator's output back to features.
+        vocoder: turns features into sound.
         classes: names by ordinal.
-        phases: real phase images to choose from (K, n, F, T), where the generator is given one; it then becomes the
-            second channel of what is made.
+        phases: real phase images (K, n, F, T) to draw from, if the generator takes one; the drawn image becomes the
+            second channel of the features.
     """
 
     generator: nn.Module
@@ -42,7 +42,7 @@ class Sampler:
     phases: Tensor | None = None
 
     def arrays(self, labels: Sequence[str], *, seed: int) -> Tensor:
-        """One feature a label, as the vocoder takes it: (B, *spec.shape). Global random numbers are untouched."""
+        """Generate features (B, *spec.shape), one for each label. The global random state does not change."""
         device = next(self.generator.parameters()).device
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(len(labels), self.generator.latent, generator=random).to(device)
@@ -59,17 +59,17 @@ class Sampler:
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 
     def write(self, S: Tensor, folder: Path, names: Iterable[str]) -> None:
-        """Write features (B, ...) as sounds, <name>.wav each."""
+        """Write features (B, ...) as sounds <name>.wav."""
         for name, y in zip(names, self.vocoder(S).cpu().numpy(), strict=True):
             write_wav(folder / f"{name}.wav", y, self.vocoder.spec.sr)
 
     def ordinals(self, labels: Sequence[str]) -> list[int]:
         if unknown := [label for label in labels if label not in self.classes]:
-            raise UserError(f"--label {unknown[0]}: unknown; this model knows {', '.join(self.classes)}")
+            raise UserError(f"--label {unknown[0]}: unknown; the classes are {', '.join(self.classes)}")
         return [self.classes.index(label) for label in labels]
 
     def save(self, run_dir: Path) -> None:
-        """Write the generator and its description, each whole or not at all."""
+        """Write the generator and its description; each file appears complete or not at all."""
         own = f"{type(self.generator).__module__}:{type(self.generator).__name__}"
         description = {
             "model": next(name for name, (generator, _) in NETS.items() if generator == own),
@@ -90,7 +90,7 @@ class Sampler:
         """The generator of a run folder, finished or still training.
 
         Raises:
-            UserError: no generator there, one that cannot be loaded, or a vocoder that cannot invert its spectrograms.
+            UserError: no generator, one that cannot be loaded, or a vocoder that cannot invert its features.
         """
         run_dir = Path(run_dir)
         if not (run_dir / DESCRIPTION).is_file() or not (run_dir / WEIGHTS).is_file():
@@ -102,10 +102,10 @@ class Sampler:
             generator.load_state_dict(load_file(run_dir / WEIGHTS))
             spec, scaler = FeatureSpec(**description["features"]), Scaler(**description["scaling"])
             phases = load_file(run_dir / CONDITIONS)["phases"] if (run_dir / CONDITIONS).is_file() else None
-        except Exception as error:  # safetensors and torch have their own for a damaged file or another architecture
+        except Exception as error:  # safetensors and torch raise many types for a damaged file
             reason = str(error).strip().split("\n", 1)[0]
             raise UserError(
-                f"--model-dir {run_dir}: its generator cannot be loaded ({reason}); is it whole, and of this version?"
+                f"--model-dir {run_dir}: its generator cannot be loaded ({reason}); it is damaged or of another version"
             ) from error
         made = make_vocoder(vocoder, spec, device=where, **how)
         return cls(generator.to(where).eval(), scaler, made, description["classes"], phases)
@@ -117,10 +117,10 @@ def generate_audio(
     """New sounds of a class.
 
     Returns:
-        y: float32 (count, N) waveforms, and their sampling rate in Hz. Equal seeds give equal sounds.
+        Waveforms y (count, N), float32, and their sampling rate in Hz. Equal seeds give equal sounds.
 
     Raises:
-        UserError: no trained generator in ``model_dir``, or a label it does not know.
+        UserError: no trained generator in ``model_dir``, or a class that it does not have.
     """
     sampler = Sampler.load(model_dir, device=device, **how)
     S = sampler.arrays([label] * count, seed=seed)
@@ -128,7 +128,7 @@ def generate_audio(
 
 
 def save_and_play(y: np.ndarray, sr: int, path: Path | str = "generated.wav") -> Any:
-    """Write y (N,) as a wav; in a notebook returns a player, elsewhere the path."""
+    """Write y (N,) as a wav; return a player in a notebook, otherwise the path."""
     write_wav(path, y, sr)
     try:
         from IPython.display import Audio

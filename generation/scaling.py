@@ -1,4 +1,4 @@
-"""How features become a network's [-1, 1] and come back."""
+"""Scales features to the networks' range [-1, 1] and back."""
 
 import dataclasses
 from typing import Literal
@@ -12,11 +12,11 @@ from shared.features.batches import Batches
 
 @dataclasses.dataclass(frozen=True)
 class Scaler:
-    """[low, high] <-> [-1, 1].
+    """Maps [low, high] to [-1, 1] and back.
 
     Attributes:
-        how: "dataset" scales by the data's extremes; "clip" by each clip's own, whose level is then lost, so the way
-            back uses the data's; "none" changes nothing.
+        how: "dataset" scales by the extremes of the data; "clip" by those of each clip, which loses the clip's level,
+            so that the inverse uses those of the data; "none" changes nothing.
         low, high: the extremes of the training data.
     """
 
@@ -26,12 +26,12 @@ class Scaler:
 
     @classmethod
     def of(cls, how: Literal["dataset", "clip", "none"], batches: Batches) -> "Scaler":
-        """The extremes of all clips, read a batch at a time."""
+        """The scaler for these clips, which are read a batch at a time."""
         low, high = np.transpose([(x.min(), x.max()) for x, _ in batches()])
         return cls(how, float(low.min()), float(high.max()))
 
     def forward(self, S: Tensor) -> Tensor:
-        """Features (B, ...) -> what the networks see."""
+        """Features (B, ...) -> input of the networks."""
         if self.how == "none":
             return S
         low, high = torch.tensor(self.low), torch.tensor(self.high)
@@ -41,10 +41,10 @@ class Scaler:
         return 2 * (S - low) / (high - low).clamp(min=1e-6) - 1
 
     def mean(self, batches: Batches) -> float:
-        """The mean of all clips as the networks see them."""
+        """The mean of all clips after scaling."""
         return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x, _ in batches()]))
 
     def inverse(self, x: Tensor) -> Tensor:
-        """(B, ...) of a network -> features within [low, high]."""
+        """Output of a network (B, ...) -> features within [low, high]."""
         S = x if self.how == "none" else (x + 1) / 2 * (self.high - self.low) + self.low
         return S.clamp(self.low, self.high)

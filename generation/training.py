@@ -1,4 +1,4 @@
-"""The training of any generator: clips, run folder, networks, epochs with sounds to listen to, figures."""
+"""Trains any generator: selects the clips, opens the run, trains the networks, writes sounds and figures."""
 
 import dataclasses
 
@@ -22,11 +22,11 @@ from shared.runs.run import Run, peak_memory_mib
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
 from shared.runs.timing import training_cost
 
-NARROW = 32  # frames: fewer become one where the networks, which halve them four times, are narrowest
+NARROW = 32  # frames; with fewer, the four halvings in a network leave one frame
 
 
 def train(options: GeneratorOptions) -> None:
-    """Train the generator of these options, or go on training it, unless its run is finished.
+    """Train the generator of these options: resume an unfinished run, do nothing if it is finished.
 
     Raises:
         UserError: too few clips, too few recordings to hold some out, or a folder that holds another run.
@@ -44,20 +44,20 @@ def train(options: GeneratorOptions) -> None:
 
 
 def find_clips(options: GeneratorOptions) -> Clips:
-    """The usable clips to train on: without the recordings that --holdout-share keeps out.
+    """The usable clips to train on, without the recordings that --holdout-share holds out.
 
-    With --no-conditional all are of one class, named like the data folder.
+    With --no-conditional all clips have one class, named after the data folder.
     """
     clips = load_clips(options, find_data(options), options.spec, segmented=options.segment_seconds is not None)
     if len(clips.manifest) < 2:
-        raise UserError(f"--data-dir {clips.dataset.root}: one usable clip only; a generator needs more")
+        raise UserError(f"--data-dir {clips.dataset.root}: has only one usable clip; a generator needs two or more")
     manifest, features = clips.manifest, clips.features
     if options.holdout_share > 0:
         try:
             split = assign_splits(manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
         except UserError as error:
             why = str(error).partition(". ")[0]
-            raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or take 0") from error
+            raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or use 0") from error
         rows = np.flatnonzero(split == "train")
         print(f"{len(manifest) - len(rows)} of {len(manifest)} clips are held out", flush=True)
         manifest, features = manifest.iloc[rows].reset_index(drop=True), features.take(rows)
@@ -67,16 +67,16 @@ def find_clips(options: GeneratorOptions) -> Clips:
 
 
 def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
-    """Train to ``options.epochs``; after every epoch keep the generator, and write sounds where --sample-every says.
+    """Train up to ``options.epochs``. Every epoch saves the generator, every --sample-every epochs also sounds.
 
-    At the end plots/curves.png, and metrics.json with the figures of the last epoch.
+    At the end write plots/curves.png, metrics.json with the figures of the last epoch, and MODEL_CARD.md.
     """
     write_clips(run.dir, clips.dataset, clips.manifest.path)
     torch.manual_seed(options.seed)
     spec = clips.features.spec
     precision = choose_precision(options, kind, spec.shape[-1])
     accelerator = make_accelerator(options.device, precision)
-    # before training, so that a vocoder that cannot be had costs no time
+    # made before training, so that a missing vocoder fails at once
     vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
     labels = np.searchsorted(clips.classes, clips.manifest.label)
     batches = Batches(clips.features, labels, batch_size=options.batch_size, seed=options.seed, shuffle=True)
@@ -116,10 +116,10 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
 
 
 def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
-    """--precision, or for "auto" the faster one that is safe for maps of so many frames.
+    """The value of --precision; for "auto" the faster arithmetic that is safe with this many frames.
 
-    With AMX, oneDNN's bfloat16 convolutions read unwritten memory where a map is one frame wide, so short sounds are
-    computed in float32.
+    On CPUs with AMX, oneDNN's bfloat16 convolutions read unwritten memory if a feature map is one frame wide, so short
+    sounds are computed in float32.
     """
     precision = kind.auto_precision if options.precision == "auto" else options.precision
     if precision != "auto":

@@ -148,7 +148,7 @@ def test_unlabelled_sounds(evaluated, others, tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "new" / "evaluation.json").exists()
     said = capsys.readouterr().out
     assert "share no label" in said and "does not have: (no label)" in said and "into windows of" in said
-    assert "is too high" not in said  # the classifier was trained on another reference
+    assert "is too high" not in said  # the classifier was trained on other data
 
 
 def test_one_class_is_compared_with_its_own(evaluated, others, tmp_path: Path) -> None:

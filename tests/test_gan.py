@@ -1,4 +1,4 @@
-"""The cGAN's parts: shapes, the label's say, scaling there and back, an honest step, exact resumption."""
+"""The cGAN's parts: shapes, scaling and its inverse, training steps, exact resumption, sampling."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ from shared.features.transforms import TRANSFORMS
 from shared.runs.loop import fit, make_accelerator
 from shared.runs.run import Run, describe
 
-SPEC = dataclasses.replace(PRESETS["cgan"], n_mels=32, duration=1.0, frames=96)  # the networks are as deep as ever
+SPEC = dataclasses.replace(PRESETS["cgan"], n_mels=32, duration=1.0, frames=96)  # smaller, but with as many layers
 CONFIG = describe({"epochs": 3}, {"root": "d", "clips": 8, "fingerprint": "f"})
 
 
@@ -51,7 +51,7 @@ def test_shapes(shape: tuple[int, int], n_classes: int) -> None:
         assert Discriminator(n_classes, shape=shape, spectral_norm=spectral_norm)(x, y).shape == (3,)
 
 
-def test_the_nets_are_the_recipes() -> None:
+def test_the_networks_have_the_documented_layers() -> None:
     generator, discriminator = Generator(5), Discriminator(5)
     assert generator.project.weight.shape == (256 * 8 * 32, 105)
     convolutions = [m for m in generator.layers if isinstance(m, torch.nn.ConvTranspose2d)]
@@ -60,7 +60,7 @@ def test_the_nets_are_the_recipes() -> None:
     assert [m.out_channels for m in convolutions] == [32, 64, 128, 256, 1]
     assert convolutions[-1].kernel_size == (8, 32)
     norms = [i for i, m in enumerate(discriminator.layers) if isinstance(m, torch.nn.BatchNorm2d)]
-    assert len(norms) == 3 and norms[0] == 3  # from the second convolution on
+    assert len(norms) == 3 and norms[0] == 3  # from the second convolution onwards
 
 
 def test_a_shape_that_cannot_be_halved_is_refused() -> None:
@@ -71,7 +71,7 @@ def test_a_shape_that_cannot_be_halved_is_refused() -> None:
 def test_spectral_norm_bounds_the_layers() -> None:
     net = Discriminator(5, spectral_norm=True).train()
     x = torch.randn(2, 1, 128, 512)
-    for _ in range(30):  # the power iteration settles
+    for _ in range(30):  # until the power iteration converges
         net(x, torch.tensor([0, 1]))
     for layer in net.layers:
         if isinstance(layer, torch.nn.Conv2d):
@@ -85,7 +85,7 @@ def test_scaling_and_back(how: str, batches: Batches) -> None:
     x = scaler.forward(S)
     if how != "none":
         assert x.min() >= -1 - 1e-5 and x.max() <= 1 + 1e-5
-    if how != "clip":  # whose level is lost
+    if how != "clip":  # which loses the level
         torch.testing.assert_close(scaler.inverse(x), S, atol=1e-5, rtol=1e-5)
     assert torch.isfinite(scaler.forward(torch.zeros(1, 4, 4))).all()
 
@@ -102,7 +102,7 @@ def test_a_band_and_some_frames_of_each_clip_are_silent(features: str) -> None:
     assert (seen[masked] == silence.max()).all() and silence.max() == silence.min()
     bands, frames = masked.all(axis=2).sum(axis=1), masked.all(axis=1).sum(axis=1)
     assert 0 < bands.max() <= 15 and 0 < frames.max() <= 35
-    assert len({tuple(row) for row in masked.all(axis=2)}) > 1  # not the same band for all
+    assert len({tuple(row) for row in masked.all(axis=2)}) > 1  # clips have different bands
     assert masks(CganOptions(masking=False), options.spec) is None
 
 
@@ -110,10 +110,10 @@ def test_a_band_and_some_frames_of_each_clip_are_silent(features: str) -> None:
 def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
     gan = objective(Scaler.of("dataset", batches), precision)
     before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
-    judge = {name: value.clone() for name, value in gan.discriminator.state_dict().items()}
+    critic = {name: value.clone() for name, value in gan.discriminator.state_dict().items()}
     metrics = gan.step(*map(torch.from_numpy, batches.get(0, 0)))
     assert all(torch.isfinite(value) for value in metrics.values())
-    for net, old in ((gan.generator, before), (gan.discriminator, judge)):
+    for net, old in ((gan.generator, before), (gan.discriminator, critic)):
         assert all(not torch.equal(value, old[name]) for name, value in net.named_parameters())
         assert all(value.requires_grad for value in net.parameters())
 
@@ -127,7 +127,7 @@ def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_discriminator_learns(batches: Batches) -> None:
-    """Against a generator that stands still it tells real from fake within a few steps."""
+    """It separates real from fake within a few steps if the generator is fixed."""
     gan = objective(Scaler.of("dataset", batches))
     gan.adam_g.step = lambda *a, **k: None
     for i in range(6):
@@ -136,7 +136,7 @@ def test_the_discriminator_learns(batches: Batches) -> None:
 
 
 def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batches) -> None:
-    """Weights, optimisers and random numbers all come back; listening in between changes nothing."""
+    """Weights, optimisers and random numbers are restored; sampling between epochs changes nothing."""
     scaler, device = Scaler.of("dataset", batches), torch.device("cpu")
 
     def trained(folder: str, *stops: int, listen: bool) -> list[dict[str, float]]:
@@ -144,11 +144,11 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batche
             gan, run = objective(scaler), Run(tmp_path / folder, CONFIG)
             sampler = Sampler(gan.generator, scaler, make_vocoder("griffin-lim", SPEC, iterations=2), ["a", "b"])
 
-            def hear(epoch: int, sampler: Sampler = sampler) -> None:
+            def sample(epoch: int, sampler: Sampler = sampler) -> None:
                 sampler.vocoder(sampler.arrays(["a", "b"], seed=epoch))
                 torch.rand(5)
 
-            fit(gan, batches, run, epochs=epochs, device=device, on_epoch=hear if listen else None)
+            fit(gan, batches, run, epochs=epochs, device=device, on_epoch=sample if listen else None)
             run.close()
         return [{k: v for k, v in line.items() if "time" not in k} for line in run.history()]
 
@@ -177,6 +177,6 @@ def test_sampling(tmp_path: Path, batches: Batches) -> None:
 def test_a_generator_begins_at_the_level_of_the_data(net: ModuleType, shape: tuple[int, int], level: float) -> None:
     torch.manual_seed(0)
     generator = net.Generator(1, latent=16, shape=shape)
-    gan2d.begin_at(generator, level)
+    gan2d.initialise_level(generator, level)
     x = generator(torch.randn(8, 16), torch.zeros(8, dtype=torch.long))
     assert x.mean().item() == pytest.approx(level, abs=0.25)

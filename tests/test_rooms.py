@@ -51,7 +51,7 @@ ARROWS = {module: sorted(set(imported(path, modules()))) for module, path in mod
 def test_a_room_imports_only_rooms_before_it(module: str) -> None:
     own = ROOMS.index(room_of(module))
     upward = [other for other in ARROWS[module] if ROOMS.index(room_of(other)) > own]
-    assert not upward, f"{module} imports {', '.join(upward)}, which stand above it"
+    assert not upward, f"{module} imports {', '.join(upward)}, which come after it"
 
 
 def test_nothing_imports_in_a_circle() -> None:

@@ -1,4 +1,4 @@
-"""generation/sample.py: which classes it makes, what it calls their files, and which clips a run lists as trained on."""
+"""generation/sample.py: its classes and file names; and the clips that a run lists as trained on."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SPEC = FeatureSpec(sr=4000, duration=0.5, n_fft=256, hop_length=64, n_mels=16, s
 
 
 def untrained(run: Path, classes: list[str]) -> Sampler:
-    """A generator with the weights it began with, in a run folder."""
+    """An untrained generator in a run folder."""
     run.mkdir()
     generator = Generator(len(classes), latent=4, shape=SPEC.shape, output="tanh")
     sampler = Sampler(generator, Scaler("dataset", 0.0, 1.0), make_vocoder("auto", SPEC, iterations=1), classes)
@@ -32,7 +32,7 @@ def untrained(run: Path, classes: list[str]) -> Sampler:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch):
-    """Run the entry in this process: the names of the sounds in its folder."""
+    """Run the entry in this process and return the names of the sounds in its folder."""
 
     def run(model_dir: Path, out_dir: Path, *options: object) -> list[str]:
         arguments = ["--model-dir", model_dir, "--out-dir", out_dir, "--count", 2, *options]
@@ -43,7 +43,7 @@ def make(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_without_a_label_all_classes_are_made(tmp_path: Path, make) -> None:
+def test_without_a_label_all_classes_are_generated(tmp_path: Path, make) -> None:
     untrained(tmp_path / "run", ["chirp", "hum", "siren"])
     untrained(tmp_path / "music", ["music"])
     assert make(tmp_path / "run", tmp_path / "all") == [
@@ -52,12 +52,12 @@ def test_without_a_label_all_classes_are_made(tmp_path: Path, make) -> None:
     assert make(tmp_path / "music", tmp_path / "one") == ["music_00.wav", "music_01.wav"]
     two = make(tmp_path / "run", tmp_path / "two", "--label", "siren", "chirp")
     assert two == ["chirp_00.wav", "chirp_01.wav", "siren_00.wav", "siren_01.wav"]
-    with pytest.raises(UserError, match="--label horn: unknown; this model knows chirp, hum, siren"):
+    with pytest.raises(UserError, match="--label horn: unknown; the classes are chirp, hum, siren"):
         make(tmp_path / "run", tmp_path / "none", "--label", "siren", "horn")
     assert not (tmp_path / "none").exists()
 
 
-def test_a_label_leads_to_no_other_folder(tmp_path: Path, make) -> None:
+def test_a_label_cannot_name_another_folder(tmp_path: Path, make) -> None:
     evil = ["../../../evil", "/tmp/evil", "a/b"]
     sampler = untrained(tmp_path / "run", evil)
     write_samples(sampler, tmp_path / "own" / "run", 1, family="gan", seed=0)
@@ -90,7 +90,9 @@ def test_a_run_lists_the_clips_it_was_trained_on(
     monkeypatch.setattr(sys, "argv", list(map(str, ["train_vae.py", *sizes, *data])))
     train_vae.main()
     table = pd.read_csv(tmp_path / "run" / CLIPS)
-    assert len(table) == 40 and table.groupby("recording").trained_on.nunique().max() == 1  # a recording is on one side
+    assert (
+        len(table) == 40 and table.groupby("recording").trained_on.nunique().max() == 1
+    )  # not some clips of one
     assert table.groupby("label").trained_on.sum().tolist() == [8 if share == 0 else 6] * 5
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["options"]["holdout_share"] == share

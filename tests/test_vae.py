@@ -1,4 +1,4 @@
-"""The VAEs: shapes, the KL's closed form, learning, exact resumption, sampling and what a run leaves to hear."""
+"""The VAEs: shapes, the KL divergence, learning, exact resumption and sampling."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ CONFIG = describe({"epochs": 3}, {"root": "d", "clips": 8, "fingerprint": "f"})
 
 
 class Vocoder:
-    """Stands in for one: the mean over the bands."""
+    """Replaces a vocoder by the mean over the bands."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
@@ -39,7 +39,7 @@ class Vocoder:
 
 
 def make_batches(model: str) -> Batches:
-    """Eight clips of two classes that differ in where their energy is."""
+    """Eight clips of two classes with energy in different bands."""
     rng, spec = np.random.default_rng(0), SPECS[model]
     x = rng.normal(0, 0.05, (8, *spec.shape)).astype(np.float32)
     if spec.kind == "waveform":
@@ -80,7 +80,7 @@ def test_spectrograms_of_any_shape(shape: tuple[int, int], n_classes: int) -> No
     assert x.shape == (2, *shape) and x.abs().max() <= 1
 
 
-def test_the_nets_are_the_recipes() -> None:
+def test_the_networks_have_the_documented_layers() -> None:
     def widths(net: torch.nn.Module, kind: type[torch.nn.Module]) -> list[tuple[int, int]]:
         return [(m.in_channels, m.out_channels) for m in net.layers if isinstance(m, kind)]
 
@@ -97,7 +97,7 @@ def test_the_nets_are_the_recipes() -> None:
 
 
 def test_the_kl_divergence() -> None:
-    """Against torch's own, and against an estimate by sampling."""
+    """It equals torch's, and an estimate by sampling."""
     torch.manual_seed(0)
     mean, log_variance = torch.randn(6, 3), torch.randn(6, 3)
     posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
@@ -113,7 +113,7 @@ def test_the_kl_divergence() -> None:
 def test_the_error_is_summed_over_a_clip() -> None:
     vae, x = make_objective("conv1d", kl_weight=0.5), torch.from_numpy(make_batches("conv1d").features[:2])
     metrics = vae.step(x, torch.zeros(2, dtype=torch.long))
-    expected = vae.scaler.forward(x).square().sum() / 2  # the decoder begins at zero
+    expected = vae.scaler.forward(x).square().sum() / 2  # the untrained decoder returns zeros
     torch.testing.assert_close(metrics["train/mse"], expected)
     torch.testing.assert_close(metrics["train/loss"], metrics["train/mse"] + 0.5 * metrics["train/kl"])
 
@@ -127,10 +127,10 @@ def test_the_loss_falls(model: str) -> None:
         last = vae.step(x, y)
     assert last["train/loss"] < 0.5 * first["train/loss"] and last["train/kl"] > 0
     left = (vae.decode(vae.encode(x, y), y) - x).square().mean()
-    assert left < 0.5 * x.var()  # one answer for all clips would leave all of it
+    assert left < 0.5 * x.var()  # one output for all clips would leave all of it
 
 
-def test_the_label_says_what_is_made() -> None:
+def test_the_label_selects_the_class() -> None:
     vae, batches = make_objective("cvae", learning_rate=3e-3), make_batches("cvae")
     for epoch in range(30):
         for x, y in batches(epoch):
@@ -150,11 +150,11 @@ def test_a_killed_run_resumes_to_the_same_losses(model: str, tmp_path: Path) -> 
         for epochs in stops:
             vae, run = make_objective(model), Run(tmp_path / folder, CONFIG)
 
-            def hear(epoch: int, vae: VaeObjective = vae) -> None:
+            def decode(epoch: int, vae: VaeObjective = vae) -> None:
                 x, y = map(torch.from_numpy, batches.get(0, 0))
                 vae.decode(vae.encode(x, y) + torch.randn(len(x), 4), y)
 
-            fit(vae, batches, run, epochs=epochs, device=device, on_epoch=hear if listen else None)
+            fit(vae, batches, run, epochs=epochs, device=device, on_epoch=decode if listen else None)
             run.close()
         return losses(run)
 
@@ -163,10 +163,10 @@ def test_a_killed_run_resumes_to_the_same_losses(model: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("model", SPECS)
-def test_a_reloaded_decoder_makes_the_same(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reloaded_decoder_generates_the_same(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generation.sampling.make_vocoder", lambda name, spec, **how: Vocoder(spec))
     vae, batches = make_objective(model), make_batches(model)
-    vae.step(*map(torch.from_numpy, batches.get(0, 0)))  # so that batch norm has seen something
+    vae.step(*map(torch.from_numpy, batches.get(0, 0)))  # gives batch norm its statistics
     sampler = Sampler(vae.decoder, vae.scaler, Vocoder(SPECS[model]), ["a", "b"])
     sampler.save(tmp_path)
     S, again = (s.arrays(["a", "b", "b"], seed=3) for s in (sampler, Sampler.load(tmp_path, device="cpu")))
@@ -189,6 +189,6 @@ def test_pairs_share_a_class(labels: list[int]) -> None:
         ({"model": "cvae", "kl_weight": -1.0}, "--kl-weight -1.0"),
     ],
 )
-def test_what_does_not_fit_is_refused(changed: dict, message: str) -> None:
+def test_options_that_contradict_are_refused(changed: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         VaeOptions(**VAE_MODELS[changed["model"]] | changed).check()

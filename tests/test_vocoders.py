@@ -1,4 +1,4 @@
-"""Every vocoder returns the clip that went in: its spectrogram, its level, its length; and refuses what it cannot."""
+"""Every vocoder restores a clip's spectrogram, level and length, and refuses features that it cannot invert."""
 
 import dataclasses
 import typing
@@ -31,7 +31,7 @@ def test_the_command_line_lists_every_vocoder() -> None:
 
 
 def round_trip(name: str, path: Path) -> tuple[float, float, np.ndarray]:
-    """Mean absolute log-mel error in nats, level change in dB, and the waveform, through cache array and vocoder."""
+    """Mean absolute log-mel error in nats, level change in dB, and the waveform of a vocoder."""
     S = extract(path, SPEC)
     y = make_vocoder(name, SPEC)(torch.from_numpy(S)[None])[0].numpy()
     original = load_audio(path, sr=SPEC.sr, duration=SPEC.duration)
@@ -56,8 +56,8 @@ def test_round_trip_of_real_clips(name: str, real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MEL_VOCODERS)
-def test_noise_in_a_spectrogram_is_heard(name: str, sounds: Path) -> None:
-    """By order: the further from a real spectrogram, the further is its sound's."""
+def test_noise_in_a_spectrogram_reaches_the_sound(name: str, sounds: Path) -> None:
+    """More noise in the spectrogram moves the sound's spectrogram further away."""
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), SPEC))[None]
     vocoder, noise = make_vocoder(name, SPEC), torch.rand(S.shape, generator=torch.Generator().manual_seed(0))
     errors = []
@@ -68,7 +68,7 @@ def test_noise_in_a_spectrogram_is_heard(name: str, sounds: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MEL_VOCODERS)
-def test_batches_repeat_and_random_numbers_are_left_alone(name: str, sounds: Path) -> None:
+def test_batches_repeat_and_the_random_state_is_unchanged(name: str, sounds: Path) -> None:
     S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:2]]))
     vocoder, before = make_vocoder(name, SPEC), torch.get_rng_state()
     first, second = vocoder(S), vocoder(S)
@@ -96,7 +96,7 @@ def mel_error(power: np.ndarray, mel: np.ndarray) -> float:
 
 
 def errors(paths: list[Path]) -> np.ndarray:
-    """Mean errors [[inversion, waveform] of ours, [inversion, waveform] of torchaudio's]."""
+    """Mean errors [inversion, waveform] of ours and of torchaudio's."""
     S = torch.from_numpy(np.stack([extract(path, SPEC) for path in paths]))
     mels = np.expm1(S[..., : SPEC.clip_frames].numpy())
     theirs = TorchaudioVocoder(SPEC)
@@ -122,8 +122,8 @@ def test_no_error_of_real_clips_is_above_torchaudios(real_data: Path) -> None:
     assert (ours < theirs).all()
 
 
-def test_more_iterations_come_nearer(sounds: Path) -> None:
-    """To the true magnitudes; and the first phase is nearer than another one."""
+def test_more_iterations_come_closer(sounds: Path) -> None:
+    """They approach the true magnitudes, and the estimated phase is closer than a random one."""
     y = load_audio(next(sounds.glob("train/train/siren/*")), sr=SPEC.sr, duration=SPEC.duration)
     S = magnitude(y)
 
@@ -148,7 +148,7 @@ def test_the_stft_is_librosas_and_its_inverse_exact(n_fft: int, hop_length: int,
     torch.testing.assert_close(ours.inverse(ours(y)), y, atol=1e-5, rtol=0)
 
 
-def test_a_batch_is_its_clips(sounds: Path) -> None:
+def test_a_batch_equals_its_clips(sounds: Path) -> None:
     S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:6]]))
     vocoder = make_vocoder("griffin-lim", SPEC)
     torch.testing.assert_close(vocoder(S), torch.cat([vocoder(one[None]) for one in S]), atol=1e-3, rtol=0)
@@ -165,7 +165,7 @@ def test_linear_spectrograms_are_inverted_too(scaling: str, sounds: Path) -> Non
     path = next(sounds.glob("train/train/siren/*"))
     original = load_audio(path, sr=spec.sr, duration=spec.duration)
     y = make_vocoder("griffin-lim", spec)(torch.from_numpy(extract(path, spec))[None])[0].numpy()
-    y *= np.linalg.norm(original) / np.linalg.norm(y) if scaling == "unit" else 1.0  # its level is lost
+    y *= np.linalg.norm(original) / np.linalg.norm(y) if scaling == "unit" else 1.0  # which loses the level
     S = magnitude(original)
     assert np.linalg.norm(magnitude(y) - S) < 0.2 * np.linalg.norm(S)
 
@@ -179,8 +179,8 @@ def test_a_clip_is_as_long_as_the_spec_says(frames: int, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["log_mel", "stft"])
 @pytest.mark.parametrize("device", ["meta", *(["cuda"] if torch.cuda.is_available() else [])])
-def test_all_is_computed_on_the_device(device: str, kind: str, sounds: Path) -> None:
-    """Where tensors have no values, operands on two devices are an error nevertheless."""
+def test_everything_is_computed_on_the_device(device: str, kind: str, sounds: Path) -> None:
+    """On the device "meta" tensors have no values, but operands on two devices still raise an error."""
     spec = dataclasses.replace(SPEC, kind=kind)
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), spec))[None]
     y = make_vocoder("griffin-lim", spec, device=device)(S)
@@ -196,8 +196,8 @@ def test_amplitude_mels_are_inverted_too(sounds: Path) -> None:
     assert np.abs(log_mel(y, spec) - extract(path, spec)).mean() < 0.1
 
 
-def test_phase_images_come_back_at_once(sounds: Path) -> None:
-    """One inverse STFT: the clip but for its level and the bands above 4 kHz; a wrong phase ends in silence too."""
+def test_phase_images_are_inverted_without_iterations(sounds: Path) -> None:
+    """One inverse STFT restores the clip except for its level and the bands above 4 kHz; any phase fades out."""
     spec = PRESETS["digits"]
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), spec))[None]
     y = make_vocoder("auto", spec)(S)[0].numpy()

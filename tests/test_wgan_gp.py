@@ -1,4 +1,4 @@
-"""The conditional WGAN-GP: four experiments on two kinds of nets, the penalty, the ratio of updates, resumption."""
+"""The conditional WGAN-GP: four experiments with two kinds of networks, penalty, ratio of updates, resumption."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ def test_shapes(net: str, experiment: int, n_classes: int) -> None:
     assert [p.shape for p in again.parameters()] == [p.shape for p in generator.parameters()]
 
 
-def test_the_nets_are_the_recipes() -> None:
+def test_the_networks_have_the_documented_layers() -> None:
     def widths(net: nn.Module) -> list[tuple[int, int]]:
         return [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, nn.Linear)]
 
@@ -91,7 +91,7 @@ def test_the_nets_are_the_recipes() -> None:
 
 @both_nets
 @pytest.mark.parametrize("experiment", [3, 4])
-def test_noise_label_and_phase_are_all_heard(net: str, experiment: int) -> None:
+def test_noise_label_and_phase_all_have_an_effect(net: str, experiment: int) -> None:
     nets = [part.eval() for part in make_nets(WganOptions(experiment=experiment, net=net), SPECS["digits"], 2)]
     given = [torch.randn(1, 100), torch.tensor([0]), torch.rand(1, 1, 16, 16)]
     others = [torch.randn(1, 100), torch.tensor([1]), torch.rand(1, 1, 16, 16)]
@@ -103,7 +103,7 @@ def test_noise_label_and_phase_are_all_heard(net: str, experiment: int) -> None:
 
 
 def test_the_dense_critic_learns_labels_as_fast_as_pixels() -> None:
-    """Else the labels are drowned, and generators make any class under any label."""
+    """Otherwise the pixels drown the labels, and a generator ignores its label."""
     torch.manual_seed(0)
     critic = DenseCritic(10, shape=(64, 64))
     adam = torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -117,7 +117,7 @@ def test_the_dense_critic_learns_labels_as_fast_as_pixels() -> None:
     assert 0.2 < moved_labels / moved_pixels < 20
 
 
-def test_to_add_a_condition_is_to_concatenate_it() -> None:
+def test_adding_a_condition_equals_concatenating_it() -> None:
     condition = Condition(3, 5, phase=linear((2, 4), 5))
     y, phase = torch.tensor([2, 0]), torch.rand(2, 1, 2, 4)
     weight = torch.cat([condition.label.weight.T, condition.phase[1].weight], dim=1)
@@ -127,7 +127,7 @@ def test_to_add_a_condition_is_to_concatenate_it() -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
 def test_the_penalty_of_a_linear_critic(slope: float) -> None:
-    """Its gradient is its weights wherever it is taken: (|w| - 1)^2, zero at unit length."""
+    """Its gradient equals its weights everywhere, so the penalty is (|w| - 1)^2."""
     w = torch.randn(2 * 4 * 4)
     w *= slope / w.norm()
     penalty = gradient_penalty(lambda x: x.flatten(1) @ w, torch.randn(6, 2, 4, 4), torch.randn(6, 2, 4, 4))
@@ -144,7 +144,7 @@ def test_the_penalty_is_taken_uniformly_between_the_pairs() -> None:
     torch.manual_seed(0)
     gradient_penalty(critic, torch.ones(4000, 1, 2, 2), torch.zeros(4000, 1, 2, 2))
     t = seen[0].flatten(1)
-    assert (t == t[:, :1]).all()  # one point a pair
+    assert (t == t[:, :1]).all()  # one point per pair
     uniform = (torch.arange(4000) + 0.5) / 4000
     assert (t[:, 0].sort().values - uniform).abs().max() < 1.63 / 4000**0.5  # Kolmogorov-Smirnov at 1%
 
@@ -176,11 +176,11 @@ def test_the_generators_loss_is_the_mean_over_its_own_updates(features: dict[str
         gan.step(*batch(features["amplitude"]))
     mean = {"generator/loss": pytest.approx(np.mean(losses))}
     assert len(losses) == 2 and gan.end_epoch(0, {}) == mean
-    assert gan.end_epoch(1, {}) == mean  # an epoch without one
+    assert gan.end_epoch(1, {}) == mean  # an epoch without an update
 
 
 def test_the_critic_learns(features: dict[str, Batches]) -> None:
-    """Against a generator that stands still the distance grows, and the gradient comes near length one."""
+    """If the generator is fixed, the distance grows and the gradient approaches length one."""
     gan = objective(3, critic_steps=1000, learning_rate=1e-3)
     history = [gan.step(*batch(features["digits"])) for _ in range(40)]
     first, last = (
@@ -192,7 +192,7 @@ def test_the_critic_learns(features: dict[str, Batches]) -> None:
 
 @every_experiment
 def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, experiment: int, features: dict[str, Batches]) -> None:
-    """Weights, optimisers, random numbers and the count of steps come back; epochs of 3 steps end between updates."""
+    """Weights, optimisers, random numbers and step count are restored; epochs of 3 steps end between updates."""
     batches, device = features[EXPERIMENTS[experiment].features], torch.device("cpu")
 
     def trained(folder: str, *stops: int) -> list[dict[str, float]]:
@@ -224,7 +224,7 @@ def test_phases_are_real_and_of_their_class(features: dict[str, Batches]) -> Non
 
 @both_nets
 @every_experiment
-def test_what_is_sampled_survives_the_disk(
+def test_a_saved_generator_samples_the_same(
     tmp_path: Path, experiment: int, net: str, features: dict[str, Batches]
 ) -> None:
     gan, spec = objective(experiment, net=net, critic_steps=2), spec_of(experiment)
@@ -236,7 +236,7 @@ def test_what_is_sampled_survives_the_disk(
     S = sampler.arrays(["siren"] * 4, seed=3)
     again = Sampler.load(tmp_path, device="cpu").arrays(["siren"] * 4, seed=3)
     assert S.shape == (4, *spec.shape) and torch.equal(S, again) and S.abs().max() <= 1
-    if phases is not None:  # the sound is given a real phase of its class
+    if phases is not None:  # each sound has a real phase of its class
         assert all(any(torch.equal(row, image) for image in phases[1]) for row in S[:, 1])
     y = sampler.vocoder(S)
     assert y.shape == (4, spec.n_samples) and torch.isfinite(y).all() and y.abs().max() > 0.01
@@ -275,7 +275,7 @@ def test_a_shape_that_cannot_be_halved_is_refused() -> None:
 
 @pytest.fixture
 def train_and_sample(tmp_path: Path, run_script) -> Callable[..., list[Path]]:
-    """Two real steps of the entry and what sample.py makes of them: one wav of each."""
+    """Train for one epoch and sample; return one wav of each."""
 
     def run(experiment: int, label: str, *arguments: object) -> list[Path]:
         run = tmp_path / "run"

@@ -12,7 +12,7 @@ from generation.models.layers import with_label
 class Encoder(nn.Module):
     """Spectrograms x (B, F, T) of any shape and ordinals y (B,) -> mean and log variance (B, Z) of the posterior.
 
-    Every convolution is followed by a pooling that halves the picture; the one-hot label joins the features.
+    A pooling after every convolution halves F and T. The one-hot label is concatenated to the features.
     """
 
     def __init__(self, n_classes: int, *, latent: int = 10, shape: Sequence[int] = (128, 128)) -> None:
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 class Decoder(linear_gan.Generator):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, F, T) in [-1, 1].
 
-    The linear GAN's generator with two transposed convolutions and no batch norm.
+    The generator of the linear GAN, with two transposed convolutions and no batch norm.
     """
 
     def __init__(self, n_classes: int, *, latent: int = 10, shape: Sequence[int] = (128, 128)) -> None:

@@ -1,4 +1,4 @@
-"""What a generator or critic is told beside its input: a class and, where it is given one, a phase image of it."""
+"""The condition of a generator or critic: a class and, in some experiments, a phase image."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from generation.models.layers import dense, halving
 
 
 class Condition(nn.Module):
-    """Ordinals y (B,) and, with ``phase``, phase images (B, 1, F, T) -> what is added to a layer (B, width).
+    """Ordinals y (B,) and, with ``phase``, phase images (B, 1, F, T) -> a term (B, width) to add to a layer's output.
 
-    To add is to concatenate before a linear layer, but each part begins on a scale of its own: a label beside
-    thousands of pixels would hardly be seen.
+    Adding it is the same as concatenating the condition to the input of a linear layer, except that label and phase
+    each have their own initial scale. Concatenated, a label would have little effect beside thousands of pixels.
 
     Args:
-        phase: a net from phase images to (B, width), or None where there are none.
-        pixels: what the label is embedded in, before a linear layer makes that (width,): as many values as the input
-            has pixels, and it is learned as fast as they are. 0 embeds it in (width,).
+        phase: a net from phase images to (B, width), or None without phase images.
+        pixels: size of the label's embedding, which a linear layer then maps to (width,). An embedding as large as the
+            input image is learned as fast as the image. With 0 the label is embedded in (width,) directly.
     """
 
     def __init__(self, n_classes: int, width: int, *, phase: nn.Module | None = None, pixels: int = 0) -> None:
@@ -31,15 +31,15 @@ class Condition(nn.Module):
 
 
 def linear(shape: Sequence[int], width: int) -> nn.Sequential:
-    """Phase images (B, 1, *shape) -> (B, width): as pixels of the input."""
+    """Phase images (B, 1, *shape) -> (B, width), by one linear layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), width))
 
 
 def branch(shape: Sequence[int], width: int) -> nn.Sequential:
-    """Phase images (B, 1, *shape) -> (B, width): through dense layers of their own."""
+    """Phase images (B, 1, *shape) -> (B, width), by dense layers of their own."""
     return nn.Sequential(nn.Flatten(), *dense((math.prod(shape), 256, 128)), nn.Linear(128, width))
 
 
 def strided(widths: Sequence[int]) -> nn.Sequential:
-    """Phase images (B, 1, F, T) -> (B, C * F / 2**n * T / 2**n): through n convolutions that halve, the last C wide."""
+    """Phase images (B, 1, F, T) -> (B, C * F / 2**n * T / 2**n), by n strided convolutions, the last to C channels."""
     return nn.Sequential(*halving((1, *widths))[:-1], nn.Flatten())

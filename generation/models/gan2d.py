@@ -25,8 +25,8 @@ def reduced(shape: Sequence[int], layers: int) -> tuple[int, int]:
 def _initialise(net: nn.Module) -> None:
     """DCGAN's initial weights (Radford et al. 2015): N(0, 0.02), batch-norm scales N(1, 0.02), zero biases.
 
-    Without them the discriminator wins within one epoch and the generator's gradient is gone. The linear layers, which
-    DCGAN has none of, keep torch's: at 0.02 the label would hardly be seen beside the spectrogram.
+    With torch's weights the discriminator wins within one epoch, and the generator's gradient vanishes. Linear layers,
+    which DCGAN does not have, keep torch's: at 0.02 the label would have little effect beside the spectrogram.
     """
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -37,10 +37,11 @@ def _initialise(net: nn.Module) -> None:
 
 
 @torch.no_grad()
-def begin_at(generator: nn.Module, level: float) -> None:
-    """Make ``level`` the mean of what a GAN's generator makes before training: a spectrogram is mostly quiet, and from
-    the middle of the range the steps of a small rate hardly get there. A tanh begins within 0.999, where it still has
-    a gradient.
+def initialise_level(generator: nn.Module, level: float) -> None:
+    """Set the last bias so that the untrained generator's output has the mean ``level``.
+
+    Spectrograms are mostly quiet, and with a small learning rate a GAN hardly gets there from the middle of the range.
+    A tanh starts within 0.999, where it still has a gradient.
     """
     *_, last, activation = generator.layers
     last.bias.fill_(math.atanh(max(-0.999, min(level, 0.999))) if isinstance(activation, nn.Tanh) else level)
@@ -49,7 +50,7 @@ def begin_at(generator: nn.Module, level: float) -> None:
 class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T), with tanh in [-1, 1].
 
-    Noise and one-hot label are concatenated, projected to (C, M / 16, T / 16) and doubled four times.
+    Noise and one-hot label are concatenated, projected to (C, M / 16, T / 16), whose sizes are doubled four times.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Spectrograms x (B, 1, M, T) and ordinals y (B,) -> logits (B,), positive for real.
 
-    The label enters as a second channel, a learned (M, T) picture of its one-hot vector.
+    The second input channel is a learned (M, T) image of the one-hot label.
     """
 
     def __init__(self, n_classes: int, *, shape: Sequence[int] = (128, 512), spectral_norm: bool = False) -> None:

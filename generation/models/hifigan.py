@@ -1,8 +1,8 @@
-"""HiFi-GAN's generator, log-mel frames -> waveform, as far as inference needs it.
+"""HiFi-GAN's generator for inference: log-mel frames -> waveform.
 
 Kong, Kim and Bae, "HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis"
-(NeurIPS 2020), section 2.2 and appendix A.1; parts are named as in the authors' github.com/jik876/hifi-gan (MIT), so
-that weights trained with it fit.
+(NeurIPS 2020), section 2.2 and appendix A.1. Parts have the names of the authors' github.com/jik876/hifi-gan (MIT), so
+that its weights load.
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.1  # of every LeakyReLU but the last, which has PyTorch's 0.01
+SLOPE = 0.1  # of every LeakyReLU except the last, which has PyTorch's default of 0.01
 
 
 def convolutions(channels: int, kernel_size: int, dilations: Sequence[int]) -> nn.ModuleList:
-    """Convolutions that keep the length, one a dilation."""
+    """One convolution for each dilation; they keep the length."""
     return nn.ModuleList(
         nn.Conv1d(channels, channels, kernel_size, dilation=d, padding=(kernel_size - 1) * d // 2) for d in dilations
     )
 
 
 class ResBlock1(nn.Module):
-    """Residual pairs: a dilated convolution, then one without dilation."""
+    """Residual pairs of a dilated convolution and one without dilation."""
 
     def __init__(self, channels: int, kernel_size: int, dilations: Sequence[int]) -> None:
         super().__init__()
@@ -53,15 +53,15 @@ class ResBlock2(nn.Module):
 class HifiGan(nn.Module):
     """Transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
-    Weight normalisation is of use in training only: its factors are multiplied out where weights are loaded.
+    Weight normalisation serves training only: its factors are multiplied out when weights are loaded.
 
     Args:
         n_mels: bands of the input.
-        upsample_rates: strides; their product is the samples a frame becomes.
-        upsample_kernel_sizes: of the transposed convolutions.
-        upsample_initial_channel: channels before the first of them; each halves them.
-        resblock: "1" or "2".
-        resblock_kernel_sizes, resblock_dilation_sizes: of the blocks behind each transposed convolution.
+        upsample_rates: strides of the transposed convolutions; their product is the number of samples per frame.
+        upsample_kernel_sizes: kernel sizes of the transposed convolutions.
+        upsample_initial_channel: channels before the first of them; each halves the channels.
+        resblock: "1" for ResBlock1 or "2" for ResBlock2.
+        resblock_kernel_sizes, resblock_dilation_sizes: of the parallel blocks after each transposed convolution.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Stacks of layers that several networks share, and the label beside their input."""
+"""Stacks of layers that several networks share, and the concatenation of the label."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def dense(widths: Sequence[int]) -> list[nn.Module]:
 
 
 def halving(channels: Sequence[int], *, norm: bool = False) -> list[nn.Module]:
-    """Strided convolutions that halve (B, C, F, T), each followed by batch norm, if wanted, and a leaky ReLU."""
+    """Strided convolutions that halve F and T, each followed by batch norm (if ``norm``) and a leaky ReLU."""
     layers: list[nn.Module] = []
     for c_in, c_out in itertools.pairwise(channels):
         layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), *([nn.BatchNorm2d(c_out)] if norm else []), nn.LeakyReLU(0.2)]
@@ -25,7 +25,7 @@ def halving(channels: Sequence[int], *, norm: bool = False) -> list[nn.Module]:
 
 
 def doubling(channels: Sequence[int], *, norm: bool = True) -> list[nn.Module]:
-    """Transposed convolutions that double (B, C, F, T), with batch norm, if wanted, and ReLU between them."""
+    """Transposed convolutions that double F and T, with batch norm (if ``norm``) and a ReLU between them."""
     layers: list[nn.Module] = [nn.ConvTranspose2d(channels[0], channels[1], 4, 2, 1)]
     for c_in, c_out in itertools.pairwise(channels[1:]):
         layers += [*([nn.BatchNorm2d(c_in)] if norm else []), nn.ReLU(), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1)]
@@ -33,5 +33,5 @@ def doubling(channels: Sequence[int], *, norm: bool = True) -> list[nn.Module]:
 
 
 def with_label(x: Tensor, y: Tensor, n_classes: int) -> Tensor:
-    """Values x (B, D) and ordinals y (B,) -> (B, D + K): the one-hot label is concatenated."""
+    """Concatenate the one-hot label: values x (B, D) and ordinals y (B,) -> (B, D + K)."""
     return torch.cat([x, F.one_hot(y, n_classes).to(x.dtype)], dim=1)

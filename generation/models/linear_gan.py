@@ -13,8 +13,8 @@ from generation.models.layers import dense, doubling, with_label
 class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, F, T).
 
-    Two dense layers make a small map that transposed convolutions double until it covers (F, T), of any size: what is
-    too much is cut. The dense layers have no batch norm: the last batch may be a single clip.
+    Two dense layers make a small map, and transposed convolutions double it until it covers (F, T), which may be of any
+    size: the excess is cut off. The dense layers have no batch norm because the last batch may hold a single clip.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Spectrograms x (B, 1, F, T) and ordinals y (B,) -> logits (B,), positive for real: dense layers alone."""
+    """Spectrograms x (B, 1, F, T) and ordinals y (B,) -> logits (B,), positive for real: dense layers only."""
 
     def __init__(self, n_classes: int, *, shape: Sequence[int] = (1025, 179), spectral_norm: bool = False) -> None:
         super().__init__()

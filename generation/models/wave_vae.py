@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDE = 4  # of every layer, samples
-# Kernel, stride and padding in samples: four strides, so that no sample weighs more than its neighbours; and centred
+STRIDE = 4  # samples, in every layer
+# Kernel, stride and padding in samples. The strided kernel spans four strides, so that all samples weigh the same.
 STRIDED, POOLED = (16, STRIDE, 6), (9, 1, "same")
 WIDTHS = (16, 32, 64, 128, 256)
 
 
 def reduced(samples: int, widths: Sequence[int]) -> tuple[int, int]:
-    """Steps that remain of the padded waveform, and by how many samples it must be padded."""
+    """The length after all layers, and the number of samples by which the waveform must be padded."""
     factor = STRIDE ** len(widths)
     length = -(-samples // factor)
     return length, length * factor - samples
@@ -25,7 +25,7 @@ class Encoder(nn.Module):
     Args:
         samples: N.
         latent: Z.
-        pooling: pairs of a convolution and a max pooling, or strided convolutions.
+        pooling: use pairs of a convolution and a max pooling instead of strided convolutions.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Noise z (B, Z) -> waveforms (B, N); ordinals y (B,) are not used. The encoder mirrored.
+    """Noise z (B, Z) -> waveforms (B, N); ordinals y (B,) are not used. It mirrors the encoder.
 
-    Transposed convolutions stand for strided ones; for a pooled pair, a learned un-pooling of each channel and a
-    convolution: repeated values are so smooth that nothing of the music is in them, and silence is all that is learned.
+    Transposed convolutions mirror strided ones. A pooled pair is mirrored by a learned un-pooling of each channel and a
+    convolution; un-pooling by repetition is so smooth that the network learns nothing but silence.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
             else:
                 layers += [nn.ConvTranspose1d(c_in, c_out, *STRIDED)]
         self.layers = nn.Sequential(*layers)
-        nn.init.zeros_(self.layers[-1].weight)  # begin at silence: noise is a hundred times further from quiet music
+        nn.init.zeros_(self.layers[-1].weight)  # start at silence, to which quiet music is much closer than to noise
         nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:

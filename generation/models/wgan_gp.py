@@ -1,8 +1,8 @@
 """Generators and critics of the conditional WGAN-GP: dense, or convolutional.
 
 Generators map (z (B, Z), y (B,)) or, given phases, (z, y, phase (B, 1, F, T)) -> (B, C, F, T) in [-1, 1]; critics map
-(x (B, C, F, T), y) or (x, y, phase) -> scores (B,). No critic has batch norm: the penalty is on the gradient of each
-clip's score, which may not depend on the other clips (Gulrajani et al. 2017, section 4).
+(x (B, C, F, T), y) or (x, y, phase) -> scores (B,). No critic has batch norm because the penalty is on the gradient of
+each clip's score, which must not depend on the other clips (Gulrajani et al. 2017, section 4).
 """
 
 import math
@@ -16,13 +16,13 @@ from generation.models.conditioning import Condition, branch, linear, strided
 from generation.models.gan2d import reduced
 from generation.models.layers import dense, doubling, halving
 
-Phase = Literal["none", "input", "branch"]  # not given; beside the other inputs; through dense layers of its own
+Phase = Literal["none", "input", "branch"]  # not used; as another input; through dense layers of its own
 
 
 class Generator(nn.Module):
-    """Adds noise and condition, and makes an image (C, F, T) of the sum.
+    """Adds projections of noise and condition, and turns the sum into an image (C, F, T).
 
-    A subclass makes ``noise``, ``condition`` and ``layers`` in ``build``; ``WIDTHS`` are its default widths.
+    A subclass creates ``noise``, ``condition`` and ``layers`` in ``build``; ``WIDTHS`` are its default widths.
     """
 
     WIDTHS: tuple[int, ...]
@@ -49,7 +49,7 @@ class Generator(nn.Module):
 
 
 class DenseGenerator(Generator):
-    """Dense layers alone; the condition enters the first."""
+    """Dense layers; the condition enters the first one."""
 
     WIDTHS = (128, 256, 512)
 
@@ -62,7 +62,7 @@ class DenseGenerator(Generator):
 
 
 class ConvGenerator(Generator):
-    """Noise and condition make a small map (C, F / 16, T / 16) that transposed convolutions double four times."""
+    """Noise and condition form a small map (C, F / 16, T / 16), and transposed convolutions double it four times."""
 
     WIDTHS = (128, 64, 32, 16)
 
@@ -76,7 +76,7 @@ class ConvGenerator(Generator):
 
 
 class DenseCritic(nn.Module):
-    """Dense layers of one width, each with dropout; the condition enters the first, the label as a learned picture."""
+    """Dense layers of equal width with dropout. The condition enters the first one; the label is a learned image."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class DenseCritic(nn.Module):
 
 
 class ConvCritic(nn.Module):
-    """Four strided convolutions; the label is one more channel, a learned picture of it, and so is the phase."""
+    """Four strided convolutions. A learned image of the label is another channel, and the phase image one more."""
 
     def __init__(
         self,

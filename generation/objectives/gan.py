@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generation.models.gan2d import begin_at
+from generation.models.gan2d import initialise_level
 from generation.objectives.trained import Parts, Trained
 from generation.recipes import CganOptions
 from generation.registry import load_nets
@@ -21,7 +21,7 @@ def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     make_generator, make_discriminator = load_nets(options)
     scaler = Scaler.of(options.scaling, batches)
     generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output)
-    begin_at(generator, scaler.mean(batches))
+    initialise_level(generator, scaler.mean(batches))
     objective = GanObjective(
         generator,
         make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm),
@@ -34,7 +34,7 @@ def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batc
 
 
 def masks(options: CganOptions, spec: FeatureSpec) -> Augmentation | None:
-    """What --masking does to a batch of features (B, M, T): a silent stripe of bands and one of frames in each clip."""
+    """The augmentation of --masking: silence a stripe of bands and one of frames in each clip of (B, M, T)."""
     if not options.masking:
         return None
 
@@ -47,10 +47,12 @@ def masks(options: CganOptions, spec: FeatureSpec) -> Augmentation | None:
 
 
 class GanObjective(Trained):
-    """Args:
-    generator: (z (B, Z), y (B,)) -> (B, 1, M, T); has ``latent``.
-    discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,).
-    scaler: brings real features into the generator's range.
+    """Every step updates the discriminator, then the generator.
+
+    Args:
+        generator: (z (B, Z), y (B,)) -> (B, 1, M, T); ``latent`` is Z.
+        discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,).
+        scaler: scales real features to the generator's range.
     """
 
     parts = ("generator", "discriminator", "adam_g", "adam_d")
@@ -79,7 +81,7 @@ class GanObjective(Trained):
         d_loss = _bce(real_logits, 1.0) + _bce(fake_logits, 0.0)
         self.update(self.adam_d, d_loss)
 
-        self.discriminator.requires_grad_(False)  # its gradients for the generator's loss would be thrown away
+        self.discriminator.requires_grad_(False)  # the generator's loss needs no gradients of its weights
         g_loss = _bce(self.discriminator(fake, y), 1.0)
         self.discriminator.requires_grad_(True)
         self.update(self.adam_g, g_loss)

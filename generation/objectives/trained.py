@@ -1,4 +1,4 @@
-"""What the objectives of all generators share: their checkpoints, and the parts that a training needs of them."""
+"""What the objectives of all generators share: optimisers, checkpoints, and the parts that a training needs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,9 @@ from shared.features.batches import Augmentation
 
 
 class Trained:
-    """Keeps networks and their Adams under the names in ``parts``, and saves and restores them: networks without what
-    accelerate wrapped them in.
+    """Keeps networks and their Adam optimisers as attributes named in ``parts``, and saves and restores them.
+
+    Networks are saved without accelerate's wrapper.
 
     Args:
         groups: networks that share an Adam. ``parts`` names all networks, then the Adam of each group.
@@ -22,7 +23,7 @@ class Trained:
     """
 
     parts: tuple[str, ...]
-    stop_reason = ""  # a generator has no validation loss to stop by
+    stop_reason = ""  # a generator has no validation loss that could stop it
 
     def __init__(self, accelerator: Accelerator, *groups: Sequence[nn.Module], **adam: Any) -> None:
         self.accelerator = accelerator
@@ -57,9 +58,9 @@ class Parts:
     """What an objective's ``build`` returns to generation/training.py.
 
     Attributes:
-        generator: the network that makes new features; see ``sampling.Sampler``, as for ``scaler`` and ``phases``.
-        augment: what is done to the real clips of a batch.
-        details: more for metrics.json.
+        generator, scaler, phases: as in ``sampling.Sampler``.
+        augment: augmentation of the real clips of a batch.
+        details: further entries of metrics.json.
     """
 
     objective: Trained

@@ -45,11 +45,13 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VaeObjective(Trained):
-    """Args:
-    encoder: (x (B, ...), y (B,)) -> mean (B, Z), log variance (B, Z).
-    decoder: (z (B, Z), y (B,)) -> (B, ...) as the encoder takes it.
-    scaler: the features' way into the networks' range, and back.
-    kl_weight: of the divergence beside the squared error, which is summed over a clip's values.
+    """The loss is the squared error, summed over a clip's values, plus the weighted KL divergence.
+
+    Args:
+        encoder: (x (B, ...), y (B,)) -> mean (B, Z), log variance (B, Z).
+        decoder: (z (B, Z), y (B,)) -> (B, ...), the encoder's input.
+        scaler: scales features to the networks' range and back.
+        kl_weight: weight of the KL divergence.
     """
 
     parts = ("encoder", "decoder", "adam")

@@ -1,4 +1,4 @@
-"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, algorithm 1), on labels and, if given, phases."""
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, algorithm 1), conditioned on labels and phases."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
 UNSCALED = Scaler("none", -1.0, 1.0)  # the features are in [-1, 1] already
-PHASES = 32  # images a class to sample with, at most
+PHASES = 32  # phase images kept for each class to sample with, at most
 
 
 def build(options: WganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
@@ -64,10 +64,10 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
 
 class WganGpObjective(Trained):
-    """Every step updates the critic, every ``critic_steps``-th the generator too.
+    """Every step updates the critic, and every ``critic_steps``-th step also the generator.
 
     Args:
-        generator: (z (B, Z), y (B,)) or (z, y, phase (B, 1, F, T)) -> (B, C, F, T); has ``latent`` and ``channels``, C.
+        generator: (z (B, Z), y (B,)) or (z, y, phase (B, 1, F, T)) -> (B, C, F, T); ``latent`` is Z and ``channels`` C.
         critic: (x (B, C, F, T), y) or (x, y, phase) -> scores (B,), higher for real.
         penalty: the gradient penalty's weight, the paper's lambda.
     """
@@ -87,11 +87,11 @@ class WganGpObjective(Trained):
         super().__init__(accelerator, [generator], [critic], lr=learning_rate, betas=(0.5, 0.999))
         self.latent, self.channels = generator.latent, generator.channels
         self.critic_steps, self.penalty = critic_steps, penalty
-        self.steps, self.generator_loss = 0, 0.0  # the latter an epoch's mean, 0 before the first update
+        self.steps, self.generator_loss = 0, 0.0  # the loss is the mean of an epoch, 0 before the first update
         self.generator_losses: list[Tensor] = []  # of this epoch's updates
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update on images x (B, F, T) or (B, C + 1, F, T): the channel that is not generated is the condition."""
+        """One update on images x (B, F, T) or (B, C + 1, F, T): the channel that is not generated is the phase."""
         x = x[:, None] if x.ndim == 3 else x
         real, phase = x[:, : self.channels], x[:, self.channels :]
         condition = (y, phase) if phase.shape[1] else (y,)
@@ -113,7 +113,7 @@ class WganGpObjective(Trained):
         return {"critic/loss": loss, "critic/penalty": penalty, "critic/distance": distance}
 
     def _update_generator(self, *condition: Tensor) -> Tensor:
-        self.critic.requires_grad_(False)  # its gradients for the generator's loss would be thrown away
+        self.critic.requires_grad_(False)  # the generator's loss needs no gradients of its weights
         loss = -self.critic(self._generate(*condition), *condition).mean()
         self.critic.requires_grad_(True)
         self.update(self.adam_g, loss)
@@ -124,7 +124,7 @@ class WganGpObjective(Trained):
         return self.generator(z, *condition)
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        """The generator's loss over its own updates; in an epoch without one, the last that is known."""
+        """The generator's mean loss over its updates; an epoch without an update repeats the last one."""
         if self.generator_losses:
             self.generator_loss = float(torch.stack(self.generator_losses).mean())
             self.generator_losses = []

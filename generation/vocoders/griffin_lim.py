@@ -1,4 +1,4 @@
-"""Spectrograms without phase -> waveforms: a phase that fits the magnitudes, then the fast Griffin-Lim iteration."""
+"""Spectrograms without phase -> waveforms: a phase estimated from the magnitudes, then fast Griffin-Lim."""
 
 import dataclasses
 import math
@@ -13,14 +13,14 @@ from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import FeatureSpec
 
 MOMENTUM = 0.99  # of the fast Griffin-Lim iteration
-CLIPS = 4  # reconstructed together on a CPU: more fall out of its cache
-TINY = 1e-10  # smallest magnitude that is told from silence
+CLIPS = 4  # reconstructed together on a CPU; more do not fit into its cache
+TINY = 1e-10  # smaller magnitudes count as silence
 
 
 class Stft:
     """The zero-padded, centered Hann STFT of waveforms (B, length) and its least-squares inverse.
 
-    The bins of a frame lie side by side, (B, T, F): about twice as fast as torch.stft and istft.
+    The bins of a frame are contiguous, (B, T, F), which is about twice as fast as torch.stft and istft.
     """
 
     def __init__(self, *, n_fft: int, hop_length: int, length: int, device: torch.device | str = "cpu") -> None:
@@ -35,7 +35,7 @@ class Stft:
         return torch.fft.rfft(frames * self.window)
 
     def inverse(self, X: Tensor) -> Tensor:
-        """(B, T, F) -> the waveforms (B, length) whose STFT is nearest to it."""
+        """(B, T, F) -> the waveforms (B, length) whose STFT is closest to it."""
         return self.overlap_add(torch.fft.irfft(X, n=self.n_fft).mul_(self.window)) * self.gain
 
     def overlap_add(self, frames: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
     gradient heap integration). They are integrated without a heap, all clips at once: along time at the peaks of each
     frame, as in Beauregard, Harish & Wyse (2015), and along frequency from each peak down its two slopes.
     """
-    gamma = 0.25645 * n_fft**2  # of the Gaussian window nearest to Hann's
+    gamma = 0.25645 * n_fft**2  # of the Gaussian window that is closest to the Hann window
     logs = (A + TINY).log()
     bins = torch.arange(A.shape[-1], device=A.device)
     by_bin = F.pad((logs[..., 2:] - logs[..., :-2]) / 2, (1, 1))
@@ -77,10 +77,10 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
 
 
 def griffin_lim(S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int) -> Tensor:
-    """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; frames that are missing are silent.
+    """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; missing frames are silent.
 
-    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), begun at ``initial_phase``: no random numbers.
-    The STFT is linear, so the momentum is applied to the waveforms.
+    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), starts from ``initial_phase`` and needs
+    no random numbers. The STFT is linear, so the momentum is applied to the waveforms.
     """
     stft = Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=S.device)
     waveforms = []
@@ -99,7 +99,7 @@ def griffin_lim(S: Tensor, *, n_fft: int, hop_length: int, length: int, iteratio
 class GriffinLimVocoder(Vocoder):
     """Scaled mel or STFT magnitudes (B, bands, frames) -> waveforms (B, N), batched, on any device.
 
-    The clip's level is given back where the features have kept it; a peak of 0.5 where they have not.
+    A clip keeps its level if the features contain it; otherwise its peak becomes 0.5.
     """
 
     name, kinds = "griffin-lim", ("stft", "log_mel")
@@ -120,7 +120,7 @@ class GriffinLimVocoder(Vocoder):
 class MfccVocoder(Vocoder):
     """Cepstra (B, n_mfcc, frames) -> waveforms (B, N): librosa.feature.inverse.mfcc_to_mel, then Griffin-Lim.
 
-    What the discarded coefficients held is gone.
+    The detail in the discarded coefficients is lost.
     """
 
     name, kinds = "mfcc", ("mfcc",)
@@ -131,7 +131,7 @@ class MfccVocoder(Vocoder):
         self.griffin_lim = GriffinLimVocoder(mel, device=device, iterations=iterations)
 
     def invert(self, S: Tensor) -> Tensor:
-        from librosa.feature.inverse import mfcc_to_mel  # here: half a second that only this vocoder needs
+        from librosa.feature.inverse import mfcc_to_mel  # takes half a second, which only this vocoder needs
 
         mel = mfcc_to_mel(S.cpu().numpy(), n_mels=self.spec.n_mels)
         return self.griffin_lim(torch.log1p(torch.from_numpy(mel)))

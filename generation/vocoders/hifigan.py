@@ -13,22 +13,22 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
 
-FLOOR = 1e-5  # smallest mel magnitude that is told from silence
-EPSILON = 1e-9  # of the power, under the root: meldataset.py of jik876/hifi-gan
+FLOOR = 1e-5  # mel magnitudes are clamped to this, as in its training
+EPSILON = 1e-9  # added to the power before the root, as in meldataset.py of jik876/hifi-gan
 
 
 class HifiGanVocoder(Vocoder):
     """log1p mel spectrograms -> waveforms, batched, on any device.
 
-    HiFi-GAN's frames are not centred: the clip is padded by (n_fft - hop) / 2, so that frame t lies around sample
-    (t + 1/2) hop, ours around t hop. No resampling in time is needed: our frames are exactly its frames of a clip that
-    begins half a hop later, and half a hop is cut from what it generates.
+    HiFi-GAN pads a clip by (n_fft - hop) / 2 samples, so that its frame t is centred at sample (t + 1/2) hop, while
+    ours is centred at t hop. Our frames are therefore its frames of the same clip delayed by half a hop, and half a hop
+    is cut from the beginning of its output.
 
     Args:
         path: a checkpoint or a folder with one; None downloads NVIDIA's. See hifigan_checkpoint.load_generator.
 
     Raises:
-        UserError: a spec that is no log1p mel of its sampling rate, FFT and hop, or as load_generator.
+        UserError: a spec other than log1p mels of its sampling rate, FFT size and hop; or as load_generator.
     """
 
     name, kinds = "hifigan", ("log_mel",)
@@ -36,9 +36,9 @@ class HifiGanVocoder(Vocoder):
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", path: Path | None = None) -> None:
         super().__init__(spec, device=device)
         names = ("sr", "n_fft", "hop_length")
-        ours, published = ({name: getattr(s, name) for name in names} for s in (spec, PUBLISHED_SPEC))
-        if ours != published:
-            raise UserError(f"--vocoder hifigan: made for {published}, these spectrograms are {ours}; use griffin-lim")
+        ours, needed = (", ".join(f"{name} {getattr(s, name)}" for name in names) for s in (spec, PUBLISHED_SPEC))
+        if ours != needed:
+            raise UserError(f"--vocoder hifigan: needs {needed}; these spectrograms have {ours}; use griffin-lim")
         self.generator = load_generator(path).to(device)
         self.inverse = InverseMel(spec, device=device)
         self.filterbank = torch.from_numpy(mel_filterbank(PUBLISHED_SPEC)).to(device)  # (M, F)

@@ -1,4 +1,4 @@
-"""HiFi-GAN checkpoints, NVIDIA's and jik876's, read as weights only: no code of theirs runs, pickled or cloned."""
+"""Reads HiFi-GAN checkpoints of NVIDIA and jik876: only the weights; code in a checkpoint or a clone never runs."""
 
 import inspect
 import math
@@ -16,15 +16,15 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
-# What nvidia_hifigan of NVIDIA/DeepLearningExamples:torchhub downloads (hifigan/entrypoints.py there)
+# The file that nvidia_hifigan of NVIDIA/DeepLearningExamples:torchhub downloads (hifigan/entrypoints.py there)
 URL = (
     "https://api.ngc.nvidia.com/v2/models/nvidia/dle/hifigan__pyt_ckpt_mode-finetune_ds-ljs22khz/"
     "versions/21.08.0_amp/files/hifigan_gen_checkpoint_10000_ft.pt"
 )
-BY_HAND = "download it elsewhere and give it as --hifigan-path FILE; or use --vocoder griffin-lim: no weights"
+BY_HAND = "download it elsewhere and give it as --hifigan-path FILE; or use --vocoder griffin-lim (no weights)"
 REMEDY = f"the published model is {URL}; where there is no network, {BY_HAND}"
 
-# The mels these models are trained on; MEL has jik876's names (config.json), NVIDIA_NAMES those that NVIDIA changed
+# The mels that these models were trained on. MEL has jik876's names (config.json); NVIDIA_NAMES maps NVIDIA's to them
 PUBLISHED_SPEC = FeatureSpec(sr=22050, n_fft=1024, hop_length=256, n_mels=80, fmin=0, fmax=8000, power=1.0)
 MEL = {
     "sampling_rate": PUBLISHED_SPEC.sr,
@@ -44,7 +44,7 @@ NVIDIA_NAMES = {
 }
 ARCHITECTURE = [name for name in inspect.signature(HifiGan).parameters if name != "n_mels"]
 SUFFIXES = (".pt", ".pth", ".safetensors")
-UNSUFFIXED = r"g_\d{8}|generator(_v\d)?"  # jik876's own
+UNSUFFIXED = r"g_\d{8}|generator(_v\d)?"  # file names of jik876
 
 
 def load_generator(path: Path | None) -> HifiGan:
@@ -52,10 +52,10 @@ def load_generator(path: Path | None) -> HifiGan:
 
     Args:
         path: a checkpoint, or a folder with one below it: a clone of NVIDIA's repository, or config.json and weights.
-            None is NVIDIA's published one, downloaded once.
+            None takes NVIDIA's published one and downloads it once.
 
     Raises:
-        UserError: no network, no checkpoint, code in it, or other mels than ``MEL``; with the way out.
+        UserError: no network, no checkpoint, code in it, or other mels than ``MEL``; the message names a remedy.
     """
     checkpoint = find(Path(path)) if path else download()
     try:
@@ -69,14 +69,14 @@ def load_generator(path: Path | None) -> HifiGan:
 
 
 def published() -> Path:
-    """Where NVIDIA's entry point keeps its download, and so does this one."""
+    """The path of the downloaded checkpoint, the same as that of NVIDIA's entry point."""
     return Path(torch.hub.get_dir()).parent / "checkpoints" / URL.rsplit("/", 1)[1]
 
 
 def download() -> Path:
     """The published checkpoint, downloaded if it is not there yet.
 
-    torch.hub.load would run NVIDIA's code of the day; its weights are all that is needed.
+    torch.hub.load would run NVIDIA's current code, although only the weights are needed.
     """
     path = published()
     try:
@@ -87,7 +87,7 @@ def download() -> Path:
 
 
 def find(path: Path) -> Path:
-    """The one checkpoint that ``path`` is or holds; for a clone without one, what NVIDIA's code has downloaded."""
+    """The one checkpoint at or below ``path``; for a clone of NVIDIA's code without one, the downloaded checkpoint."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -106,14 +106,14 @@ def find(path: Path) -> Path:
 
 
 def read(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint holds, of plain types and tensors."""
+    """The contents of a checkpoint: plain types and tensors."""
     try:
         if checkpoint.suffix == ".safetensors":
             return load_file(checkpoint)
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of another kind makes torch.load raise nearly anything
+    except Exception as error:  # torch.load raises many types for files of another kind
         code = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"holds pickled code ({code[1]}), which is never run" if code else "no checkpoint, or a damaged one"
+        what = f"holds pickled code ({code[1]}), which is never run" if code else "is no checkpoint, or a damaged one"
         raise UserError(what) from error
     if not isinstance(content, dict):
         raise UserError(f"holds a {type(content).__name__}, not a checkpoint")
@@ -121,15 +121,15 @@ def read(checkpoint: Path) -> dict[str, Any]:
 
 
 def read_config(checkpoint: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Mels and architecture in jik876's names: from the checkpoint, NVIDIA's, or the config.json beside it."""
+    """Mels and architecture in jik876's names, from NVIDIA's checkpoint or from the config.json beside it."""
     if isinstance(content.get("config"), dict):
-        setup = content.get("train_setup") or {}  # what it does not state is a default of NVIDIA's train.py: MEL
+        setup = content.get("train_setup") or {}  # what it omits has the default of NVIDIA's train.py: MEL
         return MEL | {NVIDIA_NAMES.get(name, name): value for name, value in setup.items()} | content["config"]
     file = checkpoint.with_name("config.json")
     try:
         config = read_json(file)
     except OSError as error:
-        raise UserError("no configuration in it, and no config.json beside it") from error
+        raise UserError("it holds no configuration, and there is no config.json beside it") from error
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error})") from error
     if not isinstance(config, dict):
@@ -144,7 +144,7 @@ def check_mels(config: dict[str, Any]) -> None:
 
 
 def build(config: dict[str, Any], state: Any) -> HifiGan:
-    """The generator of that architecture with those weights."""
+    """The generator of this configuration with these weights."""
     try:
         with torch.device("meta"):
             generator = HifiGan(n_mels=MEL["num_mels"], **{name: config[name] for name in ARCHITECTURE})
@@ -169,7 +169,7 @@ def build(config: dict[str, Any], state: Any) -> HifiGan:
 
 
 def plain_weights(state: dict[str, Tensor], parallel: int) -> dict[str, Tensor]:
-    """Weights in jik876's names, weight normalisation multiplied out.
+    """Weights in jik876's names, with weight normalisation multiplied out.
 
     w = g v / |v|, Salimans and Kingma (2016), equation 2; the norm is over all dimensions but the first. NVIDIA numbers
     the ``parallel`` residual blocks by stage, and some of its weights have a last dimension of 1.

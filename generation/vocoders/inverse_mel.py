@@ -7,15 +7,15 @@ from torch import Tensor
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
 
-TINY = 1e-10  # keeps silence from dividing by itself
+TINY = 1e-10  # avoids dividing by zero in silence
 
 
 class InverseMel:
     """log1p mel spectrograms (B, M, T) -> linear magnitudes (B, F, clip_frames), batched, on any device.
 
-    Non-negative least divergence: the multiplicative updates of Richardson (1972) and Lucy (1974), begun at each band
-    spread evenly over its bins. Of the many spectra that have the same mels this finds a smooth one; the least squares
-    of a pseudo-inverse find one that is negative in places and, cut off at zero, has other mels.
+    The multiplicative updates of Richardson (1972) and Lucy (1974) minimise the divergence among non-negative spectra.
+    They start with each band spread evenly over its bins. Of the many spectra with the same mels they find a smooth
+    one. The least squares of a pseudo-inverse give negative values, and cutting these off changes the mels.
     """
 
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu", updates: int = 10) -> None:
@@ -24,7 +24,7 @@ class InverseMel:
         self.spread = (self.mel / self.mel.sum(0).clamp(min=TINY)).T.contiguous()  # (F, M)
 
     def __call__(self, S: Tensor) -> Tensor:
-        """The padding beyond the clip is dropped; frames that the spec has cut off are silent."""
+        """Drops the padding after the clip; frames that the spec cut off become silent."""
         S = F.pad(S.to(self.mel), (0, self.spec.clip_frames - S.shape[-1]))
         mel = torch.expm1(S.clamp(min=0.0))
         power = self.spread @ mel

@@ -1,4 +1,4 @@
-"""Linear spectrograms back to magnitudes, and with their phase back to sound."""
+"""Turns linear spectrograms back into magnitudes and, together with their phase, into sound."""
 
 import torch
 from torch import Tensor
@@ -7,30 +7,30 @@ from torch.nn import functional as F
 from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import TOP_DB, FeatureSpec
 
-FADE_SECONDS = 0.005  # at both ends: a sound that begins or stops in mid-swing clicks
-PEAK = 0.5  # of a sound whose level the representation has lost
+FADE_SECONDS = 0.005  # at both ends, so that a sound does not begin or stop with a click
+PEAK = 0.5  # of a sound whose level the features do not contain
 
 
 def linear_magnitude(S: Tensor, spec: FeatureSpec) -> Tensor:
-    """Scaled STFT magnitudes (B, bins, frames) -> magnitudes (B, F, clip_frames); the bins that were left out are 0."""
+    """Scaled STFT magnitudes (B, bins, frames) -> magnitudes (B, F, clip_frames); omitted bins are 0."""
     S = S.float()[..., : spec.clip_frames]
     if spec.scaling == "log1p":
         power = torch.expm1(S.clamp(min=0.0))
     else:
         db = S.clamp(-1, 1) * TOP_DB / 2 - TOP_DB / 2 if spec.scaling == "unit" else S.clamp(-TOP_DB, 0)
-        power = 10 ** (db / 10) * (db > -TOP_DB)  # the floor is silence
+        power = 10 ** (db / 10) * (db > -TOP_DB)  # the lowest level is silence
     return F.pad(power ** (1 / spec.power), (0, 0, 0, 1 + spec.n_fft // 2 - S.shape[1]))
 
 
 def level(y: Tensor, spec: FeatureSpec) -> Tensor:
-    """Sounds (B, N) at a peak of 0.5 where the features have lost their level, else as they are."""
+    """Scale sounds (B, N) to a peak of 0.5 if the features do not contain their level."""
     if spec.scaling == "log1p":
         return y
     return y * (PEAK / y.abs().amax(dim=1, keepdim=True).clamp(min=1e-8))
 
 
 def fades(spec: FeatureSpec) -> Tensor:
-    """What a clip (N,) is multiplied by."""
+    """The gain (N,) that fades a clip in and out."""
     ramp = torch.linspace(0.0, torch.pi / 2, round(FADE_SECONDS * spec.sr)).sin() ** 2
     return torch.cat([ramp, torch.ones(spec.n_samples - 2 * len(ramp)), ramp.flip(0)])
 

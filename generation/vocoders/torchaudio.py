@@ -1,8 +1,8 @@
-"""torchaudio's own way from mels to sound, InverseMelScale and GriffinLim; the only module that imports torchaudio.
+"""torchaudio's inversion of mels by InverseMelScale and GriffinLim; the only module that imports torchaudio.
 
 torchaudio 2.11, its last release, loads a C++ extension that is linked against CUDA and so fails to import beside a
-CPU-only torch. Its transforms are pure Python: only where the import fails with OSError, a stand-in takes the place of
-the extension module.
+CPU-only torch. Its transforms are pure Python, so an empty module replaces the extension, but only if the import fails
+with OSError.
 """
 
 import importlib
@@ -40,8 +40,8 @@ transforms = _import_torchaudio().transforms
 class TorchaudioVocoder(Vocoder):
     """log1p mel spectrograms (B, M, T) -> waveforms (B, N), by torchaudio's transforms at their defaults.
 
-    Both run on the CPU, where lstsq has the driver that solves a filterbank of any rank. GriffinLim begins at random
-    phases, which are the same at each call.
+    Both run on the CPU, where lstsq has a driver for filterbanks of any rank. GriffinLim starts from random phases with
+    a fixed seed.
     """
 
     name, kinds = "torchaudio", ("log_mel",)

@@ -38,7 +38,7 @@ class Vocoder:
 
 
 class Waveform(Vocoder):
-    """(B, N) -> (B, N): waveforms are sound already."""
+    """Waveforms (B, N) -> (B, N), limited to [-1, 1]."""
 
     name, kinds = "waveform", ("waveform",)
 
@@ -74,12 +74,12 @@ def make_vocoder(
     """The vocoder of that name for that spec, ready to run.
 
     Args:
-        name: a key of VOCODERS, or "auto" for the one that inverts such features.
-        iterations: how often griffin-lim improves the phase.
+        name: a key of VOCODERS, or "auto" for the default of these features.
+        iterations: phase iterations of griffin-lim and mfcc.
         hifigan_path: hifigan's checkpoint or a folder with one; None downloads NVIDIA's published model.
 
     Raises:
-        UserError: an unknown name, a spec it cannot invert, or weights that cannot be had.
+        UserError: an unknown name, a spec that it cannot invert, or weights that cannot be loaded.
     """
     name = AUTO[spec.kind] if name == "auto" else name
     if name not in VOCODERS:
