@@ -169,7 +169,7 @@ def test_runs_are_compared_clip_by_clip(tmp_path: Path) -> None:
     assert compare(older, without)["accuracy"]["difference"] == 0
     for run in (a, older):
         assert compare(run, b, together=True)["accuracy"]["difference"] == pytest.approx(0.5)
-    with pytest.raises(UserError, match=r"--together: .*without averages no clips; leave it out"):
+    with pytest.raises(UserError, match=r"--together: .*without does not average clips; leave the option out"):
         compare(a, without, together=True)
 
 
