@@ -77,7 +77,7 @@ def audio_from_array(y: ArrayLike, y_sr: float, *, sr: int) -> np.ndarray:
         y: float32 (N,), mono.
 
     Raises:
-        AudioError: ``y`` is empty, has another shape or type or NaN or infinite samples, or ``y_sr`` is not positive.
+        AudioError: ``y`` is empty, holds NaN or infinite samples or has the wrong shape or type, or ``y_sr`` <= 0.
     """
     y = np.asarray(y)
     if not (np.isfinite(y_sr) and y_sr > 0):
@@ -135,7 +135,7 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
 
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
-    """Open a file for decoding; errors of the block become an AudioError."""
+    """Open a file for decoding; an error while it is open becomes an AudioError."""
     path = Path(path)
     try:
         if path.stat().st_size == 0:
@@ -160,7 +160,7 @@ def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[n
     The joined blocks are bit-identical to ``resample`` of all these frames.
     """
     stream = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-    most = wanted if file.format == "MP3" else _BLOCK  # seeking after each read alters mp3 samples
+    most = wanted if file.format == "MP3" else _BLOCK  # soundfile seeks after each read, which alters mp3 samples
     read = given = 0
     last = False
     while not last:
@@ -211,7 +211,8 @@ def write_wav(path: Path | str, y: np.ndarray, sr: int) -> None:
     """
     y = np.asarray(y, dtype=np.float32)
     if not np.isfinite(y).all():
-        raise UserError(f"{path}: the sound to write has NaN or infinite samples; the model has diverged")
+        problem = "the sound to write has NaN or infinite samples; the model has diverged"
+        raise UserError(f"{path}: {problem}. Train it again with a lower --learning-rate")
     peak = np.abs(y).max(initial=0.0)
     with replacing(Path(path)) as temporary:
         sf.write(temporary, y * (0.99 / peak) if peak > 0.99 else y, sr, subtype="PCM_16", format="WAV")

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The tests, set-up included: tests/run.sh [--all] [pytest options]. --all adds the long ones (wheel, browser, chaos);
-# -m "not slow" runs the fast ones alone.
+# Sets up the environment, lints and runs the tests: tests/run.sh [--all] [pytest options]. --all adds the long ones
+# (wheel, browser, chaos); -m "not slow" runs the fast ones alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source shared/setup_env.sh || exit 2
 ruff check .
 ruff format --check .
-# Two tests at once with one thread each: most of the time goes into processes that start and train on one thread.
+# Two tests run at once with one thread each, because most of the time goes into processes that use only one anyway.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-1}"
 chosen=(-m "not long")
 if [ "${1:-}" = --all ]; then

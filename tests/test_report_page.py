@@ -103,7 +103,7 @@ def test_a_foreign_metrics_file_does_not_end_the_page(runs: Path, monkeypatch) -
     (runs / "strange").mkdir()
     shutil.copy(runs / "torch" / "config.json", runs / "strange")
     (runs / "strange" / "metrics.json").write_text("{}")
-    assert "strange: its metrics.json is of no known kind" in report(runs, monkeypatch)
+    assert "strange: its metrics.json belongs to no classifier or generator" in report(runs, monkeypatch)
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_text("{"), lambda file: shutil.rmtree(file.parents[1])])

@@ -73,7 +73,8 @@ def _fetch_on(url: str, part: Path, about: Path) -> None:
         start = start if response.status_code == 206 else 0
         length, etag = response.headers.get("Content-Length"), response.headers.get("ETag", "W/")
         size = start + int(length) if length else None
-        version = response.headers.get("Last-Modified") if etag.startswith("W/") else etag  # not a weak one
+        # If-Range does not accept a weak ETag
+        version = response.headers.get("Last-Modified") if etag.startswith("W/") else etag
         if size and size - start > shutil.disk_usage(part.parent).free:
             raise OSError(f"not enough disk space for {size / 1e9:.1f} GB")
         if not start:  # delete the old part before recording the new version, so that a kill cannot mix the two
@@ -86,7 +87,7 @@ def _fetch_on(url: str, part: Path, about: Path) -> None:
 
 
 def reason(error: requests.RequestException) -> str:
-    """Describe an error of requests in a few words."""
+    """Describe an exception of the requests library in a few words."""
     if isinstance(error, requests.HTTPError):
         return f"the server answers {error.response.status_code} {error.response.reason}"
     kinds = {

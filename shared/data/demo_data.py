@@ -84,7 +84,7 @@ def add_at(y: np.ndarray, seconds: float, event: np.ndarray) -> None:
 
 
 def dog_bark(rec: Generator, rng: Generator, n: int) -> np.ndarray:
-    """Harmonic bursts at irregular times, filtered by formants; from a large dog to a small one."""
+    """Harmonic bursts at irregular times, filtered by the formants of a large or small dog."""
     size = rec.random()  # 0 a large dog, 1 a small one
     pitch = 200 * 4 ** (size + rec.normal(0, 0.1))
     formants = np.array([500, 1_300, 2_700]) * (0.8 + 0.6 * size) * rec.uniform(0.8, 1.25, 3)

@@ -48,7 +48,7 @@ def _fetch_alone(dest: Path, source: Source, options: Download) -> None:
                 if all(path.is_dir() or path.name == "lock" for path in work.rglob("*")):
                     shutil.rmtree(work, ignore_errors=True)
     except Timeout:
-        raise UserError(f"--dest {dest}: another process is downloading it") from None
+        raise UserError(f"--dest {dest}: another process is downloading it; wait until it ends") from None
     except OSError as error:
         raise UserError(f"--dest {dest}: {error.strerror or error}; the downloaded files stay in {work}") from error
 
@@ -100,7 +100,7 @@ def _find_data(unpacked: Path, source: Source) -> Path:
             if source.layout in (None, dataset.layout):
                 break
     else:
-        raise UserError(f"the archive holds no data set of the layout that is expected ({source.layout or 'any'})")
+        raise UserError(f"the archive holds no data set of the expected layout ({source.layout or 'any'})")
     present = sum(path.is_file() for path in dataset.manifest.path)
     if source.clips not in (None, present):
         raise UserError(f"the archive holds {present} clips, not {source.clips}: it is incomplete or another file")

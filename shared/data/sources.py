@@ -107,7 +107,7 @@ class Download:
         if self.checksum and not re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             raise UserError(f"--checksum {self.checksum}: must be md5: with 32 or sha256: with 64 digits of 0-9a-f")
         if self.checksum and self.kaggle_handle:
-            raise UserError(f"--checksum {self.checksum}: not for Kaggle, which sends its own checksum")
+            raise UserError(f"--checksum {self.checksum}: not for Kaggle, which sends its own checksum; leave it out")
 
     @property
     def kaggle_handle(self) -> str | None:

@@ -95,7 +95,7 @@ def assign_splits(
     if val_share > 0:
         rest = manifest[manifest.split == "train"]
         share = min(0.5, val_share * len(manifest) / len(rest))
-        inside = "random" if how == "official" and fold is None else how  # both official sets have the same speakers
+        inside = "random" if how == "official" and fold is None else how  # official train and test share speakers
         manifest.loc[_held_out(rest, share=share, how=inside, seed=seed + 1), "split"] = "val"
     if fold is None and how != "official":
         splits, present = 1 + (val_share > 0) + (test_share > 0), manifest.groupby("label").split.nunique()
@@ -118,7 +118,7 @@ def _fold(manifest: pd.DataFrame, fold: int, *, folds: int, how: SplitKind, seed
 
 
 def _held_out(frame: pd.DataFrame, *, share: float, how: SplitKind, seed: int) -> pd.Index:
-    """Of the folds of several shuffles, the one whose share of each class is closest to ``share``.
+    """Choose, from the folds of several shuffles, the one whose share of each class is closest to ``share``.
 
     With few recordings every fold of this size may lack a class; then larger folds are tried.
     """

@@ -13,7 +13,14 @@ DRAWS = 2000
 
 
 def confusions(y: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_classes: int) -> np.ndarray:
-    """One confusion matrix per recording: (G, K, K), rows are true classes, recordings are sorted by name."""
+    """One confusion matrix per recording: (G, K, K), rows are true classes, recordings are sorted by name.
+
+    Args:
+        y: true class ordinals (N,).
+        predicted: predicted class ordinals (N,).
+        groups: the recording of each clip (N,).
+        n_classes: K.
+    """
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     tables = np.zeros((len(names), n_classes, n_classes))
     np.add.at(tables, (group, y, predicted), 1.0)

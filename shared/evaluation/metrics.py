@@ -10,7 +10,13 @@ from shared.evaluation import bootstrap
 
 
 def calibration_error(y: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 3): the mean gap between confidence and accuracy, in [0, 1]."""
+    """Expected calibration error (Guo et al. 2017, eq. 3): the mean gap between confidence and accuracy, in [0, 1].
+
+    Args:
+        y: true class ordinals (N,).
+        probabilities: (N, K), rows summing to 1.
+        bins: number of equal intervals of confidence.
+    """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(place, weights=right - confidence, minlength=bins)

@@ -76,7 +76,7 @@ class CachedClips:
 
     features: Features
     kept: list[int]  # the positions of the usable clips in ``paths``
-    hashes: list[str]  # each kept clip's id: its file's content hash and, unless it starts at 0, @ and its start in s
+    hashes: list[str]  # each kept clip's id: its file's content hash, then @ and its start in seconds unless that is 0
     rejects: dict[Path, str]  # file -> reason
 
 

@@ -63,7 +63,7 @@ def power_to_db(S: np.ndarray) -> np.ndarray:
 
 
 def scale(S: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """Apply the spec's scaling and number of frames to powers S (for "log1p", to any non-negative values)."""
+    """Apply the spec's scaling and number of frames to powers S (bands, T); "log1p" takes any values from 0 up."""
     S = fix_length(S, size=spec.shape[-1])  # pads with silence in every scaling
     if spec.scaling == "log1p":
         return np.log1p(S)

@@ -23,7 +23,7 @@ class RecordingsOptions:
     distance: float = DISTANCE
     """Merge groups up to this mean distance (1 - cosine), 0 to 2; a larger value gives fewer and larger groups."""
     recordings: Literal["all", "even", "odd"] = "all"
-    """Use all recordings, or only those at even or odd positions of each class; the defaults were chosen on even."""
+    """Use all recordings, or only those at even or odd positions of each class; the thresholds were chosen on even."""
     cache_dir: Path = CACHE_DIR
     """Folder of the cached spectrograms."""
     n_jobs: int | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def show(value: float, share: bool = True) -> str:
-    """A figure with its number of digits: a share in per cent, anything else with three decimals."""
+    """Format a figure: a share in per cent with one decimal, anything else with three decimals."""
     return f"{100 * value:.1f} %" if share else f"{value:.3f}"
 
 
@@ -16,7 +16,7 @@ def code(name: str) -> str:
 
 
 def cell(name: str) -> str:
-    """A code span for a table cell: a bare bar would end the cell."""
+    """A code span for a table cell: an unescaped bar would end the cell."""
     return code(name).replace("|", "\\|")
 
 

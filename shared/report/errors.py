@@ -1,4 +1,4 @@
-"""errors.html: the held-out clips that every classifier of a fair split gets wrong, with their sounds."""
+"""errors.html: the held-out clips that every classifier on a split without leaks gets wrong, with their sounds."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ class Mistakes:
 def find_mistakes(ranked: Sequence[RunView]) -> Mistakes | None:
     """Find the clips that all fair classifiers get wrong; None if there is no such classifier.
 
-    Only runs that evaluated the same clips as the best one count. The probabilities of several seeds are averaged.
+    Runs that evaluated other clips than the best one are left out. The probabilities of several seeds are averaged.
     """
     fair = [run for run in ranked if run.is_fair and (run.dir / PREDICTIONS).is_file()]
     if not fair:

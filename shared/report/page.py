@@ -34,7 +34,7 @@ FIGURES = [
     ("log-loss", "{log_loss:.3f}", "nats; lower is better"),
     ("calibration error", "{calibration_error:.3f}", "mean gap between confidence and accuracy"),
     ("validation accuracy", "{val/accuracy:.1%}", "on the clips that selected the checkpoint"),
-    ("clips evaluated", "{clips:d}", "each counts once a seed"),
+    ("clips evaluated", "{clips:d}", "each counts once per seed"),
     ("epochs", "{train/epochs:d}", ""),
     ("seconds an epoch", "{time/epoch_seconds:.2f}", "median, training only"),
     ("training speed", "{time/clips_per_second:.0f} clips/s", "median"),

@@ -21,7 +21,7 @@ def number(value: float | None) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of this folder. The page needs no network: all it shows is inside it."""
+    """Fill a template of this folder. The page embeds all that it shows, so it needs no network."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -144,7 +144,7 @@ def plot_timeline(
     mesh = bottom.pcolormesh(edges, np.arange(len(shown) + 1), probabilities[shown], cmap="Blues", vmin=0, vmax=1)
     best = probabilities.argmax(axis=0)
     line = {"fill": False, "edgecolor": "#d9480f", "linewidth": 1.6 if len(best) <= 200 else 0.7, "clip_on": False}
-    for row, k in enumerate(shown):  # one outline for each run of consecutive windows
+    for row, k in enumerate(shown):  # one outline for consecutive windows with the same class
         inside = np.flatnonzero(np.diff(np.concatenate([[0], best == k, [0]])))
         for first, last in inside.reshape(-1, 2):
             bottom.add_patch(Rectangle((edges[first], row), edges[last] - edges[first], 1, **line))

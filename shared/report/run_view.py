@@ -33,14 +33,14 @@ class RunView:
     def kind(self) -> str:
         """ "classifier", "generator", or the reason why the run is not shown."""
         if source := self.metrics.get("converted_from"):
-            return f"converted from {source}: its figures are that run's"
+            return f"converted from {source}, which has the figures"
         if "framework" in self.metrics:
             return "classifier" if "held_out" in self.metrics else OLDER
-        return "generator" if "model" in self.metrics else "its metrics.json is of no known kind of run"
+        return "generator" if "model" in self.metrics else "its metrics.json belongs to no classifier or generator"
 
     @functools.cached_property
     def figures(self) -> dict[str, Any]:
-        """The metrics, and those of the reported split also without its name: "accuracy" for "test/accuracy"."""
+        """The metrics; those of the reported split also have a short key: "accuracy" for "test/accuracy"."""
         prefix = f"{self.metrics.get('reported_on')}/"
         figures = self.metrics | {key.removeprefix(prefix): value for key, value in self.metrics.items()}
         if figures.get("trainings", 1) > 1:
@@ -126,7 +126,7 @@ class RunView:
 
     @property
     def sounds(self) -> dict[str, list[str]]:
-        """class -> generated sounds as data URIs: from samples/, or if that is missing from the last epoch."""
+        """class -> generated sounds as data URIs: from samples/ or, if that is missing, from the last epoch."""
         last_epoch = f"*_generated_audio/*_ep{self.metrics['train/epochs']}.wav"
         by_class: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(self.dir.glob("samples/*.wav")) or sorted(self.dir.glob(last_epoch)):
@@ -149,7 +149,7 @@ def find_runs(out_dir: Path) -> list[RunView]:
         if (folder / "config.json").is_file()
     ]
     if not runs:
-        raise UserError(f"--out-dir {out_dir}: no finished run below it (no */metrics.json)")
+        raise UserError(f"--out-dir {out_dir}: no finished run below it (no */metrics.json); train one first")
     return runs
 
 

@@ -1,4 +1,4 @@
-"""What opens the report: the rows of its two short tables, and a sentence for each conclusion."""
+"""The top of the report: the rows of its two short tables, and a sentence for each conclusion."""
 
 import contextlib
 import dataclasses
@@ -25,9 +25,9 @@ class GeneratorScores:
 
 
 def ranked(runs: Sequence[RunView]) -> list[RunView]:
-    """Sort the classifiers by accuracy, the highest first.
+    """Sort the classifiers: evaluated on a test split, on validation clips, on a leaking split, without figures.
 
-    After those evaluated on a test split come validation clips, then leaking splits, then runs without figures.
+    Within each of these, the highest accuracy comes first.
     """
 
     def key(run: RunView) -> tuple:
@@ -133,7 +133,7 @@ def best_generator(generators: Sequence[GeneratorScores]) -> str | None:
 
 
 def comparisons(classifiers: Sequence[RunView]) -> list[str]:
-    """A sentence for every two classifiers with fair splits that evaluated the same clips."""
+    """A sentence for each pair of classifiers with fair splits that evaluated the same clips."""
     said = []
     for a, b in itertools.combinations([run.dir for run in classifiers if run.is_fair], 2):
         with contextlib.suppress(UserError):  # they evaluated other clips
