@@ -135,7 +135,7 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
 
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
-    """Open a file for decoding; an error while it is open becomes an AudioError."""
+    """Open a file for decoding; errors in opening and reading it become an AudioError."""
     path = Path(path)
     try:
         if path.stat().st_size == 0:

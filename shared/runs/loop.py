@@ -62,9 +62,9 @@ def pick_device(device: str) -> torch.device:
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
-    """Accelerate for a training's device and arithmetic; a precision of "auto" is float32."""
+    """Create the Accelerator of a training for its device and precision; the precision "auto" is float32."""
     _keep_freed_memory()
-    AcceleratorState._reset_state(reset_partial_state=True)  # else a process's second run uses the first's
+    AcceleratorState._reset_state(reset_partial_state=True)  # otherwise the first run's device is kept
     mixed = "bf16" if precision == "bfloat16" else "no"
     return Accelerator(cpu=pick_device(device).type == "cpu", mixed_precision=mixed)
 
@@ -142,7 +142,14 @@ def save_checkpoint(run: Run, objective: Objective, epoch: int) -> None:
 
 
 def load_checkpoint(run: Run, objective: Objective) -> int:
-    """Restore ``objective`` and the random states from the run's checkpoint. Returns the next epoch, 0 without one."""
+    """Restore ``objective`` and the random states from the run's checkpoint.
+
+    Returns:
+        The next epoch (counted from 0); 0 if there is no checkpoint.
+
+    Raises:
+        UserError: the checkpoint is damaged or was written by another version.
+    """
     path = run.checkpoints / CHECKPOINT
     if not path.exists():
         return 0
@@ -157,6 +164,6 @@ def load_checkpoint(run: Run, objective: Objective) -> int:
         ) from error
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])  # it may have had more GPUs
+        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])  # the run may have had more GPUs
     print(f"resuming {run.dir} after epoch {state['epoch'] + 1}", flush=True)
     return state["epoch"] + 1

@@ -61,7 +61,7 @@ class Progress:
             self.began, self.timed = time.perf_counter(), done
 
     def stop(self, done: int, reason: str) -> None:
-        """Say why training stopped after ``done`` epochs, unless those are all."""
+        """Say why training stopped after ``done`` epochs, unless training was to end there."""
         self.bar.set_description_str(f"epoch {done}/{self.epochs}", refresh=False)
         self.bar.close()
         if done < self.epochs:

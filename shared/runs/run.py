@@ -102,7 +102,7 @@ class Run:
         if self.dir.is_file():
             raise UserError(f"--out-dir {self.dir}: is a file; choose a folder")
         if self.dir.is_dir() and not config_file.is_file() and any(p.name != ".lock" for p in self.dir.iterdir()):
-            raise UserError(f"--out-dir {self.dir}: files but no run (no config.json); choose an empty folder")
+            raise UserError(f"--out-dir {self.dir}: holds files but no run (no config.json); choose an empty folder")
         self.dir.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.dir / ".lock", timeout=0)
         try:
@@ -154,7 +154,7 @@ class Run:
         return self._history
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record an epoch (counted from 0). It replaces this and later epochs that an interrupted command recorded.
+        """Record an epoch (counted from 0). Records of it or later epochs, left by an interrupted run, are deleted.
 
         Raises:
             UserError: a metric is not finite.
@@ -165,7 +165,7 @@ class Run:
                 raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
         self._history = [*(line for line in self._history if line["epoch"] < epoch), record]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
-        # TensorBoard imports TensorFlow if it is installed; with this marker of its own it uses a stub instead.
+        # TensorBoard imports TensorFlow if it is installed; if it finds this module, it uses a stub instead.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

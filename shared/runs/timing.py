@@ -7,7 +7,7 @@ import numpy as np
 
 
 def duration(seconds: float) -> str:
-    """A time to wait in one unit: 40 s, 9 min or 2.5 h."""
+    """Format a duration in one unit: 40 s, 9 min or 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
@@ -31,7 +31,10 @@ class EpochTimer:
 
 
 def training_cost(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median epoch and the total. The median leaves out a first of several epochs: it compiles and fills caches."""
+    """The median epoch and the total time.
+
+    With several epochs, the median leaves out the first, which compiles and fills caches.
+    """
     steady = history[1:] or history
     names = ("time/epoch_seconds", "time/clips_per_second")
     median = {name: float(np.median([epoch[name] for epoch in steady])) for name in names}
