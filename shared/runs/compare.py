@@ -88,7 +88,7 @@ def sentence(run_a: Path, run_b: Path, difference: dict[str, dict]) -> str:
     d = difference["accuracy"]
     low, high = (100 * v for v in d["interval"])
     better = run_a.name if d["difference"] > 0 else run_b.name
-    verdict = f"{better} is better beyond chance" if d["p_value"] < 0.05 else "no difference beyond chance"
+    verdict = f"{better} is better beyond chance" if d["more_than_chance"] else "no difference beyond chance"
     return (
         f"{run_a.name} minus {run_b.name}: {100 * d['difference']:+.1f} points of accuracy "
         f"(95 % interval {low:+.1f} to {high:+.1f}, p {d['p_value']:.2g}): {verdict}"
