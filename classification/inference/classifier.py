@@ -119,8 +119,8 @@ class Classifier:
             reason = f"trained with {framework}, but {error.name} is not installed; pip install -r requirements.txt"
             raise UserError(f"--model-dir {run}: {reason}") from error
         except Exception as error:  # the frameworks raise different errors for a damaged file or another architecture
-            said = str(error).strip().split("\n", 1)[0]
-            reason = f"its model cannot be loaded ({said}); damaged, or of another version: train it again"
+            first_line = str(error).strip().split("\n", 1)[0]
+            reason = f"its model cannot be loaded ({first_line}); damaged, or of another version: train it again"
             raise UserError(f"--model-dir {run}: {reason}") from error
         return cls(
             forward,

@@ -34,10 +34,10 @@ def predict(options: PredictOptions) -> None:
             write_text(options.output, csv_text(rows))
         report(results, skipped, options.output)
     if options.json:
-        said = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
-        said["predictions"] = [result.json() for result in results]
-        said["skipped"] = [{"id": sound.id, "reason": reason} for sound, reason in skipped]
-        print(json.dumps(said, indent=2))
+        answer = {"model": str(options.model_dir), "framework": classifier.framework, "classes": classifier.classes}
+        answer["predictions"] = [result.json() for result in results]
+        answer["skipped"] = [{"id": sound.id, "reason": reason} for sound, reason in skipped]
+        print(json.dumps(answer, indent=2))
 
 
 def prepare(options: PredictOptions) -> list[Sound]:

@@ -49,9 +49,15 @@ class Result:
     def json(self) -> dict[str, Any]:
         top = [{"label": label, "probability": round(p, 6)} for label, p in self.prediction.top]
         probabilities = by_class(self.prediction.classes, self.prediction.probabilities)
-        said = {"id": self.sound.id, "path": str(self.sound.path), **top[0], "top": top, "probabilities": probabilities}
+        answer = {
+            "id": self.sound.id,
+            "path": str(self.sound.path),
+            **top[0],
+            "top": top,
+            "probabilities": probabilities,
+        }
         longer = {"windows": self.windows, "files": self.files}
-        return said | {key: values for key, values in longer.items() if values}
+        return answer | {key: values for key, values in longer.items() if values}
 
 
 def list_sounds(source: Path) -> list[Sound]:
