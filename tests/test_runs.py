@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -123,6 +124,36 @@ def test_class_names_like_007_and_NA_are_read_as_text(tmp_path: Path) -> None:
     table = read_predictions(tmp_path)
     assert table[["label", "group", "predicted"]].to_numpy().tolist() == [["NA", "7", "007"], ["007", "NA", "NA"]]
     assert table.p_NA.tolist() == [0.4, 0.7] and table.fold.isna().all()
+
+
+def test_a_run_resumes_with_fewer_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from shared.runs.loop import load_checkpoint, save_checkpoint
+
+    objective, restored = SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None), []
+    states = [torch.tensor([1], dtype=torch.uint8), torch.tensor([2], dtype=torch.uint8)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: states)
+    monkeypatch.setattr("torch.cuda.set_rng_state_all", restored.extend)
+    run = Run(tmp_path, config())
+    save_checkpoint(run, objective, 0)
+    assert load_checkpoint(run, objective) == 1 and restored == states[:1]
+
+
+def test_the_device_decides_on_determinism_and_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from shared.runs.loop import bfloat16_pays, pick_device
+
+    monkeypatch.setattr("torch.backends.cudnn.deterministic", False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    assert not bfloat16_pays(pick_device("cpu")) and not torch.backends.cudnn.deterministic
+    assert bfloat16_pays(pick_device("auto")) and torch.backends.cudnn.deterministic
+    assert not bfloat16_pays(torch.device("mps"))
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ class ClassifierObjective:
         self.optimizer.step()
         if not self.plateau:
             self.scheduler.step()
-        return {"train/loss": loss, "train/accuracy": _right(logits, y).mean()}
+        return {"train/loss": loss, "train/accuracy": _correct(logits, y).mean()}
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         figures = {"optim/learning_rate": self.optimizer.param_groups[0]["lr"]}
@@ -105,7 +105,7 @@ class ClassifierObjective:
         for x, y in self.val():
             logits = self.net(torch.from_numpy(x).to(self.accelerator.device)).cpu()
             loss += _cross_entropy(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
-            correct += _right(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
+            correct += _correct(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
         return loss / self.val.clips, correct / self.val.clips
 
     def state_dict(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return -(y[:, None] * logits.float().log_softmax(dim=2)).sum(dim=2)
 
 
-def _right(logits: Tensor, y: Tensor) -> Tensor:
+def _correct(logits: Tensor, y: Tensor) -> Tensor:
     """1 where an ensemble member predicts the class of the largest label, else 0: (B, R)."""
     return (logits.argmax(dim=2) == y.argmax(dim=1, keepdim=True)).float()
 

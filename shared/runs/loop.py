@@ -46,7 +46,7 @@ class Objective(Protocol):
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of this name; "auto" is a GPU if there is one. On CUDA, equal seeds then give equal results.
+    """The device of this name; "auto" is a GPU if there is one. cuDNN is made deterministic for equal seeds.
 
     Raises:
         UserError: this machine has no such device.
