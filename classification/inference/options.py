@@ -26,14 +26,14 @@ class PredictOptions:
     json: bool = False
     """Print the predictions as JSON; standard output then contains nothing else."""
     timeline: Path | None = None
-    """Folder for a timeline (CSV and PNG) of every sound; None writes those of long recordings beside --output."""
+    """Folder for a timeline (CSV, PNG) of every sound; with None only long recordings get one, beside --output."""
     hop: float | None = None
     """Seconds from one window of a long recording to the next; None is half a window."""
     together: bool = False
     """Average clips that sound like one recording: a file's prediction then depends on the others in --input."""
     sample_submission: Path | None = None
-    """CSV with the IDs of a submission: --output then has its columns and order. The run's own submission.csv averages
-    clips that sound like one recording: add --together to reproduce it."""
+    """CSV with the IDs of a submission, whose columns and order --output then has.
+    Add --together to reproduce the run's submission.csv if the run averages clips that sound like one recording."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto uses a GPU if there is one."""
     cache_dir: Path = CACHE_DIR
