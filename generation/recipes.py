@@ -51,7 +51,7 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     learning_rate: float = 2e-4
     """Learning rate of Adam."""
     sample_every: int = 1
-    """Write sounds and figures after every so many epochs."""
+    """Epochs from one set of sounds and figures to the next."""
 
     def check(self) -> None:
         super().check()

@@ -112,7 +112,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
         }
     )
     write_card(run.dir)
-    print(f"{run.dir}: {len(history)} epochs; sounds in {run.dir / f'{kind.family}_generated_audio'}")
+    print(f"{run.dir}: trained to epoch {len(history)}; sounds in {run.dir / f'{kind.family}_generated_audio'}")
 
 
 def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:

@@ -1,4 +1,4 @@
-"""The house: a room imports only rooms listed before it, nothing imports in a circle, packages hide no code."""
+"""A room (a module or package) imports only rooms listed before it; no import cycles; __init__.py files are empty."""
 
 import ast
 from collections.abc import Iterator
@@ -54,11 +54,11 @@ def test_a_room_imports_only_rooms_before_it(module: str) -> None:
     assert not upward, f"{module} imports {', '.join(upward)}, which come after it"
 
 
-def test_nothing_imports_in_a_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     list(TopologicalSorter(ARROWS).static_order())  # raises CycleError, which names the circle
 
 
-def test_packages_hide_no_code() -> None:
+def test_init_files_are_empty() -> None:
     assert not [name for name, path in modules().items() if name.endswith("__init__") and path.read_text().strip()]
 
 
