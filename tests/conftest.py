@@ -1,4 +1,4 @@
-"""Fixtures: a small synthetic data folder, the real one if FREQUENCY_QUEST_DATA is set, and entry scripts."""
+"""Fixtures: a small synthetic data folder, the real one if FREQUENCY_QUEST_DATA is set, and entry scripts; helpers."""
 
 import os
 import subprocess
@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def table_of(card: str, header: str) -> list[list[str]]:
+    """The cells of a card's table whose header begins with ``header``; an escaped bar does not end a cell."""
+    rows = card[card.index(f"| {header} |") :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.replace("\\|", "\0").split("|")[1:-1]] for row in rows]
+    assert len({len(row) for row in cells}) == 1, "a row has more or fewer cells than the header"
+    return [[cell.replace("\0", "|") for cell in row] for row in cells[2:]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

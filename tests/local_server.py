@@ -99,4 +99,5 @@ def zipped(names: list[str], *, size: int = 20_000) -> bytes:
 
 
 def left(folder: Path) -> list[str]:
+    """The names of all that is left in a folder."""
     return sorted(path.name for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""Run folders for the tests of the report, made without training: their figures are computed from chosen answers."""
+"""Run folders for the tests of the report, made without training: chosen predictions give their figures."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ from shared.files import write_json, write_text
 from shared.report import page
 
 CLASSES = ["dog", "rain", "siren"]
-RECORDINGS, CLIPS = 6, 2  # of each class, and of each recording
+RECORDINGS, CLIPS = 6, 2  # recordings per class, clips per recording
 
 
 def write_sounds(folder: Path) -> pd.DataFrame:
-    """Half a second for every clip; the manifest: path, label, group."""
+    """Write half a second of noise for every clip; return the manifest with path, label and group."""
     rows = [
         (folder / label / f"{label}{recording}-{clip}.wav", label, f"{label}{recording}")
         for label in CLASSES
@@ -41,7 +41,7 @@ def write_classifier(
     synthetic: bool = False,
     **metrics: object,
 ) -> Path:
-    """A finished run that takes the first ``wrong`` clips of each class for the next class."""
+    """Write a finished run that predicts the next class for the first ``wrong`` clips of each class."""
     y = manifest.label.map(CLASSES.index).to_numpy()
     place = manifest.groupby("label").cumcount().to_numpy()
     predicted = np.where(place < wrong, (y + 1) % len(CLASSES), y)
@@ -61,7 +61,7 @@ def write_classifier(
 
 
 def write_generator(run_dir: Path, manifest: pd.DataFrame, *, kad: float | None = None) -> Path:
-    """A finished run with a sound of each class, and its evaluation unless ``kad`` is None."""
+    """Write a finished run with a sound of each class, and its evaluation unless ``kad`` is None."""
     metrics = {"model": "cgan", "recipe": "plain", "train/epochs": 3, "precision": "float32"}
     write_json(run_dir / "metrics.json", metrics)
     write_config(run_dir, manifest)

@@ -1,4 +1,4 @@
-"""The pages in a real browser, at the width of a phone and of a desktop: nothing is wider than the page, all loads."""
+"""In a real browser, the pages fit the width of a phone and of a desktop, and every player and image loads."""
 
 import html
 import json

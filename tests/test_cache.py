@@ -33,7 +33,7 @@ def test_rows_are_in_the_order_of_the_files(tmp_path: Path, clips: list[Path]) -
     np.testing.assert_array_equal(found.features[[0, 5, 2]], [extract(clips[i], SPEC) for i in (5, 0, 3)])
 
 
-def test_parallel_workers_give_the_same(tmp_path: Path, sounds: Path) -> None:
+def test_parallel_workers_give_the_same_features(tmp_path: Path, sounds: Path) -> None:
     paths = sorted(sounds.glob("train/train/*/*"))
     one = FeatureCache(SPEC, tmp_path / "one").build(paths, n_jobs=1).features
     two = FeatureCache(SPEC, tmp_path / "two").build(paths, n_jobs=2).features
@@ -52,11 +52,11 @@ def test_only_new_content_is_computed(tmp_path: Path, clips: list[Path]) -> None
     assert np.load(added, mmap_mode="r", allow_pickle=False).shape == (1, *SPEC.shape)
 
 
-def test_another_spec_is_another_cache(tmp_path: Path) -> None:
+def test_each_spec_has_a_cache_of_its_own(tmp_path: Path) -> None:
     assert FeatureCache(SPEC, tmp_path).dir != FeatureCache(PRESETS["cgan"], tmp_path).dir
 
 
-def test_other_transforms_are_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_version_of_the_transforms_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = FeatureCache(SPEC, tmp_path).dir
     monkeypatch.setattr("shared.features.cache.VERSION", VERSION + 1)
     assert FeatureCache(SPEC, tmp_path).dir != before
@@ -72,7 +72,9 @@ def test_a_file_of_many_clips_is_hashed_and_decoded_once(tmp_path: Path, monkeyp
     cache = FeatureCache(spec, tmp_path / "cache")
     found = cache.build([path] * 100, offsets=offsets, n_jobs=1)
     assert seen == ["hashed", "opened"] and found.kept == list(range(100)) and len(set(found.hashes)) == 100
-    assert [len(np.load(shard, mmap_mode="r")) for shard in cache.dir.glob("*.npy")].count(64) == 1  # memory: one shard
+    assert [len(np.load(shard, mmap_mode="r")) for shard in cache.dir.glob("*.npy")].count(
+        64
+    ) == 1  # a full shard is written early
     np.testing.assert_array_equal(found.features[[7, 99]], list(extract_parts(path, spec, [offsets[7], offsets[99]])))
     later = cache.build([path] * 3, offsets=[0.1, 24.75, 0.05], n_jobs=1)  # in any order
     np.testing.assert_array_equal(later.features[[2, 0]], list(extract_parts(path, spec, [0.05, 0.1])))
@@ -128,7 +130,7 @@ def test_the_number_of_open_files_is_limited(tmp_path: Path, monkeypatch: pytest
     assert sum((tmp_path / "cache") in path.parents for path in descriptors) <= OPEN_SHARDS
 
 
-def test_command_line(tmp_path: Path, sounds: Path, run_script) -> None:
+def test_the_command_computes_training_and_test_clips(tmp_path: Path, sounds: Path, run_script) -> None:
     done = run_script(
         "shared/commands.py", "cache", "--data-dir", sounds, "--preset", "cgan", "--cache-dir", tmp_path / "c"
     )

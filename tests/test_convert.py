@@ -33,19 +33,19 @@ def logits(p: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize(("framework", "twin"), [("keras", "torch"), ("torch", "keras")])
-def test_twins_agree(
-    recipe: str, framework: str, twin: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script
+@pytest.mark.parametrize(("framework", "other"), [("keras", "torch"), ("torch", "keras")])
+def test_a_converted_run_predicts_the_same(
+    recipe: str, framework: str, other: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script
 ):
     members = ("--members", 2) if recipe == "strong" else ()
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
     run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)
-    assert convert(tmp_path / "a", tmp_path / "b") == twin
+    assert convert(tmp_path / "a", tmp_path / "b") == other
     spec = preset(RECIPES[recipe].get("features", "classifier"))
     x = np.stack([extract(path, spec) for path in clips])
     p = {
         name: load_framework(where).load(tmp_path / name, network_of(tmp_path / name), device="cpu")(x)
-        for name, where in (("a", framework), ("b", twin))
+        for name, where in (("a", framework), ("b", other))
     }
     assert np.ptp(logits(p["a"]), axis=0).max() > 1e-2  # the predictions differ between clips
     assert np.abs(logits(p["a"]) - logits(p["b"])).max() < 1e-4
@@ -57,7 +57,7 @@ def test_twins_agree(
 
 
 @pytest.mark.parametrize("recipe", ["plain", "flatten", "strong"])
-def test_twins_train_alike(recipe: str, sounds: Path, tmp_path: Path, run_script) -> None:
+def test_both_frameworks_train_alike(recipe: str, sounds: Path, tmp_path: Path, run_script) -> None:
     """With the same start, batches and steps and without dropout, the losses differ only by rounding, which grows."""
     options = ["--data-dir", sounds, "--recipe", recipe, "--epochs", 2, "--batch-size", 8, "--dropout", 0]
     options += ["--learning-rate", 1e-5, "--val-share", 0.2, "--no-refit"]

@@ -20,7 +20,7 @@ def touch(*paths: Path) -> None:
         path.touch()
 
 
-def test_kaggle(sounds: Path) -> None:
+def test_the_kaggle_layout_is_detected(sounds: Path) -> None:
     dataset = load_dataset(sounds)
     assert dataset.layout == "Kaggle" and dataset.groups_known
     assert dataset.manifest.label.value_counts().to_dict() == dict.fromkeys(sorted(set(dataset.manifest.label)), 8)
@@ -28,7 +28,7 @@ def test_kaggle(sounds: Path) -> None:
     assert len(dataset.test_files) == 10 and dataset.sample_submission == sounds / "sample_submission.csv"
 
 
-def test_folder_per_class(tmp_path: Path) -> None:
+def test_a_folder_per_class_is_detected(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "1.wav", tmp_path / "a" / "2.FLAC", tmp_path / "b" / "3.mp3", tmp_path / "b" / "notes.txt")
     touch(tmp_path / "b" / ".hidden.wav", tmp_path / ".git" / "x.wav")
     dataset = load_dataset(tmp_path)
@@ -39,7 +39,7 @@ def test_folder_per_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("audio", "metadata"),
     [("audio", "metadata"), ("", ""), ("", "metadata"), ("audio", ""), ("", None), ("audio", None)],
-    ids=["as published", "both in the folder", "folds in it", "table in it", "no table", "audio/, no table"],
+    ids=["as published", "no subfolders", "no audio/", "no metadata/", "no audio/, no table", "audio/, no table"],
 )
 def test_folds_of_urbansound8k_are_not_classes(audio: str, metadata: str | None, tmp_path: Path) -> None:
     rows = [("7-3-0-0.wav", 7, 1, "dog_bark"), ("7-3-0-1.wav", 7, 1, "dog_bark"), ("9-8-0-0.wav", 9, 10, "siren")]
@@ -63,7 +63,7 @@ def test_folds_with_file_names_without_a_class_are_refused(tmp_path: Path) -> No
     assert set(load_dataset(tmp_path).manifest.label) == {"fold1", "fold2", "siren"}
 
 
-def test_recordings(tmp_path: Path) -> None:
+def test_a_folder_of_recordings_is_grouped_by_speaker(tmp_path: Path) -> None:
     touch(*(tmp_path / "recordings" / f"{d}_{s}_{i}.flac" for d in (0, 1) for s in ("jo", "ann") for i in range(2)))
     dataset = load_dataset(tmp_path)
     assert set(dataset.manifest.label) == {"0", "1"} and set(dataset.manifest.group) == {"jo", "ann"}
@@ -176,7 +176,7 @@ def test_data_that_cannot_be_split_is_refused() -> None:
         check_trainable(manifest({"a": [4] * 10, "b": [1]}), root=Path("d"), splits=3)
 
 
-def test_fraction_is_stratified() -> None:
+def test_a_fraction_is_stratified_by_class_and_recording() -> None:
     frame = manifest({"a": [5] * 20, "b": [2] * 10})
     part = take_fraction(frame, fraction=0.25, seed=0)
     assert part.label.value_counts().to_dict() == {"a": 25, "b": 6}

@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_layout_and_names(demo: Path) -> None:
+def test_files_have_the_layout_and_names_of_kaggles_data(demo: Path) -> None:
     for label, class_id in CLASS_IDS.items():
         clips = sorted((demo / "train" / "train" / label).iterdir())
         fs_id = clips[0].stem.split("-")[0]
@@ -65,7 +65,9 @@ def test_test_recordings_are_not_in_train() -> None:
     assert len({recording.fs_id for recording in train | test}) == 100
 
 
-def test_its_own_folder_is_kept_and_any_other_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_same_demo_data_is_kept_and_any_other_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shared.data.demo_data.write_demo_data", lambda folder, clips: folder.mkdir(parents=True))
     leftover = tmp_path / "data.partial"
     leftover.mkdir()

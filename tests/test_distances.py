@@ -56,7 +56,7 @@ def test_noisier_is_worse() -> None:
         assert all(a[name] > b[name] for a, b in pairwise(clouds)), name
 
 
-def test_frechet_of_known_gaussians() -> None:
+def test_frechet_equals_the_closed_form_for_gaussians() -> None:
     m1, m2 = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, -1.0])
     x1, x2 = with_moments(m1, COVARIANCE_1), with_moments(m2, COVARIANCE_2, n=70)
     trace = np.trace(COVARIANCE_1 + COVARIANCE_2 - 2 * sqrtm(COVARIANCE_1 @ COVARIANCE_2).real)
@@ -66,7 +66,7 @@ def test_frechet_of_known_gaussians() -> None:
     assert d.frechet_diagonal(x1, x2) == pytest.approx((10 + diagonal) / 3)
 
 
-def test_frechet_with_fewer_clips_than_features() -> None:
+def test_frechet_is_exact_with_fewer_clips_than_features() -> None:
     """Singular covariances are handled by the same formula, and the distance of a shift is exact."""
     x = gaussian(10, 40)
     assert d.frechet(x, x) == pytest.approx(0, abs=1e-9)
@@ -96,21 +96,21 @@ def test_kad_is_unbiased() -> None:
     assert min(draws) < 0 < max(draws)
 
 
-def test_kad_by_hand() -> None:
+def test_kad_equals_a_value_computed_by_hand() -> None:
     real, x = np.array([[0.0], [2.0]]), np.array([[0.0], [4.0]])
     kernel = lambda distance: np.exp(-(distance**2) / (2 * 2**2))  # noqa: E731 -- 2 is the median distance
     across = (kernel(0) + kernel(4) + kernel(2) + kernel(2)) / 4
     assert d.kernel_distance(real, x) == pytest.approx(100 * (kernel(2) + kernel(4) - 2 * across))
 
 
-def test_inception_score() -> None:
+def test_the_inception_score_counts_the_classes_predicted_with_confidence() -> None:
     assert d.inception_score(np.eye(4)[np.arange(40) % 4]) == pytest.approx(4)
     assert d.inception_score(np.full((40, 4), 0.25)) == pytest.approx(1)
     assert d.inception_score(np.eye(4)[np.zeros(40, int)]) == pytest.approx(1)  # confident, but only one class
     assert d.inception_score(np.eye(4)[np.arange(39) % 3]) == pytest.approx(3)
 
 
-def test_diversity() -> None:
+def test_diversity_figures_equal_values_computed_by_hand() -> None:
     x = with_moments(np.zeros(3), np.diag([4.0, 1.0, 0.25]))
     assert d.spectral_norm(x) == pytest.approx(4)
     assert d.spectral_norm(np.ones((5, 3))) == pytest.approx(0)

@@ -39,7 +39,7 @@ def digits(server: Server, dest: Path, data: bytes, **options: object) -> Downlo
 
 
 @pytest.mark.slow
-def test_command_line(server: Server, tmp_path: Path, run_script) -> None:
+def test_the_command_prints_counts_licence_and_checksum(server: Server, tmp_path: Path, run_script) -> None:
     names = [f"recordings/{d}_{speaker}_{i}.wav" for d in range(10) for speaker in "abcdef" for i in range(50)]
     server.files["/v1.0.10.tar.gz"] = data = tarball(names, size=10)
     command = ["shared/commands.py", "data", "download", "spoken-digits", "--dest", tmp_path / "digits"]
@@ -89,7 +89,7 @@ def interrupt(*_: object) -> None:
 
 
 @pytest.mark.parametrize("change", ["etag", "no ranges", "shorter", "no etag, longer", "weak etag, unknown length"])
-def test_the_part_of_another_file_is_not_resumed(
+def test_a_partial_download_of_a_changed_file_is_not_resumed(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     old, new = tarball(DIGITS), tarball(DIGITS, size=1000 if change == "shorter" else 30_000)
@@ -115,7 +115,7 @@ def test_a_download_of_unknown_length_is_resumed_by_its_etag(server: Server, tmp
     assert [status for _, _, status in server.log] == [200, 206]
 
 
-def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_refused(server: Server, tmp_path: Path) -> None:
     options = digits(server, tmp_path / "digits", tarball(DIGITS), checksum="md5:" + 32 * "0")
     with pytest.raises(UserError, match=f"the archive's md5 checksum is [0-9a-f]{{32}}, not {32 * '0'}: it is damaged"):
         download.download(options)
@@ -196,7 +196,7 @@ def test_a_killed_unpacking_leaves_no_partial_data(
     assert left(tmp_path) == ["digits"]
 
 
-def test_urbansound8k_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_urbansound8k_is_unpacked_from_a_local_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     table = b"slice_file_name,fsID,fold,class\n7-3-0-0.wav,7,1,dog_bark\n9-8-0-0.wav,9,2,siren\n"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -245,7 +245,7 @@ def test_invalid_options_are_refused(tmp_path: Path, options: dict) -> None:
         download.download(Download(name="spoken-digits", dest=tmp_path / "digits", **options))
 
 
-def test_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_network_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused

@@ -71,7 +71,7 @@ def test_predict_repeats_the_submission(framework: str, trained, sounds, tmp_pat
     arguments = ["--model-dir", run, "--input", sounds / "test" / "test", "--output", output]
     run_script(PREDICT, *arguments, "--sample-submission", sounds / "sample_submission.csv")
     assert output.read_text() == (run / "submission.csv").read_text()
-    if framework == "torch":  # one file, quickly
+    if framework == "torch":  # a single file, in the faster framework only
         clip = sorted((sounds / "test" / "test").iterdir())[0]
         run_script(PREDICT, "--model-dir", run, "--input", clip, "--output", output)
         assert pd.read_csv(output).ID.tolist() == [clip.name]
@@ -181,7 +181,7 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
         (VAE, "--sr", 10),
     ],
 )
-def test_impossible_options_are_one_clear_line(script: str, option: str, value, sounds: Path, refused) -> None:
+def test_impossible_options_give_one_clear_line(script: str, option: str, value, sounds: Path, refused) -> None:
     assert refused(script, "--data-dir", sounds, option, value, "--dry-run").startswith(f"error: {option} {value}")
 
 
@@ -251,7 +251,7 @@ def text_files(sounds: Path, tmp: Path) -> Path:
         (text_files, "none of its 6 files is usable"),
     ],
 )
-def test_bad_data_is_one_clear_line(make, says: str, sounds: Path, tmp_path: Path, refused) -> None:
+def test_bad_data_gives_one_clear_line(make, says: str, sounds: Path, tmp_path: Path, refused) -> None:
     folder = make(sounds, tmp_path)
     line = refused(TRAIN, "--data-dir", folder, "--out-dir", tmp_path / "run", "--n-jobs", 1)
     assert line.startswith("error: ") and says in line and str(folder.name) in line

@@ -1,4 +1,4 @@
-"""errors.html: the clips that every fair classifier gets wrong, with sounds where those are found."""
+"""errors.html: the clips that every fair classifier gets wrong, with their sounds where the files are found."""
 
 import base64
 import io
@@ -61,7 +61,7 @@ def test_the_most_confident_wrong_answers_come_first(runs: Path, manifest: pd.Da
     assert Path(table.path[last]).name in articles(errors_page(runs, monkeypatch))[0]
 
 
-def test_several_seeds_answer_with_their_mean_probabilities(runs: Path, monkeypatch) -> None:
+def test_probabilities_of_several_seeds_are_averaged(runs: Path, monkeypatch) -> None:
     table = pd.read_csv(runs / "torch" / "predictions.csv")
     other = table.assign(
         predicted=table.label, **{f"p_{label}": 1.0 * (table.label == label) for label in report_runs.CLASSES}

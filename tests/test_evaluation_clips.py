@@ -1,4 +1,4 @@
-"""What an evaluation compares: labels from file names, halves without a common recording, noise like the sounds."""
+"""An evaluation reads labels from file names, halves the real clips by recording, and makes noise like the samples."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_labels_are_recovered_from_safe_file_names(tmp_path: Path) -> None:
     assert sorted(parts.list_samples(tmp_path, labels).label) == sorted(labels)
 
 
-def test_file_names_contain_the_labels(tmp_path: Path) -> None:
+def test_labels_are_read_from_file_and_folder_names(tmp_path: Path) -> None:
     names = {"dog_bark_03": "dog_bark", "siren_ep12": "siren", "class_1_007": "class_1", "3_00": "3", "piece": ""}
     for name in names:
         write_wav(tmp_path / f"{name}.wav", np.zeros(100), 22050)
@@ -68,7 +68,7 @@ def test_no_recording_is_in_both_halves_and_the_floor_matches_the_samples(sounds
         parts.divide(embedded(real.manifest.assign(group="same")), seed=0)
 
 
-def test_noise_is_as_long_and_as_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_is_as_long_and_as_loud_as_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     t = np.arange(11025) / 22050
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), 22050)
     seen = []
@@ -81,7 +81,7 @@ def test_noise_is_as_long_and_as_loud(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.abs(np.corrcoef(seen)[0, 1]) < 0.05
 
 
-def test_noise_has_the_band_of_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_has_the_bandwidth_of_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000)), 4000)
     seen = []
     monkeypatch.setitem(parts.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))

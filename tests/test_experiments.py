@@ -1,4 +1,4 @@
-"""Folds, seeds, refit and unequal data through the entry script, in PyTorch for speed."""
+"""Folds, seeds, refit and unequal data work through the entry script; PyTorch is used for speed."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def names(**changes) -> list[str]:
     return [part.name for part in plan(options(**changes))]
 
 
-def test_the_plan_of_a_command() -> None:
+def test_the_options_determine_the_parts_of_a_run() -> None:
     assert names() == [""]
     assert names(folds=2, seeds=2) == ["seed-0-fold-0", "seed-0-fold-1", "seed-1-fold-0", "seed-1-fold-1"]
     assert names(split="random") == ["evaluated", "grouped"]
@@ -110,7 +110,7 @@ def test_runs_are_compared(folded: Path, tmp_path: Path, sounds: Path, run_scrip
 
 @pytest.mark.slow
 @pytest.mark.parametrize("balance", ["class-weights", "recordings"])
-def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
+def test_classes_and_clips_of_unequal_size_are_trained_on(balance: str, tmp_path: Path, run_script) -> None:
     """Two classes with 20 and 6 clips of 0.05 s to 30 s; the only recording of one class is in one fold."""
     rng, folder = np.random.default_rng(0), tmp_path / "data"
     for label, clips, groups in (("much", 20, 5), ("little", 6, 1)):
@@ -126,7 +126,7 @@ def test_unequal_data(balance: str, tmp_path: Path, run_script) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_classes_and_unnamed_recordings(tmp_path: Path, run_script) -> None:
+def test_unnamed_recordings_of_fifty_classes_can_be_grouped_by_similarity(tmp_path: Path, run_script) -> None:
     rng = np.random.default_rng(0)
     for k in range(50):
         (tmp_path / "data" / f"class{k:02d}").mkdir(parents=True)

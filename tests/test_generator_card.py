@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import table_of
 
 from generation import card as command
 from generation.evaluation.figures import METRICS
@@ -43,7 +44,7 @@ def a_run(folder: Path, *, held_out: int = 2, model: str = "gan2d", synthetic: b
 
 
 def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Path:
-    """Adds an evaluation with a figure of its own in every cell."""
+    """Add an evaluation with a different figure in every cell."""
     values = {name: {"samples": i + 0.25, "floor": i + 0.5, "ceiling": i + 0.75} for i, name in enumerate(METRICS)}
     values["accuracy"] = {"samples": 0.625, "floor": 0.875, "ceiling": 0.125}
     values["copies"] = {"samples": 0.075, "floor": 0.05, "ceiling": 0.0}
@@ -68,14 +69,6 @@ def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Pat
     return run
 
 
-def table(card: str, header: str) -> list[list[str]]:
-    """The cells of the table whose header row begins so; an escaped bar ends no cell."""
-    rows = card[card.index(f"| {header} |") :].split("\n\n")[0].splitlines()
-    cells = [[cell.strip() for cell in row.replace("\\|", "\0").split("|")[1:-1]] for row in rows]
-    assert len({len(row) for row in cells}) == 1, "a row has more or fewer cells than the header"
-    return [[cell.replace("\0", "|") for cell in row] for row in cells[2:]]
-
-
 def test_the_card_shows_data_and_use(tmp_path: Path) -> None:
     card = render(read_card(a_run(tmp_path / "my gan", holdout_share=0.33)))
     assert card.startswith("---\n")
@@ -87,7 +80,7 @@ def test_the_card_shows_data_and_use(tmp_path: Path) -> None:
     assert "# my gan: generates sounds of 2 classes" in card and "**Not evaluated yet.**" in card
     assert "8 clips of 4 recordings from `my sounds`" in card
     assert "Held out: 4 clips of 2 recordings were never trained on (`--holdout-share 0.33`)" in card
-    assert table(card, "class | training clips") == [["`a|b`", "4"], ["`dog's bark`", "4"]]
+    assert table_of(card, "class | training clips") == [["`a|b`", "4"], ["`dog's bark`", "4"]]
     assert "--model-dir 'my gan' --label 'a|b' --count 8" in card and 'generate_audio("my gan", "a|b", count=8)' in card
     assert "DCGAN" in card and "1,234,567" in card and "1 file(s) could not be used" in card
     assert "synthetic" not in card and "synthetic" in render(read_card(a_run(tmp_path / "demo", synthetic=True)))
@@ -96,23 +89,23 @@ def test_the_card_shows_data_and_use(tmp_path: Path) -> None:
 
 def test_the_card_shows_every_figure(tmp_path: Path) -> None:
     card = render(read_card(evaluate(a_run(tmp_path / "run"))))
-    rows = {row[0]: row[1:] for row in table(card, "figure")}
+    rows = {row[0]: row[1:] for row in table_of(card, "figure")}
     for i, (name, (title, better)) in enumerate(METRICS.items()):
         if name not in ("accuracy", "copies"):
             assert rows[title] == [f"{i + part:.3g}" for part in (0.25, 0.5, 0.75)] + [better]
-    assert table(card, "class | samples") == [[f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES]
+    assert table_of(card, "class | samples") == [[f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES]
     assert "classifier assigns to their class | 62.5 % | 87.5 % | 12.5 %" in card
     assert "Copies: 7.5 % of the samples" in card and "`1.wav at 4 s`" in card and "- This is a note." in card
     assert "/x/" not in card and "Not evaluated" not in card and "\n\n\n" not in card
 
 
-def test_a_card_without_a_floor_or_labels(tmp_path: Path) -> None:
+def test_the_card_says_if_there_is_no_floor_and_no_label(tmp_path: Path) -> None:
     run = evaluate(a_run(tmp_path / "run", held_out=0, conditional=False), has_floor=False, labelled=False)
     card = render(read_card(run))
     assert "There are no real held-out clips" in card and "Copies cannot be counted" in card
     assert "Every recording was trained on" in card and "classifier assigns to their class |" not in card
-    assert all("–" in row for row in table(card, "figure"))
-    assert table(card, "class | training clips") == [["`a|b`", "12"]]
+    assert all("–" in row for row in table_of(card, "figure"))
+    assert table_of(card, "class | training clips") == [["`a|b`", "12"]]
 
 
 @pytest.mark.parametrize("model", NETS)
@@ -120,7 +113,7 @@ def test_every_network_is_described(model: str, tmp_path: Path) -> None:
     assert "trained with PyTorch" in render(read_card(a_run(tmp_path / "run", model=model)))
 
 
-def test_the_command_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = a_run(tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["card.py", "--model-dir", str(run)])
     command.main()

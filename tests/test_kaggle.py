@@ -1,4 +1,4 @@
-"""Kaggle's own clients with a local server: downloads are resumed, submissions are validated and sent."""
+"""With Kaggle's own clients and a local server, downloads are resumed and submissions are validated and sent."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ def one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *ar
     return line
 
 
-def test_without_kaggle_credentials(
+def test_missing_credentials_are_named_with_a_remedy(
     kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     line = one_line(monkeypatch, capsys, "download", "frequency-quest", "--dest", tmp_path / "data")
@@ -121,7 +121,7 @@ def test_each_refusal_names_its_remedy(
     assert left(tmp_path) == []
 
 
-def test_kaggle_dataset_by_name(kaggle: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_kaggle_dataset_is_downloaded_by_name(kaggle: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     service = "/api/v1/datasets.DatasetApiService/"
     kaggle.answers[service + "GetDataset"] = lambda _: (200, JSON, b'{"currentVersionNumber": 3}')
     kaggle.answers[service + "DownloadDataset"] = lambda _: (302, {"Location": f"{kaggle.url}/data.zip"}, b"")
@@ -135,7 +135,9 @@ def test_kaggle_dataset_by_name(kaggle: Server, tmp_path: Path, capsys: pytest.C
         download.download(options)
 
 
-def test_submit(kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_submission_is_uploaded_with_its_message(
+    kaggle: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "token")
     sent: dict[str, bytes] = {}
 

@@ -13,14 +13,14 @@ def one_hot(predicted: list[int]) -> np.ndarray:
     return np.eye(3)[predicted]
 
 
-def test_a_perfect_classifier() -> None:
+def test_a_perfect_classifier_scores_one() -> None:
     figures = classification_metrics(np.array([0, 1, 2, 2]), one_hot([0, 1, 2, 2]), CLASSES)
     assert figures["accuracy"] == figures["macro_f1"] == figures["balanced_accuracy"] == 1.0
     assert figures["log_loss"] == pytest.approx(0, abs=1e-6)
     assert figures["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 0, 2]]
 
 
-def test_figures_by_hand() -> None:
+def test_figures_equal_values_computed_by_hand() -> None:
     figures = classification_metrics(np.array([0, 0, 0, 1]), one_hot([0, 0, 1, 1]), CLASSES)
     assert figures["accuracy"] == 0.75
     assert figures["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)  # class c has no clips
@@ -48,7 +48,7 @@ def test_noisier_is_worse() -> None:
     assert scores[0]["log_loss"] < scores[1]["log_loss"] < scores[2]["log_loss"]
 
 
-def test_calibration() -> None:
+def test_the_calibration_error_is_the_distance_of_confidence_from_accuracy() -> None:
     """With confidence 0.8, the error is 0 if four of five are correct, 0.2 if all are and 0.8 if none is."""
     p = np.tile([0.8, 0.1, 0.1], (5, 1))
     for y, error in (([0, 0, 0, 0, 1], 0.0), ([0] * 5, 0.2), ([1] * 5, 0.8)):

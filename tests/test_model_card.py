@@ -1,4 +1,4 @@
-"""A model card shows the figures of config.json and metrics.json, and warns if they must not be trusted."""
+"""A model card shows the figures of config.json and metrics.json, and warns if these must not be trusted."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import table_of
 
 from classification.export.model_card import read_card, render
 from classification.recipes import RECIPES, TrainOptions
@@ -61,30 +62,22 @@ def front_matter(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def table(card: str, header: str) -> list[list[str]]:
-    """The cells of the table whose header row begins so; an escaped bar ends no cell."""
-    rows = card[card.index(f"| {header} |") :].split("\n\n")[0].splitlines()
-    cells = [[cell.strip() for cell in row.replace("\\|", "\0").split("|")[1:-1]] for row in rows]
-    assert len({len(row) for row in cells}) == 1, "a row has more or fewer cells than the header"
-    return [[cell.replace("\0", "|") for cell in row] for row in cells[2:]]
-
-
-def test_every_figure_is_the_runs(tmp_path: Path) -> None:
+def test_every_figure_comes_from_the_run(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     card, metrics = render(read_card(run)), read_json(run / "metrics.json")
-    figures = {name: (value, interval) for name, value, interval in table(card, "figure")}
+    figures = {name: (value, interval) for name, value, interval in table_of(card, "figure")}
     low, high = metrics["test/intervals"]["accuracy"]
     assert figures["accuracy, clip by clip"] == (
         f"{100 * metrics['test/accuracy']:.1f} %",
         f"{100 * low:.1f} % to {100 * high:.1f} %",
     )
     assert figures["macro F1"][0] == f"{metrics['test/macro_f1']:.3f}" and len(figures) == 6
-    rows = {row[0].strip("`"): row[1:] for row in table(card, "class | precision")}
+    rows = {row[0].strip("`"): row[1:] for row in table_of(card, "class | precision")}
     assert list(rows) == CLASSES
     for label, row in metrics["test/per_class"].items():
         shown = [f"{100 * row['precision']:.1f} %", f"{100 * row['recall']:.1f} %", f"{row['f1']:.3f}"]
         assert rows[label] == [*shown, str(int(row["clips"]))]
-    confusions = table(card, "true class")
+    confusions = table_of(card, "true class")
     matrix = np.array(metrics["test/confusion_matrix"])
     np.fill_diagonal(matrix, 0)
     true, taken, clips, _ = confusions[0]
@@ -129,7 +122,7 @@ def test_limits_follow_from_the_figures(tmp_path: Path) -> None:
         ({"reported_on": None, "test_share": 0.0}, "There are no figures"),
     ],
 )
-def test_figures_not_to_be_trusted_come_with_a_warning_first(run: dict, says: str, tmp_path: Path) -> None:
+def test_a_warning_precedes_figures_that_must_not_be_trusted(run: dict, says: str, tmp_path: Path) -> None:
     card = render(read_card(a_run(tmp_path / "run", **run)))
     assert says in card.split("**Accuracy")[0]
     assert ("model-index" in front_matter(card)) == (says == "optimistic")
@@ -149,7 +142,7 @@ def test_figures_are_clip_by_clip_and_averages_are_the_second_line(tmp_path: Pat
     run = a_run(tmp_path / "run")
     assert "averaged" not in render(read_card(run)).split("## Figures")[1].split("## Limits")[0]
     averages = {"together": True, "test/together_accuracy": 0.98765, "test/together_interval": [0.9, 0.99]}
-    rows = table(card := render(read_card(amend(run, **averages))), "figure")
+    rows = table_of(card := render(read_card(amend(run, **averages))), "figure")
     assert [row[0] for row in rows[:2]] == [
         "accuracy, clip by clip",
         "accuracy, clips that sound like one recording averaged",
@@ -166,7 +159,7 @@ def test_the_figures_of_an_older_version_are_refused(tmp_path: Path) -> None:
         read_card(run)
 
 
-def test_clips_of_recordings_that_were_trained_on_say_so(tmp_path: Path) -> None:
+def test_the_card_says_if_the_recordings_were_also_trained_on(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     assert "were also trained on" not in render(read_card(amend(run, held_out=True)))
     assert "whose recordings were also trained on" in render(read_card(amend(run, held_out=False)))
@@ -181,7 +174,7 @@ def test_several_trainings_show_their_spread(tmp_path: Path) -> None:
     added = {"spread": spreads, "trainings": 4, "seeds": {"0": 0.61, "1": 0.625}, "refit": {"train/epochs": 8}}
     card = render(read_card(amend(run, **added, grouped=grouped, optimism=0.231)))
     mean, sd = spreads["accuracy"]["mean"], spreads["accuracy"]["sd"]
-    assert table(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
+    assert table_of(card, "figure")[0][3] == f"{100 * mean:.1f} % ± {100 * sd:.1f} %"
     for said in (
         "4 trainings",
         "61.0 % (seed 0), 62.5 % (seed 1)",
@@ -196,7 +189,7 @@ def test_exports_and_conversion_are_listed(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     files = {"onnx": {"file": "model.onnx", "bytes": 3 * 2**20, "note": "opset 18"}}
     write_json(run / "export.json", {"files": files})
-    assert ["`model.onnx`", "3.00", "onnx: opset 18"] in table(render(read_card(run)), "file")
+    assert ["`model.onnx`", "3.00", "onnx: opset 18"] in table_of(render(read_card(run)), "file")
     converted = a_run(tmp_path / "converted")
     write_json(converted / "metrics.json", {"converted_from": str(run)})
     card = render(read_card(converted))

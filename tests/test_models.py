@@ -29,7 +29,9 @@ def cnn(shape: tuple[int, int], n_classes: int, statistics: BandStatistics | Non
 @pytest.mark.parametrize("n_classes", [2, 50])
 @pytest.mark.parametrize("shape", [(128, 173), (40, 32)])
 @pytest.mark.parametrize("pooling", ["mean", "mean+max", "flatten"])
-def test_shapes(n_classes: int, shape: tuple[int, int], pooling: str) -> None:
+def test_logits_have_the_right_shape_and_members_are_averaged(
+    n_classes: int, shape: tuple[int, int], pooling: str
+) -> None:
     net = cnn(shape, n_classes, pooling=pooling, widths=(4, 8), members=2).eval()
     x = torch.randn(3, *shape)
     assert net(x).shape == (3, 2, n_classes)
@@ -79,7 +81,7 @@ def test_an_epochs_order_is_drawn_once(weights: range | None, sounds: Path, monk
     assert [y.tolist() for _, y in batches(3)] == first
 
 
-def objective(batches: Batches, folder: Path, **options: object) -> ClassifierObjective:
+def make_objective(batches: Batches, folder: Path, **options: object) -> ClassifierObjective:
     torch.manual_seed(0)
     net = cnn((128, 173), 2, widths=(4, 8, 8))
     return ClassifierObjective(
@@ -99,8 +101,8 @@ def toy(sounds: Path) -> Batches:
 
 def test_training_learns_and_keeps_the_best(toy: Batches, tmp_path: Path) -> None:
     run = Run(tmp_path, describe({}, {"root": "d", "clips": 16, "fingerprint": "f"}))
-    twin = objective(toy, tmp_path, stop_patience=99, learning_rate=3e-3)
-    fit(twin, toy, run, epochs=25, device=torch.device("cpu"))
+    objective = make_objective(toy, tmp_path, stop_patience=99, learning_rate=3e-3)
+    fit(objective, toy, run, epochs=25, device=torch.device("cpu"))
     history = run.history()
     assert np.mean([line["train/loss"] for line in history[-5:]]) < 0.5 * history[0]["train/loss"]
     assert np.mean([line["train/accuracy"] for line in history[-5:]]) > 0.85
@@ -109,24 +111,24 @@ def test_training_learns_and_keeps_the_best(toy: Batches, tmp_path: Path) -> Non
 
 def test_schedule_and_stopping_follow_val_loss(toy: Batches, tmp_path: Path) -> None:
     """As in Keras: the rate halves after plateau_patience bad epochs, and training stops after stop_patience."""
-    twin = objective(toy, tmp_path, plateau_patience=2, stop_patience=5, learning_rate=1e-3)
+    objective = make_objective(toy, tmp_path, plateau_patience=2, stop_patience=5, learning_rate=1e-3)
     losses = iter([1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
-    twin._validate = lambda: (next(losses), 0.5)
+    objective._validate = lambda: (next(losses), 0.5)
     rates = []
-    while not twin.stop_reason:
-        rates.append(twin.end_epoch(len(rates), {})["optim/learning_rate"])
+    while not objective.stop_reason:
+        rates.append(objective.end_epoch(len(rates), {})["optim/learning_rate"])
     assert rates == [1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
 
 
 def test_cosine_schedule_keeps_the_last_epoch(toy: Batches, tmp_path: Path) -> None:
     run = Run(tmp_path, describe({}, {"root": "d", "clips": 16, "fingerprint": "f"}))
-    twin = objective(toy, tmp_path, schedule="cosine", learning_rate=1e-3, warmup=0.25)
-    fit(twin, toy, run, epochs=4, device=torch.device("cpu"))
+    objective = make_objective(toy, tmp_path, schedule="cosine", learning_rate=1e-3, warmup=0.25)
+    fit(objective, toy, run, epochs=4, device=torch.device("cpu"))
     rates = [line["optim/learning_rate"] for line in run.history()]
     assert rates[0] == pytest.approx(1e-3) and rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0, abs=1e-9)
     kept = load_file(tmp_path / "best.safetensors")
-    assert all((kept[name] == value).all() for name, value in twin.net.state_dict().items())
+    assert all((kept[name] == value).all() for name, value in objective.net.state_dict().items())
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
@@ -137,7 +139,7 @@ def test_a_killed_run_resumes_to_the_same_losses(toy: Batches, tmp_path: Path, s
         for epochs in stops:
             run = Run(tmp_path / folder, config)
             fit(
-                objective(toy, tmp_path / folder, schedule=schedule),
+                make_objective(toy, tmp_path / folder, schedule=schedule),
                 toy,
                 run,
                 epochs=epochs,

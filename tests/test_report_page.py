@@ -107,13 +107,13 @@ def test_a_foreign_metrics_file_does_not_end_the_page(runs: Path, monkeypatch) -
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_text("{"), lambda file: shutil.rmtree(file.parents[1])])
-def test_what_cannot_be_read_is_one_clear_line(runs: Path, monkeypatch, damage) -> None:
+def test_what_cannot_be_read_gives_one_clear_line(runs: Path, monkeypatch, damage) -> None:
     damage(runs / "torch" / "metrics.json")
     with pytest.raises(UserError, match=r"metrics.json: not valid JSON|no such folder"):
         report(runs, monkeypatch)
 
 
-def test_a_run_name_is_no_markup(runs: Path, monkeypatch, capsys) -> None:
+def test_a_run_name_is_never_read_as_markup(runs: Path, monkeypatch, capsys) -> None:
     (runs / "torch").rename(runs / "[bold]<b>torch")
     assert "[bold]&lt;b&gt;torch" in report(runs, monkeypatch)
     assert "[bold]<b>torch (PyTorch, strong)" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""run_all.sh on a small data folder, twice; and the set-up's refusals, without making an environment."""
+"""run_all.sh runs twice on a small data folder; the set-up refuses a wrong Python without making an environment."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_a_failed_stage_is_named(tmp_path: Path) -> None:
     assert "stopped in stage 1 of 15 (Keras classifier)" in failed.stderr and "Traceback" not in failed.stderr
 
 
-def test_help() -> None:
+def test_the_help_lists_the_options() -> None:
     assert "--data-dir" in bash(ROOT / "run_all.sh", "--help").stdout
 
 
@@ -58,20 +58,20 @@ def fake_python(folder: Path, script: str) -> Path:
     return path
 
 
-def test_an_unsupported_python_is_one_clear_line(checkout: Path) -> None:
+def test_an_unsupported_python_gives_one_clear_line(checkout: Path) -> None:
     old = fake_python(checkout, "exit 1")
     failed = bash("-c", f"source {checkout}/shared/setup_env.sh || exit 2", code=2, PYTHON=str(old))
     assert failed.stderr.startswith("error: needs Python 3.11") and len(failed.stderr.splitlines()) == 1
 
 
-def test_a_python_without_venv_is_one_clear_line(checkout: Path) -> None:
+def test_a_python_without_venv_gives_one_clear_line(checkout: Path) -> None:
     bare = fake_python(checkout, 'case "$2" in *venv*) exit 1 ;; esac; exit 0')
     failed = bash("-c", f"source {checkout}/shared/setup_env.sh || exit 2", code=2, PYTHON=str(bare))
     assert "has no venv module" in failed.stderr and len(failed.stderr.splitlines()) == 1
 
 
-def test_a_half_made_environment_is_made_anew(checkout: Path) -> None:
-    """The stand-in python makes an empty environment whose pip succeeds; only what is whole is kept."""
+def test_an_incomplete_environment_is_made_anew(checkout: Path) -> None:
+    """The stand-in python makes an empty environment whose pip succeeds; only a complete environment is kept."""
     made = 'mkdir -p "$3/bin"; printf "#!/bin/sh\\nexit 0\\n" > "$3/bin/python"; chmod +x "$3/bin/python"'
     script = f'case "$1 $2" in "-m venv") {made} ;; "--version ") echo Python ;; esac; exit 0'
     python, source = fake_python(checkout, script), f"source {checkout}/shared/setup_env.sh"
@@ -79,7 +79,7 @@ def test_a_half_made_environment_is_made_anew(checkout: Path) -> None:
     assert "setting up" in first and "setting up" not in bash("-c", source, PYTHON=str(python)).stdout
     (checkout / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")  # broken
     assert "setting up" in bash("-c", source, PYTHON=str(python)).stdout
-    (checkout / ".venv" / ".ready").unlink()  # half made
+    (checkout / ".venv" / ".ready").unlink()  # incomplete
     assert "setting up" in bash("-c", source, PYTHON=str(python)).stdout
     with (checkout / "requirements.txt").open("a") as file:  # other requirements
         file.write("# changed\n")
@@ -95,8 +95,8 @@ def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
     for part in ("Confusion matrices", "audio/flac;base64,", "image/png;base64,", "LEAKING", "train.py", "KAD"):
         assert part in page
     assert "http://" not in page and "https://" not in page  # self-contained
-    assert "{&#39;" not in page and "{'accuracy" not in page  # figures, not what they are kept in
-    assert page.count("FEWER CLIPS THAN FEATURES") == 1  # of all three generators at once
+    assert "{&#39;" not in page and "{'accuracy" not in page  # figures, not Python dicts
+    assert page.count("FEWER CLIPS THAN FEATURES") == 1  # one note for all three generators
     assert len(pd.read_csv(run / "submission.csv")) == 10
     stages = {path: path.stat().st_mtime_ns for path in run.glob("*/metrics.json")}
     assert {path.parent.name for path in stages} == {"keras", "torch", "keras-random", "cgan", "wgan-gp", "cvae"}

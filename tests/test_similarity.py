@@ -69,7 +69,9 @@ def test_changed_copies_are_found_and_nothing_else(
     assert (pairs.similarity <= 1.001).all() and pairs.similarity.is_monotonic_decreasing
 
 
-def test_level_and_blocks_change_nothing(unrelated: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clip_levels_and_block_sizes_do_not_change_the_result(
+    unrelated: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = np.concatenate([unrelated, np.roll(unrelated, 40, axis=2)])
     pairs, rows = near_duplicates(x), embed(x, dimensions=24)
     assert len(pairs) >= len(unrelated)
@@ -188,7 +190,7 @@ def test_agreement_of_groups_with_themselves_is_perfect() -> None:
 
 
 def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Path) -> None:
-    """On every second recording of three classes; the thresholds were chosen on the others."""
+    """Uses every second recording of three classes; the thresholds were chosen on the other recordings."""
     manifest = load_dataset(real_data / "frequency-quest").manifest
     odd = manifest.groupby("label").group.rank("dense") % 2 == 0  # ranks start at 1
     manifest = manifest[odd & manifest.label.isin(["dog_bark", "engine_idling", "siren"])].reset_index(drop=True)
@@ -209,7 +211,7 @@ def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Pa
 
 
 @pytest.mark.slow
-def test_entry(sounds: Path, run_script) -> None:
+def test_the_command_counts_pairs_and_recordings(sounds: Path, run_script) -> None:
     printed = run_script("shared/commands.py", "recordings", "--data-dir", sounds).stdout
     assert "near-duplicate pairs among 40 clips" in printed and "20 recordings, known from the file names" in printed
 

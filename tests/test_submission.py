@@ -53,7 +53,7 @@ def folder(tmp_path: Path, sounds: Path) -> Path:
     return tmp_path / "test"
 
 
-def test_sample_order_and_columns(folder: Path, tmp_path: Path) -> None:
+def test_the_order_and_columns_of_the_sample_are_kept(folder: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in folder.glob("clip_*"))[::-1]
     sample = tmp_path / "sample.csv"
     sample.write_text("File,Kind\n" + "".join(f"{name},x\n" for name in names))
@@ -87,7 +87,7 @@ def test_unreadable_clips_fall_back_and_are_named(folder: Path, tmp_path: Path, 
     assert all(clip_id in said for clip_id in failed) and "5 rows" in said and "3 of them" in said
 
 
-def test_without_a_sample_all_files_sorted(tmp_path: Path) -> None:
+def test_without_a_sample_all_files_are_listed_in_order(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(wanted_ids([Path("b.wav"), Path("a.wav")], None), wanted("a.wav", "b.wav"))
 
 
@@ -130,7 +130,7 @@ def test_several_runs_are_averaged() -> None:
 
 
 def test_the_submission_averages_the_runs_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, not the one with the best test accuracy: selecting by it would bias that figure."""
+    """Selecting the run with the best test accuracy instead would bias that figure."""
     keras = a_run(tmp_path / "keras", a_table([0.4, 0.4, np.nan], averaged=[0.4, 0.6, np.nan]))
     torch = a_run(tmp_path / "torch", a_table([0.9, 0.5, np.nan]))
     output = tmp_path / "out" / "submission.csv"

@@ -81,7 +81,7 @@ def test_clips_of_other_recordings_change_little(learned) -> None:
     assert together.average(p[:0], x[:0]).shape == (0, 3)
 
 
-def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_path: Path) -> None:
+def test_training_clips_show_whether_similar_clips_share_a_class(textures, tmp_path: Path) -> None:
     x, recordings = textures
     assert Together.learn(x, recordings % 3).trust > TRUST
     assert Together.learn(x, np.random.default_rng(3).integers(0, 3, len(x))).trust < 0.5  # as for spoken digits
@@ -92,7 +92,7 @@ def test_training_clips_show_whether_alike_clips_share_a_class(textures, tmp_pat
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two folders of 48 clips from eight unnamed recordings: half of these wobble, but a third of the clips differ."""
+    """Two folders, eight recordings each: of every second one, four of six clips wobble; of the others, two."""
     t = np.arange(SPEC.n_samples) / SPEC.sr
     folders = [tmp_path_factory.mktemp("clips") for _ in range(2)]
     for seed, folder in enumerate(folders):
