@@ -15,7 +15,7 @@ def seconds(work: Callable[[], object]) -> float:
 def compare_speed(
     title: str, ours: Callable[[], object], other: Callable[[], object], *, clips: int, rounds: int
 ) -> None:
-    """Print how many times as fast as ``other`` ``ours`` is: median, minimum and maximum over the rounds."""
+    """Print the speed of ``ours`` divided by that of ``other``: median, minimum and maximum over the rounds."""
     ours(), other()  # warm up
     pairs = [(seconds(ours), seconds(other)) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)

@@ -72,9 +72,8 @@ def test_a_file_of_many_clips_is_hashed_and_decoded_once(tmp_path: Path, monkeyp
     cache = FeatureCache(spec, tmp_path / "cache")
     found = cache.build([path] * 100, offsets=offsets, n_jobs=1)
     assert seen == ["hashed", "opened"] and found.kept == list(range(100)) and len(set(found.hashes)) == 100
-    assert [len(np.load(shard, mmap_mode="r")) for shard in cache.dir.glob("*.npy")].count(
-        64
-    ) == 1  # a full shard is written early
+    sizes = [len(np.load(shard, mmap_mode="r")) for shard in cache.dir.glob("*.npy")]
+    assert sizes.count(64) == 1  # a shard is written as soon as it is full, so memory is bounded
     np.testing.assert_array_equal(found.features[[7, 99]], list(extract_parts(path, spec, [offsets[7], offsets[99]])))
     later = cache.build([path] * 3, offsets=[0.1, 24.75, 0.05], n_jobs=1)  # in any order
     np.testing.assert_array_equal(later.features[[2, 0]], list(extract_parts(path, spec, [0.05, 0.1])))

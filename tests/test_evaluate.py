@@ -1,4 +1,4 @@
-"""generation/evaluate.py: real sounds score like held-out ones, noisier ones worse; notes name what has no figure."""
+"""generation/evaluate.py: real sounds score like held-out ones, noisier ones worse; notes explain missing figures."""
 
 import json
 import shutil
@@ -133,8 +133,10 @@ def test_without_held_out_recordings_there_is_no_floor(
         evaluated(tmp_path / "s", "--generator", sounds)
 
 
-def test_unlabelled_sounds(evaluated, others, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without labels, and with sounds longer than a window, every figure but the accuracy exists."""
+def test_unlabelled_sounds_have_every_figure_but_the_accuracy(
+    evaluated, others, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sounds are also longer than a window."""
     for folder, clips in (("new", others[:12]), ("music", others[12:])):
         (tmp_path / folder).mkdir()
         for i in range(0, len(clips), 2):
@@ -151,7 +153,7 @@ def test_unlabelled_sounds(evaluated, others, tmp_path: Path, capsys: pytest.Cap
     assert "is too high" not in said  # the classifier was trained on other data
 
 
-def test_one_class_is_compared_with_its_own(evaluated, others, tmp_path: Path) -> None:
+def test_samples_of_one_class_are_compared_with_that_class(evaluated, others, tmp_path: Path) -> None:
     evaluation = evaluated(write_samples(tmp_path / "s", [clip for clip in others if clip[0] == "siren"]))
     assert evaluation["clips"]["real"] == 4 and list(evaluation["by_label"]["floor"]) == ["siren"]
     assert any("FEWER CLIPS THAN FEATURES" in note for note in evaluation["notes"])
@@ -169,7 +171,7 @@ def test_features_are_the_last_layers_inputs(run: Path, sounds: Path) -> None:
     np.testing.assert_allclose(p, classifier.probabilities(x), atol=1e-5)
 
 
-def test_bad_input_is_one_line(evaluated, run: Path, sounds: Path, others, tmp_path: Path, run_script) -> None:
+def test_bad_input_gives_one_clear_line(evaluated, run: Path, sounds: Path, others, tmp_path: Path, run_script) -> None:
     samples = write_samples(tmp_path / "s", others[:3])
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()

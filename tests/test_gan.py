@@ -43,7 +43,7 @@ def objective(scaler: Scaler, precision: str = "float32", **how: object) -> GanO
 
 @pytest.mark.parametrize("shape", [(128, 512), (64, 96), (16, 16)])
 @pytest.mark.parametrize("n_classes", [1, 5, 50])
-def test_shapes(shape: tuple[int, int], n_classes: int) -> None:
+def test_outputs_have_the_right_shape(shape: tuple[int, int], n_classes: int) -> None:
     y = torch.arange(3) % n_classes
     x = Generator(n_classes, latent=7, shape=shape)(torch.randn(3, 7), y)
     assert x.shape == (3, 1, *shape) and x.abs().max() <= 1
@@ -79,13 +79,13 @@ def test_spectral_norm_bounds_the_layers() -> None:
 
 
 @pytest.mark.parametrize("how", ["dataset", "clip", "none"])
-def test_scaling_and_back(how: str, batches: Batches) -> None:
+def test_the_inverse_undoes_the_scaling(how: str, batches: Batches) -> None:
     scaler = Scaler.of(how, batches)
     S = torch.from_numpy(batches.get(0, 0)[0])
     x = scaler.forward(S)
     if how != "none":
         assert x.min() >= -1 - 1e-5 and x.max() <= 1 + 1e-5
-    if how != "clip":  # which loses the level
+    if how != "clip":  # "clip" loses the level
         torch.testing.assert_close(scaler.inverse(x), S, atol=1e-5, rtol=1e-5)
     assert torch.isfinite(scaler.forward(torch.zeros(1, 4, 4))).all()
 
@@ -109,11 +109,11 @@ def test_a_band_and_some_frames_of_each_clip_are_silent(features: str) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
     gan = objective(Scaler.of("dataset", batches), precision)
-    before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
-    critic = {name: value.clone() for name, value in gan.discriminator.state_dict().items()}
+    generator = {name: value.clone() for name, value in gan.generator.state_dict().items()}
+    discriminator = {name: value.clone() for name, value in gan.discriminator.state_dict().items()}
     metrics = gan.step(*map(torch.from_numpy, batches.get(0, 0)))
     assert all(torch.isfinite(value) for value in metrics.values())
-    for net, old in ((gan.generator, before), (gan.discriminator, critic)):
+    for net, old in ((gan.generator, generator), (gan.discriminator, discriminator)):
         assert all(not torch.equal(value, old[name]) for name, value in net.named_parameters())
         assert all(value.requires_grad for value in net.parameters())
 
@@ -156,7 +156,7 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path, batches: Batche
     assert len(whole) == 3 and whole == killed
 
 
-def test_sampling(tmp_path: Path, batches: Batches) -> None:
+def test_samples_depend_only_on_label_and_seed(tmp_path: Path, batches: Batches) -> None:
     scaler = Scaler.of("dataset", batches)
     sampler = Sampler(Generator(2, shape=SPEC.shape), scaler, make_vocoder("griffin-lim", SPEC), ["dog", "siren"])
     sampler.save(tmp_path)

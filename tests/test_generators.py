@@ -1,4 +1,4 @@
-"""Every generator through its own entry: trained, stopped and resumed, sampled and evaluated."""
+"""Every generator is trained, stopped, resumed, sampled and evaluated through its own entry script."""
 
 import importlib
 import json
@@ -103,7 +103,7 @@ def cgan(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Cal
 
 
 @pytest.mark.slow
-def test_cgan_leaves_sounds_and_figures(cgan: Path, sounds: Path, run_script) -> None:
+def test_the_cgan_writes_sounds_and_figures(cgan: Path, sounds: Path, run_script) -> None:
     classes = sorted(path.name for path in (sounds / "train" / "train").iterdir())
     for label in classes:
         for epoch in (1, 2):
@@ -120,7 +120,7 @@ def test_cgan_leaves_sounds_and_figures(cgan: Path, sounds: Path, run_script) ->
 
 
 @pytest.mark.slow
-def test_sample_writes_what_was_asked(cgan: Path, tmp_path: Path, run_script) -> None:
+def test_sample_writes_the_requested_sounds(cgan: Path, tmp_path: Path, run_script) -> None:
     arguments = ["--model-dir", cgan, "--label", "siren", "--count", 3, "--seed", 7]
     for folder in ("a", "b"):
         run_script("generation/sample.py", *arguments, "--out-dir", tmp_path / folder)

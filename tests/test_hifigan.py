@@ -1,4 +1,4 @@
-"""The HiFi-GAN vocoder: it computes its authors' mels, keeps the time, and refuses other spectrograms."""
+"""HiFi-GAN: the mels equal its authors', a frame sounds at its time, and other spectrograms are refused."""
 
 import dataclasses
 from pathlib import Path
@@ -6,11 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hifigan_checkpoints import (
-    TINY,
-    jik876,
-    tiny_network,
-)
+from hifigan_checkpoints import TINY, jik876, tiny_network
 from torch import Tensor
 
 from generation.models.gan2d import Generator
@@ -48,13 +44,13 @@ def errors(path: Path, model: Path) -> tuple[float, float]:
     return tuple(float((mels[:, : m.shape[1]] - m).abs().mean()) for m in (later, same))
 
 
-def test_mels_are_the_authors(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
+def test_mels_equal_the_authors(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
     model = jik876(tiny, tmp_path)
     later, same = zip(*(errors(path, model) for path in sorted(sounds.glob("train/train/*/*"))[::8]), strict=True)
     assert np.mean(later) < 0.1 and np.mean(later) < np.mean(same)
 
 
-def test_mels_of_real_clips_are_the_authors(tiny: HifiGan, real_data: Path, tmp_path: Path) -> None:
+def test_mels_of_real_clips_equal_the_authors(tiny: HifiGan, real_data: Path, tmp_path: Path) -> None:
     model = jik876(tiny, tmp_path)
     paths = sorted((real_data / "frequency-quest" / "train" / "train").glob("*/*.flac"))[::40]
     later, same = zip(*(errors(path, model) for path in paths), strict=True)
@@ -75,7 +71,7 @@ def test_a_frame_sounds_at_its_time(tiny: HifiGan, tmp_path: Path) -> None:
     assert abs((change * torch.arange(len(change))).sum() / change.sum() - 100 * 256) < 2
 
 
-def test_contract(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
+def test_sounds_repeat_and_do_not_depend_on_the_batch(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
     S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:2]]))
     vocoder, before = make_vocoder("hifigan", SPEC, hifigan_path=jik876(tiny, tmp_path)), torch.get_rng_state()
     first, second = vocoder(S), vocoder(S)
@@ -88,7 +84,7 @@ def test_contract(tiny: HifiGan, sounds: Path, tmp_path: Path) -> None:
         vocoder(torch.zeros(1, 80, 512))
 
 
-def test_a_trained_generator_uses_it(tiny: HifiGan, tmp_path: Path) -> None:
+def test_a_trained_generator_may_use_hifigan(tiny: HifiGan, tmp_path: Path) -> None:
     scaler = Scaler("dataset", 0.0, 3.0)
     Sampler(Generator(2), scaler, make_vocoder("griffin-lim", SPEC), ["dog", "siren"]).save(tmp_path)
     how = {"vocoder": "hifigan", "hifigan_path": jik876(tiny, tmp_path / "model")}

@@ -68,6 +68,8 @@ def test_the_mels_of_nvidias_checkpoint_are_checked(tiny: HifiGan, tmp_path: Pat
 
 
 class Code:
+    """An object that makes a folder when it is unpickled."""
+
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
@@ -152,7 +154,7 @@ def test_failed_downloads_name_a_remedy(hub: Server, monkeypatch: pytest.MonkeyP
         make_vocoder("hifigan", SPEC)
 
 
-def test_unwritable_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_named_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"cannot be written.*--hifigan-path FILE"):

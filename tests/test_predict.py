@@ -152,7 +152,7 @@ def test_the_overview_of_a_long_recording_is_small_and_in_place() -> None:
     assert (overview(np.zeros(22050, dtype=np.float32), SPEC) == -80).all()
 
 
-def test_a_folder_of_short_long_and_bad_files(classifier: Classifier, tmp_path: Path) -> None:
+def test_short_long_and_bad_files_are_predicted_or_skipped(classifier: Classifier, tmp_path: Path) -> None:
     for name, y in {
         "b.wav": tone(300, 1),
         "c.wav": tone(6000, 4.5),
@@ -195,7 +195,7 @@ def test_a_run_is_loaded(run: Path, sounds: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_an_older_version_predicts_as_before(run: Path, sounds: Path, tmp_path: Path) -> None:
-    """Its config.json has removed options and lacks later ones, whose defaults it was trained with."""
+    """Its config.json still has options that were removed, and lacks later ones: it was trained with their defaults."""
     shutil.copytree(run, tmp_path / "older")
     config = json.loads((run / "config.json").read_text())
     gone, later = {"gain": 0.0, "backend": "tensorflow", "alone": False}, ("kernel", "augment", "export")
@@ -207,7 +207,7 @@ def test_a_run_of_an_older_version_predicts_as_before(run: Path, sounds: Path, t
 
 
 @pytest.mark.slow
-def test_an_unusable_run_is_one_line(run: Path, tmp_path: Path) -> None:
+def test_an_unusable_run_gives_one_clear_line(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--model-dir .*no finished classification run \(config\.json is missing\)"):
         Classifier.load(tmp_path)
     for name in ("config.json", "labels.json", "metrics.json"):
@@ -238,7 +238,7 @@ def test_standard_output_is_only_json(run: Path, sounds: Path, run_script) -> No
 
 
 @pytest.mark.slow
-def test_a_csv_of_clips_and_a_long_recording(run: Path, sounds: Path, tmp_path: Path, run_script) -> None:
+def test_a_csv_may_list_clips_and_a_long_recording(run: Path, sounds: Path, tmp_path: Path, run_script) -> None:
     clips = sorted((sounds / "test" / "test").iterdir())[:3]
     long = np.concatenate([load_audio(clip, sr=22050, duration=4) for clip in clips])
     sf.write(tmp_path / "street.flac", long, 22050)
@@ -258,7 +258,7 @@ def test_a_csv_of_clips_and_a_long_recording(run: Path, sounds: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_typos_are_one_clear_line(
+def test_typos_give_one_clear_line(
     run: Path, sounds: Path, tmp_path: Path, run_script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sounds / "test" / "test"

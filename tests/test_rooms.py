@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-ROOMS = [  # the order in docs and README; a room is a module or a package
+ROOMS = [  # the order in the README; a room is a module or a package
     *("shared.errors", "shared.files", "shared.audio"),
     *("shared.data", "shared.features", "shared.recordings", "shared.evaluation", "shared.runs", "shared.report"),
     "shared.commands",

@@ -90,7 +90,7 @@ def test_a_run_lists_the_clips_it_was_trained_on(
     monkeypatch.setattr(sys, "argv", list(map(str, ["train_vae.py", *sizes, *data])))
     train_vae.main()
     table = pd.read_csv(tmp_path / "run" / CLIPS)
-    assert len(table) == 40 and table.groupby("recording").trained_on.nunique().max() == 1  # not some clips of one
+    assert len(table) == 40 and table.groupby("recording").trained_on.nunique().max() == 1  # whole recordings
     assert table.groupby("label").trained_on.sum().tolist() == [8 if share == 0 else 6] * 5
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["options"]["holdout_share"] == share

@@ -8,7 +8,7 @@ from classification.inference.sounds import list_sounds
 from shared.errors import UserError
 
 
-def test_sounds_of_a_file_a_folder_and_a_csv(sounds: Path, tmp_path: Path) -> None:
+def test_sounds_are_listed_from_a_file_a_folder_or_a_csv(sounds: Path, tmp_path: Path) -> None:
     folder = sounds / "test" / "test"
     names = sorted(path.name for path in folder.iterdir())
     assert [sound.id for sound in list_sounds(folder)] == names

@@ -63,7 +63,7 @@ def losses(run: Run) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("samples", [1024, 1500, 3001])
 @pytest.mark.parametrize("pooling", [False, True])
-def test_waveforms_of_any_length(samples: int, pooling: bool) -> None:
+def test_waveforms_of_any_length_are_encoded_and_decoded(samples: int, pooling: bool) -> None:
     y = torch.zeros(2, dtype=torch.long)
     mean, log_variance = wave_vae.Encoder(samples=samples, latent=5, pooling=pooling)(torch.randn(2, samples), y)
     assert mean.shape == log_variance.shape == (2, 5)
@@ -72,7 +72,7 @@ def test_waveforms_of_any_length(samples: int, pooling: bool) -> None:
 
 @pytest.mark.parametrize("shape", [(128, 128), (24, 20), (37, 65)])
 @pytest.mark.parametrize("n_classes", [1, 10])
-def test_spectrograms_of_any_shape(shape: tuple[int, int], n_classes: int) -> None:
+def test_spectrograms_of_any_shape_are_encoded_and_decoded(shape: tuple[int, int], n_classes: int) -> None:
     y = torch.arange(2) % n_classes
     mean, log_variance = cond_vae.Encoder(n_classes, shape=shape)(torch.randn(2, *shape), y)
     assert mean.shape == log_variance.shape == (2, 10)
@@ -96,8 +96,7 @@ def test_the_networks_have_the_documented_layers() -> None:
         assert sum(isinstance(m, torch.nn.MaxPool1d) for m in encoder.layers) == pooling * len(there)
 
 
-def test_the_kl_divergence() -> None:
-    """It equals torch's, and an estimate by sampling."""
+def test_the_kl_divergence_equals_torchs_and_an_estimate_by_sampling() -> None:
     torch.manual_seed(0)
     mean, log_variance = torch.randn(6, 3), torch.randn(6, 3)
     posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
@@ -127,7 +126,7 @@ def test_the_loss_falls(model: str) -> None:
         last = vae.step(x, y)
     assert last["train/loss"] < 0.5 * first["train/loss"] and last["train/kl"] > 0
     left = (vae.decode(vae.encode(x, y), y) - x).square().mean()
-    assert left < 0.5 * x.var()  # one output for all clips would leave all of it
+    assert left < 0.5 * x.var()  # the same output for all clips would leave the whole variance
 
 
 def test_the_label_selects_the_class() -> None:

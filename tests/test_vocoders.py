@@ -40,7 +40,7 @@ def round_trip(name: str, path: Path) -> tuple[float, float, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", MEL_VOCODERS)
-def test_round_trip(name: str, sounds: Path) -> None:
+def test_a_round_trip_keeps_spectrogram_level_and_length(name: str, sounds: Path) -> None:
     for path in sorted(sounds.glob("train/train/*/*"))[::8]:
         error, level, y = round_trip(name, path)
         assert error < 0.1 and abs(level) < 3, path
@@ -49,7 +49,7 @@ def test_round_trip(name: str, sounds: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MEL_VOCODERS)
-def test_round_trip_of_real_clips(name: str, real_data: Path) -> None:
+def test_a_round_trip_of_real_clips_keeps_spectrogram_and_level(name: str, real_data: Path) -> None:
     paths = sorted((real_data / "frequency-quest" / "train" / "train").glob("*/*.flac"))[::100]
     errors, levels, _ = zip(*(round_trip(name, path) for path in paths), strict=True)
     assert np.mean(errors) < 0.03 and np.abs(levels).max() < 3
@@ -68,7 +68,7 @@ def test_noise_in_a_spectrogram_reaches_the_sound(name: str, sounds: Path) -> No
 
 
 @pytest.mark.parametrize("name", MEL_VOCODERS)
-def test_batches_repeat_and_the_random_state_is_unchanged(name: str, sounds: Path) -> None:
+def test_sounds_repeat_and_the_random_state_is_unchanged(name: str, sounds: Path) -> None:
     S = torch.from_numpy(np.stack([extract(p, SPEC) for p in sorted(sounds.glob("train/train/*/*"))[:2]]))
     vocoder, before = make_vocoder(name, SPEC), torch.get_rng_state()
     first, second = vocoder(S), vocoder(S)
@@ -96,7 +96,7 @@ def mel_error(power: np.ndarray, mel: np.ndarray) -> float:
 
 
 def errors(paths: list[Path]) -> np.ndarray:
-    """Mean errors [inversion, waveform] of ours and of torchaudio's."""
+    """Mean mel errors (2, 2): a row for ours and torchaudio's, a column for the inverted mels and the waveform."""
     S = torch.from_numpy(np.stack([extract(path, SPEC) for path in paths]))
     mels = np.expm1(S[..., : SPEC.clip_frames].numpy())
     theirs = TorchaudioVocoder(SPEC)
@@ -140,7 +140,7 @@ def test_more_iterations_come_closer(sounds: Path) -> None:
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length", "length"), [(1024, 256, 22050), (512, 100, 5001), (400, 200, 4000)])
-def test_the_stft_is_librosas_and_its_inverse_exact(n_fft: int, hop_length: int, length: int) -> None:
+def test_the_stft_equals_librosas_and_its_inverse_is_exact(n_fft: int, hop_length: int, length: int) -> None:
     y = torch.randn(3, length, generator=torch.Generator().manual_seed(0))
     ours = Stft(n_fft=n_fft, hop_length=hop_length, length=length)
     expected = librosa.stft(y.numpy(), n_fft=n_fft, hop_length=hop_length)
@@ -165,7 +165,7 @@ def test_linear_spectrograms_are_inverted_too(scaling: str, sounds: Path) -> Non
     path = next(sounds.glob("train/train/siren/*"))
     original = load_audio(path, sr=spec.sr, duration=spec.duration)
     y = make_vocoder("griffin-lim", spec)(torch.from_numpy(extract(path, spec))[None])[0].numpy()
-    y *= np.linalg.norm(original) / np.linalg.norm(y) if scaling == "unit" else 1.0  # which loses the level
+    y *= np.linalg.norm(original) / np.linalg.norm(y) if scaling == "unit" else 1.0  # "unit" loses the level
     S = magnitude(original)
     assert np.linalg.norm(magnitude(y) - S) < 0.2 * np.linalg.norm(S)
 

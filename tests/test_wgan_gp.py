@@ -58,7 +58,7 @@ def batch(batches: Batches, step: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 @both_nets
 @every_experiment
 @pytest.mark.parametrize("n_classes", [1, 50])
-def test_shapes(net: str, experiment: int, n_classes: int) -> None:
+def test_outputs_have_the_right_shape(net: str, experiment: int, n_classes: int) -> None:
     options = WganOptions(experiment=experiment, net=net, latent=7)
     spec = dataclasses.replace(spec_of(experiment), frames=32)
     generator, critic = make_nets(options, spec, n_classes)
@@ -103,7 +103,7 @@ def test_noise_label_and_phase_all_have_an_effect(net: str, experiment: int) -> 
 
 
 def test_the_dense_critic_learns_labels_as_fast_as_pixels() -> None:
-    """Otherwise the pixels drown the labels, and a generator ignores its label."""
+    """Otherwise the pixels outweigh the labels, and a generator ignores its label."""
     torch.manual_seed(0)
     critic = DenseCritic(10, shape=(64, 64))
     adam = torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -126,7 +126,7 @@ def test_adding_a_condition_equals_concatenating_it() -> None:
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
-def test_the_penalty_of_a_linear_critic(slope: float) -> None:
+def test_the_penalty_of_a_linear_critic_follows_from_its_weights(slope: float) -> None:
     """Its gradient equals its weights everywhere, so the penalty is (|w| - 1)^2."""
     w = torch.randn(2 * 4 * 4)
     w *= slope / w.norm()
@@ -290,7 +290,7 @@ def train_and_sample(tmp_path: Path, run_script) -> Callable[..., list[Path]]:
 
 
 @pytest.mark.slow
-def test_spoken_digits(real_data: Path, train_and_sample) -> None:
+def test_experiment_3_is_trained_on_spoken_digits_and_sampled(real_data: Path, train_and_sample) -> None:
     data = ["--data-dir", real_data / "spoken-digits", "--fraction", 0.04]
     for path in train_and_sample(3, "7", *data):
         y, sr = sf.read(path)
