@@ -17,7 +17,10 @@ COLUMNS = 10  # samples of a label in the grid
 
 
 def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
-    """Write a wav of each class and one figure of all. Every epoch uses the same noise, so that its sounds compare."""
+    """Write a wav of each class and one figure of all.
+
+    Every epoch uses the same noise, so that the sounds of different epochs can be compared.
+    """
     S = sampler.arrays(sampler.classes, seed=seed)
     names = [f"{safe_name(label)}_ep{epoch}" for label in sampler.classes]
     sampler.write(S, out_dir / f"{family}_generated_audio", names)
@@ -59,7 +62,7 @@ def write_reconstructions(
 
 
 def choose_pairs(labels: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of clips of one class, one from each end of it, as rows of the ordinals ``labels`` (N,)."""
+    """Pairs of rows of ``labels`` (N,): one clip from the beginning of a class, one of the same class from its end."""
     pairs = []
     for i in range(PAIRS):
         members = np.flatnonzero(labels == i % (labels.max() + 1))

@@ -87,6 +87,6 @@ def render(card: Card) -> str:
 
 
 def write_card(run_dir: Path) -> Path:
-    """Write MODEL_CARD.md into a finished run; its path."""
+    """Write MODEL_CARD.md into a finished run and return its path."""
     write_text(run_dir / CARD, render(read_card(run_dir)))
     return run_dir / CARD

@@ -18,7 +18,7 @@ class VocoderOptions:
     vocoder: VocoderName = "auto"
     """Turns features into sound. auto chooses by the features; torchaudio uses InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
-    """Checkpoint of hifigan, or a folder with one, by NVIDIA or jik876; None downloads NVIDIA's published model."""
+    """HiFi-GAN checkpoint of NVIDIA or jik876, or a folder with one; None downloads NVIDIA's published model."""
     griffin_lim_iterations: int = 6
     """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio always runs 32."""
 
@@ -41,11 +41,11 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     sr: int | None = None
     """Sampling rate in Hz to which the clips are resampled; None keeps the preset's."""
     segment_seconds: float | None = None
-    """Cut every clip into parts of this many seconds; None takes one part of the preset's duration."""
+    """Cut every clip into parts of this many seconds; None takes only its first part, of the preset's duration."""
     holdout_share: float = 0.0
     """Share of the recordings to hold out, so that samples can be compared with clips that were not trained on."""
     conditional: bool = True
-    """Learn the classes separately; with --no-conditional all clips count as one class."""
+    """Condition the networks on the class; with --no-conditional all clips count as one class."""
     latent: int = 100
     """Dimensions of the noise vector."""
     learning_rate: float = 2e-4
@@ -70,14 +70,16 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
 
 @dataclasses.dataclass(kw_only=True)
 class CganOptions(GeneratorOptions):
-    """Train a conditional GAN on spectrograms of labelled sounds; it writes sounds after every epoch."""
+    """Train a conditional GAN on spectrograms of labelled sounds."""
 
+    recipe: str = "plain"
+    """Named set of options: plain, or linear (linear spectrograms without classes); flags override it."""
     net: Literal["dcgan", "linear"] = "dcgan"
-    """dcgan: two convolutional networks; linear: dense layers and few convolutions, and a dense discriminator."""
+    """dcgan: convolutional networks; linear: dense layers, then transposed convolutions; dense discriminator."""
     bands: int | None = None
     """Mel bands or STFT bins to generate; None keeps the preset's."""
     frames: int | None = None
-    """Frames to generate; None keeps the preset's. Fewer frames than a clip has shorten it."""
+    """Frames to generate; None keeps the preset's. Clips with more frames are cut."""
     weight_decay: float = 0.0
     """Weight decay (L2) of both Adam optimisers."""
     spectral_norm: bool = False
@@ -99,7 +101,7 @@ class CganOptions(GeneratorOptions):
         self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames")
         if (self.output == "relu") != (self.scaling == "none"):
             raise UserError(
-                f"--output {self.output} --scaling {self.scaling}: tanh needs scaling dataset or clip, relu none"
+                f"--output {self.output} --scaling {self.scaling}: use tanh with dataset or clip, relu with none"
             )
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
             raise UserError(f"--features {self.features}: this GAN makes spectrograms; use cgan, linear or amplitude")
@@ -161,7 +163,7 @@ class WganOptions(GeneratorOptions):
     """Train a conditional WGAN-GP on amplitude and phase images of labelled sounds."""
 
     experiment: Literal[1, 2, 3, 4] = 1
-    """Generate 1: amplitude; 2: amplitude and phase; 3: amplitude for a given phase; 4: as 3, in larger networks."""
+    """1 generates amplitude, 2 amplitude and phase, 3 amplitude for a given phase, 4 the same in larger networks."""
     features: str = "auto"
     """Preset to train on. auto takes what the experiment needs: amplitude for 1, digits for 2, 3 and 4."""
     net: Literal["dense", "conv"] = "dense"
@@ -202,7 +204,7 @@ class VaeOptions(GeneratorOptions):
     """Train a variational autoencoder on waveforms, or on spectrograms of labelled sounds."""
 
     model: Literal["conv1d", "convpool", "cvae"] = "conv1d"
-    """Waveforms by strided convolutions (conv1d) or with pooling (convpool); cvae: spectrograms of each class."""
+    """conv1d: waveforms, strided convolutions; convpool: waveforms, pooling; cvae: spectrograms of labelled sounds."""
     kl_weight: float = 1.0
     """Weight of the KL divergence; the squared error, summed over a clip's values, has weight 1."""
 

@@ -31,7 +31,7 @@ class Kind:
         name: runs go to runs/<name>-<variant> unless --out-dir is given.
         options: its command-line options with their defaults.
         choice: the option that chooses a variant.
-        variants: variant -> the defaults it changes; "features" is the preset.
+        variants: variant -> the options that it changes.
         nets_option: the option that chooses the networks.
         nets: value of that option -> name in NETS.
         build: path of a function (options, spec, n_classes, batches, accelerator) -> objectives.trained.Parts.

@@ -1,4 +1,4 @@
-"""The files of a generator's run and of a folder of its samples: its training clips, and the run behind the samples."""
+"""Reads and writes clips.csv, a generator's training clips, and samples.json, the generator of a folder of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # sampling needs only the file names
     from shared.data.datasets import Dataset
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
-NO_GENERATOR = "no trained generator; give the --out-dir of one of generation/train_*.py"
+NO_GENERATOR = "no trained generator; give the run folder that a generation/train_*.py command wrote"
 CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, clip, trained_on (true or false)
 EVALUATION = "evaluation.json"  # figures of the generator's samples, in its run or beside the samples
 SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, and its classes
@@ -30,7 +30,7 @@ def clip_table(dataset: Dataset) -> pd.DataFrame:
     manifest = dataset.manifest
     table = manifest.assign(
         path=[path.relative_to(dataset.root).as_posix() for path in manifest.path],
-        label="" if dataset.layout == "unlabelled" else manifest.label,  # whose label is the folder's name
+        label="" if dataset.layout == "unlabelled" else manifest.label,  # unlabelled clips have the folder's name
     )
     table["clip"] = table.label + "/" + [path.stem for path in manifest.path]
     table["recording"] = table.group if dataset.groups_known else table.clip
@@ -74,8 +74,11 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
         if trained_on.any():
             return dataset.manifest.assign(trained_on=trained_on, held_out=held_out)[trained_on | held_out], []
         why = "The generator was trained on no clip of the reference"
-    halves = "the whole reference is searched for copies, and one half of its recordings serves as held-out clips"
-    return dataset.manifest.assign(trained_on=False, held_out=False), [f"{why}: {halves} for the other half."]
+    assumed = (
+        f"{why}: copies are found by comparing the samples with all clips of the reference, and one half of its "
+        "recordings serves as held-out clips for the other half."
+    )
+    return dataset.manifest.assign(trained_on=False, held_out=False), [assumed]
 
 
 def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:

@@ -39,8 +39,8 @@ def main() -> None:
             raise UserError(f"{flag} {number}: must be 1 or more")
     from tqdm import tqdm
 
-    from generation.rundir import write_origin  # imports torch and pandas, which --help does not need
-    from generation.sampling import Sampler
+    from generation.rundir import write_origin
+    from generation.sampling import Sampler  # imports torch, which --help does not need
     from shared.report.plots import plot_features
 
     sampler = Sampler.load(options.model_dir, device=options.device, vocoder=options.vocoder, **options.vocoder_details)

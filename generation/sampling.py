@@ -27,7 +27,7 @@ class Sampler:
 
     Attributes:
         generator: (z (B, Z), y (B,)) or, with phases, (z, y, phase (B, 1, F, T)) -> scaled features; ``latent`` is Z,
-            and its class builds it again from ``arguments``.
+            and ``arguments`` are its constructor's.
         scaler: scales the generator's output back to features.
         vocoder: turns features into sound.
         classes: names by ordinal.
@@ -87,7 +87,7 @@ class Sampler:
 
     @classmethod
     def load(cls, run_dir: Path | str, *, device: str = "auto", vocoder: str = "auto", **how: Any) -> "Sampler":
-        """The generator of a run folder, finished or still training.
+        """The generator of a run folder, finished or still training; ``how`` goes to ``make_vocoder``.
 
         Raises:
             UserError: no generator, one that cannot be loaded, or a vocoder that cannot invert its features.
@@ -105,7 +105,8 @@ class Sampler:
         except Exception as error:  # safetensors and torch raise many types for a damaged file
             reason = str(error).strip().split("\n", 1)[0]
             raise UserError(
-                f"--model-dir {run_dir}: its generator cannot be loaded ({reason}); it is damaged or of another version"
+                f"--model-dir {run_dir}: its generator cannot be loaded ({reason}); damaged, or of another version: "
+                "train it again"
             ) from error
         made = make_vocoder(vocoder, spec, device=where, **how)
         return cls(generator.to(where).eval(), scaler, made, description["classes"], phases)
@@ -114,7 +115,7 @@ class Sampler:
 def generate_audio(
     model_dir: Path | str, label: str, *, count: int = 1, seed: int = 0, device: str = "auto", **how: Any
 ) -> tuple[np.ndarray, int]:
-    """New sounds of a class.
+    """New sounds of a class; ``how`` goes to ``Sampler.load``.
 
     Returns:
         Waveforms y (count, N), float32, and their sampling rate in Hz. Equal seeds give equal sounds.

@@ -15,8 +15,8 @@ class Scaler:
     """Maps [low, high] to [-1, 1] and back.
 
     Attributes:
-        how: "dataset" scales by the extremes of the data; "clip" by those of each clip, which loses the clip's level,
-            so that the inverse uses those of the data; "none" changes nothing.
+        how: "dataset" scales by ``low`` and ``high``; "clip" scales by the extremes of each clip, which loses the
+            clip's level, so the inverse uses ``low`` and ``high``; "none" scales nothing.
         low, high: the extremes of the training data.
     """
 

@@ -52,7 +52,7 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
     Labels come from file names <label>_<n>.wav; in any other layout ``load_dataset`` finds them.
 
     Args:
-        classes: labels that file names may contain in the form that ``safe_name`` gives them.
+        classes: labels to restore where a file name holds their ``safe_name``.
 
     Raises:
         UserError: no such folder, or no sounds in it.
@@ -74,7 +74,7 @@ def embed(
     folder: Path,
     n_jobs: int | None,
 ) -> Embedded:
-    """Embed the usable clips of a manifest, and print the names of the others.
+    """Embed the usable clips of a manifest, and print up to five of the others.
 
     A sound longer than the classifier's window is cut into windows, and each window counts as a clip.
 
@@ -99,7 +99,7 @@ def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Pa
     """Embed white Gaussian noise, one clip for each label.
 
     Each clip copies the length, level (RMS) and sampling rate of a file in ``like``, in turn, so that neither level nor
-    band alone sets the noise apart from the sounds.
+    bandwidth alone sets the noise apart from the sounds.
     """
     rng, spec, arrays = np.random.default_rng(seed), classifier.spec, []
     for i in tqdm(range(len(labels)), desc="making noise", unit="clip", disable=None, leave=False):
@@ -129,8 +129,8 @@ def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded |
     then serves as the training clips and the other half as the held-out ones.
 
     Returns:
-        searched: the clips to search for copies: all that the generator was trained on, or may have been.
-        compared: those of them whose recordings have no held-out clip; all figures compare with these.
+        searched: the clips that samples may copy: all that the generator was, or may have been, trained on.
+        compared: the clips of ``searched`` whose recordings have no held-out clip, for all other figures.
         held_out: the clips that the floor is drawn from; None if every recording was trained on.
 
     Raises:
@@ -148,7 +148,7 @@ def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded |
 def matching(held_out: Embedded, samples: Embedded, *, seed: int) -> Embedded:
     """Draw as many held-out clips as there are samples, or all if there are fewer.
 
-    If they have all labels of the samples, as many of each label are drawn.
+    If they have all labels of the samples, at most as many of each label are drawn as there are samples of it.
     """
     wanted = samples.manifest.label.value_counts()
     order = np.random.default_rng(seed).permutation(len(held_out))

@@ -25,7 +25,7 @@ METRICS = {  # name -> its title in the table, and which values are better
     "copies": ("share of suspected copies", LIKE_REAL),
 }
 COLUMNS = {"samples": "samples", "floor": "real held-out", "ceiling": "noise", "better": "better"}  # key -> heading
-COPY_QUANTILE = 0.05  # a suspected copy is nearer to a training clip than all but this share of held-out clips
+COPY_QUANTILE = 0.05  # share of held-out clips that are nearer to a training clip than the copy distance
 NOTHING = dict.fromkeys(METRICS, math.nan), {}  # the figures of no clips
 
 
@@ -35,8 +35,8 @@ def compare(
     """The figures of ``x`` against real clips, by the names in METRICS, and those of each label.
 
     Args:
-        searched: the clips that are searched for copies.
-        copy_distance: distance to the nearest of them below which a clip is a suspected copy; NaN if unknown.
+        searched: the training clips that ``x`` is compared with to find copies.
+        copy_distance: a clip whose nearest training clip is closer than this is a suspected copy; NaN if unknown.
         common: labels that samples and reference share; if there are none, all clips count as one class.
     """
     (real_x, real_labels), (own_x, own_labels) = (_labelled(clips, common) for clips in (real, x))
@@ -66,7 +66,7 @@ def compare(
 
 
 def copy_distance(searched: Embedded, floor: Embedded | None) -> float:
-    """The distance to the nearest training clip that 5 % of the held-out clips fall below; NaN without any."""
+    """The 5 % quantile of the held-out clips' distances to their nearest training clip; NaN without such clips."""
     if floor is None:
         return math.nan
     return float(np.quantile(distances.nearest(searched.features, floor.features)[1], COPY_QUANTILE))

@@ -38,8 +38,8 @@ def notes_on(
         notes.append(f"The accuracy leaves out samples of classes that the classifier does not have: {names}.")
     if real.manifest.group.nunique() == real.manifest.path.nunique():
         notes.append(
-            "The recordings are unknown, so each real clip counts as its own. If some clips share a recording, the "
-            "figures of the real held-out clips are too good."
+            "The recordings are unknown, so each real clip counts as its own recording. If some clips share a "
+            "recording, the figures of the real held-out clips are too good."
         )
     own, true = (np.median([seconds(path) for path in clips.manifest.path[:50]]) for clips in (made, real))
     if own < 0.9 * min(true, classifier.spec.duration):

@@ -16,8 +16,9 @@ class Condition(nn.Module):
 
     Args:
         phase: a net from phase images to (B, width), or None without phase images.
-        pixels: size of the label's embedding, which a linear layer then maps to (width,). An embedding as large as the
-            input image is learned as fast as the image. With 0 the label is embedded in (width,) directly.
+        pixels: size of the label's embedding, which a linear layer then maps to (width,). With an embedding as large
+            as the input image, the label is learned as fast as the image. With 0 the label is embedded in
+            (width,) directly.
     """
 
     def __init__(self, n_classes: int, width: int, *, phase: nn.Module | None = None, pixels: int = 0) -> None:

@@ -40,8 +40,8 @@ def _initialise(net: nn.Module) -> None:
 def initialise_level(generator: nn.Module, level: float) -> None:
     """Set the last bias so that the untrained generator's output has the mean ``level``.
 
-    Spectrograms are mostly quiet, and with a small learning rate a GAN hardly gets there from the middle of the range.
-    A tanh starts within 0.999, where it still has a gradient.
+    Spectrograms are mostly quiet, and with a small learning rate a GAN hardly reaches their level from the middle of
+    the range. The output of a tanh starts within +-0.999, where it still has a gradient.
     """
     *_, last, activation = generator.layers
     last.bias.fill_(math.atanh(max(-0.999, min(level, 0.999))) if isinstance(activation, nn.Tanh) else level)
@@ -50,7 +50,7 @@ def initialise_level(generator: nn.Module, level: float) -> None:
 class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T), with tanh in [-1, 1].
 
-    Noise and one-hot label are concatenated, projected to (C, M / 16, T / 16), whose sizes are doubled four times.
+    Noise and one-hot label are concatenated and projected to (C, M / 16, T / 16); four layers then double both sizes.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class ConvGenerator(Generator):
 
 
 class DenseCritic(nn.Module):
-    """Dense layers of equal width with dropout. The condition enters the first one; the label is a learned image."""
+    """Dense layers of equal width with dropout. The condition enters the first one, the label as a learned image."""
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ class GanObjective(Trained):
         d_loss = _bce(real_logits, 1.0) + _bce(fake_logits, 0.0)
         self.update(self.adam_d, d_loss)
 
-        self.discriminator.requires_grad_(False)  # the generator's loss needs no gradients of its weights
+        self.discriminator.requires_grad_(False)  # this update needs no gradients of the discriminator's weights
         g_loss = _bce(self.discriminator(fake, y), 1.0)
         self.discriminator.requires_grad_(True)
         self.update(self.adam_g, g_loss)

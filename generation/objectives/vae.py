@@ -1,4 +1,4 @@
-"""The variational autoencoder's objective (Kingma & Welling 2014); with labels the conditional one's (Sohn 2015)."""
+"""The objective of the VAE (Kingma & Welling 2014) and, with labels, of the conditional VAE (Sohn et al. 2015)."""
 
 import torch
 from accelerate import Accelerator
@@ -40,7 +40,7 @@ def make_nets(options: VaeOptions, spec: FeatureSpec, n_classes: int) -> tuple[n
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)) of mean and log variance (B, Z), nats (B,) (Kingma & Welling, appendix B)."""
+    """KL(N(mean, variance) || N(0, 1)) in nats (B,), of mean and log variance (B, Z): Kingma & Welling, appendix B."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
 
 
@@ -49,7 +49,7 @@ class VaeObjective(Trained):
 
     Args:
         encoder: (x (B, ...), y (B,)) -> mean (B, Z), log variance (B, Z).
-        decoder: (z (B, Z), y (B,)) -> (B, ...), the encoder's input.
+        decoder: (z (B, Z), y (B,)) -> (B, ...), a reconstruction of the encoder's input.
         scaler: scales features to the networks' range and back.
         kl_weight: weight of the KL divergence.
     """

@@ -16,7 +16,7 @@ from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
 UNSCALED = Scaler("none", -1.0, 1.0)  # the features are in [-1, 1] already
-PHASES = 32  # phase images kept for each class to sample with, at most
+PHASES = 32  # most phase images of a class that are kept to sample with
 
 
 def build(options: WganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
@@ -91,7 +91,7 @@ class WganGpObjective(Trained):
         self.generator_losses: list[Tensor] = []  # of this epoch's updates
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update on images x (B, F, T) or (B, C + 1, F, T): the channel that is not generated is the phase."""
+        """One update on images x (B, F, T), (B, C, F, T) or, with the given phase as last channel, (B, C + 1, F, T)."""
         x = x[:, None] if x.ndim == 3 else x
         real, phase = x[:, : self.channels], x[:, self.channels :]
         condition = (y, phase) if phase.shape[1] else (y,)
@@ -113,7 +113,7 @@ class WganGpObjective(Trained):
         return {"critic/loss": loss, "critic/penalty": penalty, "critic/distance": distance}
 
     def _update_generator(self, *condition: Tensor) -> Tensor:
-        self.critic.requires_grad_(False)  # the generator's loss needs no gradients of its weights
+        self.critic.requires_grad_(False)  # this update needs no gradients of the critic's weights
         loss = -self.critic(self._generate(*condition), *condition).mean()
         self.critic.requires_grad_(True)
         self.update(self.adam_g, loss)

@@ -79,7 +79,7 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
 def griffin_lim(S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int) -> Tensor:
     """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; missing frames are silent.
 
-    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013), starts from ``initial_phase`` and needs
+    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013) starts from ``initial_phase`` here, so it needs
     no random numbers. The STFT is linear, so the momentum is applied to the waveforms.
     """
     stft = Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=S.device)

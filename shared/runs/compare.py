@@ -1,6 +1,6 @@
 """Test whether two classifiers differ by more than chance: frequency-quest compare --runs RUN_A RUN_B
 
-Both must have evaluated the same clips: the bootstrap draws the same recordings for both.
+Both runs must have evaluated the same clips: the bootstrap draws the same recordings for both.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class EpochTimer:
 
 
 def training_cost(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median epoch and the total time.
+    """Seconds and clips per second of the median epoch, seconds of all epochs, and the number of epochs.
 
     With several epochs, the median leaves out the first, which compiles and fills caches.
     """
