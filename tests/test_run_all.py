@@ -32,6 +32,7 @@ def test_wrong_options_are_refused(arguments: list[str], says: str) -> None:
     assert says in bash(ROOT / "run_all.sh", *arguments, code=2).stderr
 
 
+@pytest.mark.slow  # sets up the environment if there is none
 def test_a_failed_stage_is_named(tmp_path: Path) -> None:
     failed = bash(ROOT / "run_all.sh", "--data-dir", tmp_path / "nowhere", "--out-dir", tmp_path / "run", code=2)
     assert "[1/15] Keras classifier" in failed.stdout and "\x1b" not in failed.stdout  # no colours in a log
