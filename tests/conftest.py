@@ -20,8 +20,10 @@ def table_of(card: str, header: str) -> list[list[str]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, then the longest slow test, so that parallel workers finish at about the same time."""
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, item.name != "test_the_main_job"))
+    """Run the fast tests first, then the longest slow tests, so that parallel workers finish at about the same time."""
+    longest = ("test_a_run_killed_at_random_moments_ends_with_the_same_results", "test_the_main_job")
+    longest += ("test_every_command_runs",)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, item.name not in longest))
 
 
 @pytest.fixture(scope="session", autouse=True)
