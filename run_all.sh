@@ -81,18 +81,17 @@ stage "Keras classifier, plain recipe, on a random (leaking) and a grouped split
 stage "Submission" frequency-quest submission --runs "$out_dir/keras" "$out_dir/torch" --output "$out_dir/submission.csv"
 stage "Report of the classifiers" frequency-quest report --out-dir "$out_dir"
 
-# generator NAME TITLE SCRIPT OPTIONS: train it on three quarters of the recordings, make sounds, evaluate them
+# generator FOLDER KIND SCRIPT OPTIONS...: train it on three quarters of the recordings, make sounds, evaluate them
 generator() {
-    local name=$1 title=$2 script=$3
+    local kind=$2 script=$3 run="$out_dir/$1"
     shift 3
-    local run="$out_dir/$name"
-    stage "$title: training" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" --holdout-share 0.25 "$@"
+    stage "$kind: training" python "$root/generation/$script" --data-dir "$data_dir" --out-dir "$run" --holdout-share 0.25 "$@"
     if [ "$run/.evaluated" -nt "$run/metrics.json" ]; then
         number=$((number + 2))
         return
     fi
-    stage "$title: sounds" python "$root/generation/sample.py" --model-dir "$run" --count "$sounds" --out-dir "$run/samples"
-    stage "$title: evaluation" python "$root/generation/evaluate.py" --samples "$run/samples" --reference "$data_dir" \
+    stage "$kind: sounds" python "$root/generation/sample.py" --model-dir "$run" --count "$sounds" --out-dir "$run/samples"
+    stage "$kind: evaluation" python "$root/generation/evaluate.py" --samples "$run/samples" --reference "$data_dir" \
         --classifier "$out_dir/torch" --output "$run/evaluation.json"
     touch "$run/.evaluated"
 }

@@ -90,7 +90,9 @@ def test_an_incomplete_environment_is_made_anew(checkout: Path) -> None:
 @pytest.mark.slow
 def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
     arguments = ["--smoke", "--data-dir", sounds, "--out-dir", tmp_path / "run"]
-    bash(ROOT / "run_all.sh", *arguments)
+    titles = [line for line in bash(ROOT / "run_all.sh", *arguments).stdout.splitlines() if line.startswith("[")]
+    assert [title.split("/")[0] for title in titles] == [f"[{n}" for n in range(1, 16)]
+    assert "[7/15] Conditional GAN: sounds" in titles
     run = tmp_path / "run"
     page = (run / "report.html").read_text()
     for part in ("Confusion matrices", "audio/flac;base64,", "image/png;base64,", "LEAKING", "train.py", "KAD"):
