@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job: data -> cache -> Keras and PyTorch classifiers -> submission.csv -> generators, evaluated -> report.html.
 # The submission and the classifiers' part of the report are written before any generator is trained.
-# The same command on the same --out-dir goes on where it stopped; finished stages are not repeated.
+# The same command on the same --out-dir goes on where it stopped; finished trainings and evaluations are not repeated.
 set -euo pipefail
 
 usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--full | --smoke]

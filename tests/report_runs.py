@@ -92,7 +92,7 @@ def change_json(path: Path, **values: object) -> None:
 
 
 def report(out_dir: Path, monkeypatch) -> str:
-    """Write the pages in this process; the text of report.html."""
+    """Write the pages in this process and return the text of report.html."""
     monkeypatch.setattr("sys.argv", ["report", "--out-dir", str(out_dir)])
     page.main()
     return (out_dir / "report.html").read_text()

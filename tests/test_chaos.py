@@ -19,7 +19,7 @@ SAME_BYTES = (".wav", ".csv", ".safetensors")
 
 
 def start(sounds: Path, folder: Path) -> subprocess.Popen:
-    """The main job in a process group of its own, with a cache of its own: both can be killed as a whole."""
+    """Start the main job with its own cache, in a process group of its own that can be killed as a whole."""
     command = ["bash", str(ROOT / "run_all.sh"), "--smoke", "--data-dir", str(sounds), "--out-dir", str(folder / "run")]
     environment = os.environ | {"FREQUENCY_QUEST_CACHE": str(folder / "cache")}
     with (folder / "log").open("a") as log:

@@ -1,4 +1,4 @@
-"""Every entry point trains on synthetic sounds in its own process; bad input ends in one line and exit code 2."""
+"""Training and prediction run on synthetic sounds in their own processes; bad input ends in one line, exit code 2."""
 
 import importlib
 import json
@@ -255,6 +255,14 @@ def test_bad_data_gives_one_clear_line(make, says: str, sounds: Path, tmp_path: 
     folder = make(sounds, tmp_path)
     line = refused(TRAIN, "--data-dir", folder, "--out-dir", tmp_path / "run", "--n-jobs", 1)
     assert line.startswith("error: ") and says in line and str(folder.name) in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_seeds_need_held_out_clips(sounds: Path, tmp_path: Path, refused) -> None:
+    options = ["--seeds", 2, "--test-share", 0, "--n-jobs", 1]
+    assert "--test-share 0: several trainings need" in refused(
+        TRAIN, "--data-dir", sounds, "--out-dir", tmp_path / "run", *options
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""errors.html: the clips that every fair classifier gets wrong, with their sounds where the files are found."""
+"""errors.html: the clips that every classifier on a split without leaks gets wrong, with the sounds that are found."""
 
 import base64
 import io

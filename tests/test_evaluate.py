@@ -1,4 +1,4 @@
-"""generation/evaluate.py: real sounds score like held-out ones, noisier ones worse; notes explain missing figures."""
+"""generation/evaluate.py: noisier sounds score worse, copies are found, and notes explain missing figures."""
 
 import json
 import shutil

@@ -126,7 +126,7 @@ def test_classes_and_clips_of_unequal_size_are_trained_on(balance: str, tmp_path
 
 
 @pytest.mark.slow
-def test_unnamed_recordings_of_fifty_classes_can_be_grouped_by_similarity(tmp_path: Path, run_script) -> None:
+def test_clips_of_unknown_recordings_can_be_grouped_by_similarity(tmp_path: Path, run_script) -> None:
     rng = np.random.default_rng(0)
     for k in range(50):
         (tmp_path / "data" / f"class{k:02d}").mkdir(parents=True)

@@ -182,7 +182,7 @@ def test_keras_formats_predict_the_same_for_every_recipe(tmp_path: Path, run_scr
 
 
 def make_sounds(folder: Path, *, clips: int = CLIPS, sr: int = 22050, seconds: float = 0.5) -> Path:
-    """Four classes of short sounds in noise, each its own recording: quick to learn, but not without errors."""
+    """Short sounds in noise, in four classes, each sound its own recording: quick to learn, not without errors."""
     rng, t = np.random.default_rng(0), np.arange(round(sr * seconds)) / sr
     for k, label in enumerate(CLASSES):
         (folder / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Every generator is trained, stopped, resumed, sampled and evaluated through its own entry script."""
+"""Every generator is trained, stopped, resumed, sampled and evaluated through the entry scripts."""
 
 import importlib
 import json

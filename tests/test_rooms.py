@@ -55,7 +55,7 @@ def test_a_room_imports_only_rooms_before_it(module: str) -> None:
 
 
 def test_there_is_no_import_cycle() -> None:
-    list(TopologicalSorter(ARROWS).static_order())  # raises CycleError, which names the circle
+    list(TopologicalSorter(ARROWS).static_order())  # raises CycleError, which names the cycle
 
 
 def test_init_files_are_empty() -> None:

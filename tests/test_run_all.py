@@ -1,4 +1,4 @@
-"""run_all.sh runs twice on a small data folder; the set-up refuses a wrong Python without making an environment."""
+"""run_all.sh runs twice on a small data folder; its set-up refuses a wrong Python and renews a broken environment."""
 
 import json
 import os

@@ -92,7 +92,7 @@ def test_training_clips_show_whether_similar_clips_share_a_class(textures, tmp_p
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two folders, eight recordings each: of every second one, four of six clips wobble; of the others, two."""
+    """Two folders of eight recordings with six clips each: four of every second recording wobble, two of the others."""
     t = np.arange(SPEC.n_samples) / SPEC.sr
     folders = [tmp_path_factory.mktemp("clips") for _ in range(2)]
     for seed, folder in enumerate(folders):
@@ -116,7 +116,7 @@ def wobbling(x: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def wobble(folders: list[Path]) -> tuple[Classifier, FeatureCache]:
-    """A classifier that learned to find clips of one recording from the first folder."""
+    """A classifier that learned from the first folder which clips sound like one recording; and a feature cache."""
     trained_on, cache = sorted(folders[0].iterdir()), FeatureCache(SPEC)
     x = cache.build(trained_on, n_jobs=1).features
     together = Together.learn(x, ["wobbling" in path.name for path in trained_on])
@@ -160,7 +160,7 @@ def a_run_of(folder: Path, **columns: list[str]) -> Path:
 
 
 def test_runs_are_compared_clip_by_clip(tmp_path: Path) -> None:
-    """The last two runs are an older version's: their "predicted" is averaged, and "alone" is clip by clip."""
+    """The run "older" is of an older version: its "predicted" is averaged, and its "alone" is clip by clip."""
     a = a_run_of(tmp_path / "a", predicted=list("xyyx"), together=list("xxyy"))
     b = a_run_of(tmp_path / "b", predicted=list("xyyx"), together=list("xyyx"))
     older = a_run_of(tmp_path / "older", predicted=list("xxyy"), alone=list("xyyx"))

@@ -91,7 +91,7 @@ def magnitude(y: np.ndarray) -> np.ndarray:
 
 
 def mel_error(power: np.ndarray, mel: np.ndarray) -> float:
-    """Spectral convergence error of powers (F, T) against mels (M, T): a norm of the difference over the norm."""
+    """Spectral convergence of powers (F, T) to mels (M, T): the norm of the difference over the norm of the mels."""
     return float(np.linalg.norm(mel_filterbank(SPEC) @ power - mel) / np.linalg.norm(mel))
 
 
@@ -180,7 +180,7 @@ def test_a_clip_is_as_long_as_the_spec_says(frames: int, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["log_mel", "stft"])
 @pytest.mark.parametrize("device", ["meta", *(["cuda"] if torch.cuda.is_available() else [])])
 def test_everything_is_computed_on_the_device(device: str, kind: str, sounds: Path) -> None:
-    """On the device "meta" tensors have no values, but operands on two devices still raise an error."""
+    """On the device "meta", tensors have no values, but operands on two devices still raise an error."""
     spec = dataclasses.replace(SPEC, kind=kind)
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), spec))[None]
     y = make_vocoder("griffin-lim", spec, device=device)(S)
@@ -197,7 +197,7 @@ def test_amplitude_mels_are_inverted_too(sounds: Path) -> None:
 
 
 def test_phase_images_are_inverted_without_iterations(sounds: Path) -> None:
-    """One inverse STFT restores the clip except for its level and the bands above 4 kHz; any phase fades out."""
+    """One inverse STFT restores the clip except its level and bands above 4 kHz; with any phase, both ends fade out."""
     spec = PRESETS["digits"]
     S = torch.from_numpy(extract(next(sounds.glob("train/train/siren/*")), spec))[None]
     y = make_vocoder("auto", spec)(S)[0].numpy()

@@ -67,7 +67,7 @@ def list_sounds(source: Path) -> list[Sound]:
         UserError: ``source`` does not exist or names no sound.
     """
     if source.is_dir():
-        from shared.data.datasets import audio_files  # imported here: it loads pandas and scikit-learn for two seconds
+        from shared.data.datasets import audio_files  # imported here: pandas and scikit-learn take two seconds to load
 
         sounds = [Sound(path.name, path) for path in audio_files(source)]
         if not sounds:
@@ -167,7 +167,7 @@ def predict_sounds(
             results[i] = Result(sounds[i], Prediction(classifier.classes, p_one, options.top_k))
     if not results:
         first = f"{sounds[0].path}: {skipped[0]}"
-        raise UserError(f"--input {'' if len(sounds) == 1 else f'none of {len(sounds)} files is usable; '}{first}")
+        raise UserError(f"--input{' ' if len(sounds) == 1 else f': none of {len(sounds)} files is usable; '}{first}")
     return [results[i] for i in sorted(results)], [(sounds[i], skipped[i]) for i in sorted(skipped)]
 
 

@@ -70,7 +70,8 @@ def described(runs: Sequence[Path]) -> str:
     for run in runs:
         metrics = read_json(run / "metrics.json")
         accuracy = metrics.get(f"{metrics['reported_on']}/accuracy")
-        named.append(run.resolve().name + ("" if accuracy is None else f" (held-out accuracy {100 * accuracy:.1f} %)"))
+        kind = "held-out accuracy" if metrics.get("held_out", True) else "accuracy"
+        named.append(run.resolve().name + ("" if accuracy is None else f" ({kind} {100 * accuracy:.1f} %)"))
     return f"{'averages the test probabilities' if len(runs) > 1 else 'is the prediction'} of {' and '.join(named)}."
 
 

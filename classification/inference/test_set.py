@@ -124,4 +124,5 @@ def write_submission(path: Path, table: pd.DataFrame, failed: dict[str, str]) ->
     for clip_id, reason in failed.items():
         print(f"  {clip_id}: {reason}; predicted as {labels[clip_id]}, the most frequent training class")
     counts = ", ".join(f"{label} {n}" for label, n in table.iloc[:, 1].value_counts().sort_index().items())
-    print(f"{path}: {len(table)} rows ({counts}), {len(failed)} of them without a readable clip", flush=True)
+    unread = f", {len(failed)} of them without a readable clip" if failed else ""
+    print(f"{path}: {len(table)} rows ({counts}){unread}", flush=True)

@@ -12,7 +12,7 @@ from classification.models.architecture import BandStatistics, Pooling, flat_sha
 class CNN(nn.Module):
     """(B, M, T) log-mels in dB -> every member's logits (B, R, K).
 
-    Batch norm has Keras's epsilon of 1e-3; Keras's momentum of 0.9 is 0.1 in PyTorch.
+    Batch norm has Keras's epsilon of 1e-3; the momentum of 0.9 in keras_cnn.py is 0.1 in PyTorch.
 
     Args:
         shape: (M, T); T may be None. The arguments from ``widths`` to ``standardise`` are those of ``Architecture``.

@@ -17,6 +17,7 @@ from classification.training.inputs import Inputs, choose_epochs, choose_spec, g
 from classification.training.plan import Part, plan
 from classification.training.scoring import Scored, score
 from classification.training.summary import conclusion, keep, summarise
+from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_json
 from shared.recordings.similarity import leak_check, leak_warning
@@ -32,13 +33,19 @@ class Framework(NamedTuple):
 
 
 def train(options: TrainOptions) -> None:
-    """Run the whole command: load and split the clips, open the run folder, train, evaluate, predict the test set."""
+    """Run the whole command: load and split the clips, open the run folder, train, evaluate, predict the test set.
+
+    Raises:
+        UserError: several trainings without held-out clips, which would have no figures to pool.
+    """
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
     options = dataclasses.replace(options, epochs=choose_epochs(options, spec, clips=len(clips.manifest)))
     parts = plan(options)
     inputs = [make_inputs(clips, part) for part in parts]
+    if len(parts) > 1 and set(inputs[0].splits) == {"train"}:
+        raise UserError("--test-share 0: several trainings need held-out clips; raise it, or train with one seed")
     run = open_part(options, clips, fold=None)
     announce(inputs[0], clips, parts)
     once(run, lambda: train_parts(options, parts, inputs, clips, run))
@@ -114,7 +121,7 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
 
 
 def learn_together(inputs: Inputs, run: Run) -> Together | None:
-    """Learn to find clips of one recording; None with too few training clips, or if alike ones differ in class."""
+    """Learn to find clips of one recording; None with too few clips, or if clips that sound alike differ in class."""
     train = inputs.splits["train"]
     together = Together.learn(train.features, train.labels)
     if together is None:

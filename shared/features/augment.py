@@ -18,7 +18,7 @@ class Augment:
     time_shift: bool = False
     """Rotate each clip in time by a random number of frames; a crop may then wrap around the clip's end."""
     mixstyle: float = 0.0
-    """Alpha of Freq-MixStyle: mixes each mel band's mean and deviation in half of the batches; 0 is off."""
+    """Alpha of Freq-MixStyle: mix mel bands' means and deviations between clips in half of the batches; 0 is off."""
     mixup: float = 0.0
     """Alpha of mixup: mix pairs of clips and their labels with weights drawn from Beta(alpha, alpha); 0 is off."""
 

@@ -29,7 +29,7 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
 
-CLIPS_PER_SHARD = 64  # 6 to 17 MiB: what a worker holds in memory, and what it loses on Ctrl-C
+CLIPS_PER_SHARD = 64  # 2 to 45 MiB with the presets: what a worker holds in memory, and what it loses on Ctrl-C
 OPEN_SHARDS = 64  # open at the same time; the limit on open files is 1024 on most systems, 256 on some
 Part = tuple[Path, float, str]  # a clip's file, its start there in seconds, its id
 _NAMES = {
@@ -111,7 +111,7 @@ class FeatureCache:
             paths: each clip's file.
             offsets: each clip's start in its file in seconds; None is 0 for all.
             n_jobs: worker processes; None is one per core.
-            progress: show progress bars on a terminal; otherwise print one line if anything was computed.
+            progress: show progress bars on a terminal; in a log, print one line if anything was computed.
         """
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")

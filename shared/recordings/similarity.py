@@ -162,7 +162,7 @@ def leak_check(features: AnyFeatures, split: Sequence[str], groups: Sequence[str
 
     Args:
         features: the clips (N, M, T).
-        split: the split of each clip (N,), or "".
+        split: the split of each clip (N,); "" for a clip in no split.
         groups: the group of each clip (N,); None makes each clip its own group.
 
     Returns:

@@ -56,7 +56,7 @@ class RunView:
 
     @property
     def leaks(self) -> bool:
-        """Whether clips of one recording are in the training and in the reported split."""
+        """Whether a random split put clips of one recording into both the training and the reported split."""
         return bool(self.metrics.get("split_leaks"))
 
     @property

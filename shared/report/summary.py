@@ -46,7 +46,7 @@ def first_table(classifiers: Sequence[RunView]) -> list[RunView]:
 
 
 def generator_table(generators: Sequence[RunView]) -> list[GeneratorScores]:
-    """Sort the evaluated generators by KAD; real held-out clips and noise, from the first evaluation, follow."""
+    """Sort the evaluated generators by KAD; real held-out clips and noise, from one evaluation, follow."""
     evaluated = [run.evaluation["metrics"] | {"run": run.name} for run in generators if run.evaluation]
     if not evaluated:
         return []
@@ -85,7 +85,7 @@ def best_classifier(classifiers: Sequence[RunView]) -> str | None:
 
 
 def frameworks_differ(classifiers: Sequence[RunView]) -> str | None:
-    """Whether Keras and PyTorch differ by more than chance, for the best recipe that both trained on the same clips."""
+    """Whether the frameworks differ by more than chance, for the best recipe that both evaluated on the same clips."""
     fair = [run for run in classifiers if run.is_fair]
     by_framework = ([run for run in fair if run.metrics["framework"] == name] for name in FRAMEWORKS)
     for keras, torch in itertools.product(*by_framework):
