@@ -75,7 +75,7 @@ class CganOptions(GeneratorOptions):
     recipe: str = "plain"
     """Named set of options: plain, or linear (linear spectrograms without classes); flags override it."""
     net: Literal["dcgan", "linear"] = "dcgan"
-    """dcgan: convolutional networks; linear: dense layers, then transposed convolutions; dense discriminator."""
+    """dcgan: convolutional networks; linear: a generator that starts with dense layers, a dense discriminator."""
     bands: int | None = None
     """Mel bands or STFT bins to generate; None keeps the preset's."""
     frames: int | None = None
@@ -139,8 +139,8 @@ class Experiment:
     Attributes:
         features: preset of the training features.
         channels: number of generated channels: amplitude, or amplitude and phase.
-        phase: how a real phase image of the class enters: not at all, as another input, or through dense layers of its
-            own.
+        phase: how a real phase image of the class enters the generator: not at all, as another input, or through
+            dense layers of its own.
         widening: factor on the critic's widths.
     """
 

@@ -35,7 +35,7 @@ class Kind:
         nets_option: the option that chooses the networks.
         nets: value of that option -> name in NETS.
         build: path of a function (options, spec, n_classes, batches, accelerator) -> objectives.trained.Parts.
-        listen: path of a function (objective, sampler, batches, out_dir, epoch) that writes further sounds, or None.
+        listen: path of a function (objective, sampler, batches, out_dir, epoch, *, seed) for more sounds, or None.
         family: first word in the names of the folders for sounds and figures.
         auto_precision: meaning of --precision auto; "auto" decides by the machine.
     """

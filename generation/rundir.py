@@ -1,4 +1,4 @@
-"""Reads and writes clips.csv, a generator's training clips, and samples.json, the generator of a folder of samples."""
+"""Reads and writes clips.csv, which marks the training clips, and samples.json, which names the samples' generator."""
 
 from __future__ import annotations
 

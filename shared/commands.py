@@ -26,7 +26,7 @@ VERBS = {  # verb -> (module, one-line description)
     "train-vae": ("generation.train_vae", "train a VAE on waveforms or spectrograms"),
     "generate": ("generation.sample", "generate new sounds with a trained generator"),
     "evaluate": ("generation.evaluate", "evaluate generated sounds against real sounds and noise"),
-    "report": ("shared.report.page", "write one HTML page that compares all runs in a folder"),
+    "report": ("shared.report.page", "compare all runs in a folder on one page, with a page of their common errors"),
 }
 
 

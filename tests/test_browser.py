@@ -37,7 +37,7 @@ document.getElementById("page").onload = async (event) => {
 def pages(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished small main job."""
     if BROWSER is None:
-        pytest.skip("no chromium or chrome on this machine")
+        pytest.skip("needs a browser: install Chromium or Chrome")
     folder = tmp_path_factory.mktemp("pages") / "run"
     command = ["bash", str(ROOT / "run_all.sh"), "--smoke", "--data-dir", str(sounds), "--out-dir", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)

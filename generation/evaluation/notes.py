@@ -32,7 +32,7 @@ def notes_on(
     if not common:
         notes.append("Samples and reference share no label, so all clips count as one class.")
     elif strange := int((~labels.isin(common)).sum()):
-        notes.append(f"The figures by label leave out {strange} samples whose class the reference does not have.")
+        notes.append(f"The figures within a class leave out {strange} samples whose class the reference lacks.")
     if unknown := sorted(set(labels) - set(classifier.classes)):
         names = ", ".join(label or "(no label)" for label in unknown[:5])
         notes.append(f"The accuracy leaves out samples of classes that the classifier does not have: {names}.")

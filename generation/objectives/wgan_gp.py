@@ -16,7 +16,7 @@ from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
 UNSCALED = Scaler("none", -1.0, 1.0)  # the features are in [-1, 1] already
-PHASES = 32  # most phase images of a class that are kept to sample with
+PHASES = 32  # at most this many phase images of each class are kept for sampling
 
 
 def build(options: WganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:

@@ -131,7 +131,7 @@ class MfccVocoder(Vocoder):
         self.griffin_lim = GriffinLimVocoder(mel, device=device, iterations=iterations)
 
     def invert(self, S: Tensor) -> Tensor:
-        from librosa.feature.inverse import mfcc_to_mel  # takes half a second, which only this vocoder needs
+        from librosa.feature.inverse import mfcc_to_mel  # a slow import that only this vocoder needs
 
         mel = mfcc_to_mel(S.cpu().numpy(), n_mels=self.spec.n_mels)
         return self.griffin_lim(torch.log1p(torch.from_numpy(mel)))

@@ -13,7 +13,7 @@ TINY = 1e-10  # avoids dividing by zero in silence
 class InverseMel:
     """log1p mel spectrograms (B, M, T) -> linear magnitudes (B, F, clip_frames), batched, on any device.
 
-    The multiplicative updates of Richardson (1972) and Lucy (1974) minimise the divergence among non-negative spectra.
+    The multiplicative updates of Richardson (1972) and Lucy (1974) minimise KL divergence over non-negative spectra.
     They start with each band spread evenly over its bins. Of the many spectra with the same mels they find a smooth
     one. The least squares of a pseudo-inverse give negative values, and cutting these off changes the mels.
     """
