@@ -12,9 +12,7 @@ from classification.rundir import CARD, EXPORT, network_from, origin, read_run
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_text
-from shared.report.cards import render_card
-
-OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
+from shared.report.cards import OLDER, render_card
 
 
 @dataclasses.dataclass(frozen=True)

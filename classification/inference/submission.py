@@ -9,6 +9,7 @@ import tyro
 from classification.rundir import TEST_PROBABILITIES, read_run
 from shared.errors import UserError, run_entry
 from shared.files import read_json, write_text
+from shared.report.numbers import percent
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -71,7 +72,7 @@ def described(runs: Sequence[Path]) -> str:
         metrics = read_json(run / "metrics.json")
         accuracy = metrics.get(f"{metrics['reported_on']}/accuracy")
         kind = "held-out accuracy" if metrics.get("held_out", True) else "accuracy"
-        named.append(run.resolve().name + ("" if accuracy is None else f" ({kind} {100 * accuracy:.1f} %)"))
+        named.append(run.resolve().name + ("" if accuracy is None else f" ({kind} {percent(accuracy)})"))
     return f"{'averages the test probabilities' if len(runs) > 1 else 'is the prediction'} of {' and '.join(named)}."
 
 

@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from shared.report.numbers import number, percent
+
+OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
+
 
 def show(value: float, share: bool = True) -> str:
     """Format a figure: a share in per cent with one decimal, anything else with three decimals."""
-    return f"{100 * value:.1f} %" if share else f"{value:.3f}"
+    return percent(value) if share else f"{value:.3f}"
 
 
 def code(name: str) -> str:
@@ -23,7 +27,8 @@ def cell(name: str) -> str:
 def render_card(template: str, package_dir: Path, **values: Any) -> str:
     """Fill the Jinja template ``package_dir / template``; a value that is missing raises an error.
 
-    The filters are ``show`` (figures), ``code`` and ``cell`` (names) and ``yaml`` (text in the front matter).
+    The filters are ``show`` (figures), ``code`` and ``cell`` (names) and ``yaml`` (text in the front matter);
+    ``number`` and ``percent`` are functions.
     """
     import jinja2  # imported here: --help does not wait for it
 
@@ -35,4 +40,5 @@ def render_card(template: str, package_dir: Path, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"code": code, "cell": cell, "show": show, "yaml": json.dumps}  # JSON is valid YAML
+    environment.globals |= {"number": number, "percent": percent}
     return environment.get_template(template).render(values)

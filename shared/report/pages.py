@@ -9,15 +9,7 @@ import jinja2
 import soundfile as sf
 
 from shared.audio import decode, resample
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def number(value: float | None) -> str:
-    """A figure with three significant digits, or a dash."""
-    return "–" if value is None else f"{value:.3g}"
+from shared.report.numbers import number, percent
 
 
 def render(template: str, **values: Any) -> str:

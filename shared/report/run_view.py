@@ -10,10 +10,10 @@ from typing import Any
 
 from shared.errors import UserError
 from shared.files import read_json
+from shared.report.cards import OLDER
 from shared.report.pages import flac_uri, png_uri
 
 FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch"}
-OLDER = "its metrics.json was written by an older version; train it again (--overwrite) to see its figures"
 SOUNDS_PER_CLASS = 4
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from shared.errors import UserError
-from shared.report.pages import number, percent
+from shared.report.numbers import number, percent
 from shared.report.run_view import FRAMEWORKS, RunView
 from shared.runs.compare import compare, sentence
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.report import summary
-from shared.report.pages import number, percent
+from shared.report.numbers import number, percent
 from shared.report.run_view import RunView
 
 WIDTH = 100  # columns
@@ -64,6 +64,6 @@ def _table(classifiers: Sequence[RunView], scores: Sequence[summary.GeneratorSco
     if scores:
         table.add_row("sounds of", "classifier's accuracy", "KAD", "lower KAD is better", style="bold")
     for row in scores:
-        accuracy = "-" if row.accuracy is None else percent(row.accuracy)
-        table.add_row(row.name, accuracy, number(row.kad).replace("–", "-"), "")
+        accuracy, kad = (text.replace("–", "-") for text in (percent(row.accuracy), number(row.kad)))
+        table.add_row(row.name, accuracy, kad, "")
     return table
