@@ -43,7 +43,7 @@ def main() -> None:
     paths = paths[:: max(1, len(paths) // options.clips)]
     print(f"{len(paths)} clips of {options.data_dir or DEMO_DIR}: median error (minimum to maximum)")
     for name, spec in PRESETS.items():
-        if spec.kind == "log_mel" and spec.scaling != "log1p":
+        if spec.kind == "log_mel" and not spec.keeps_level:
             print(f"{name}: cannot be converted back, because decibels relative to a clip's maximum lose its level")
             continue
         vocoder, errors = make_vocoder("auto", spec), []

@@ -40,7 +40,10 @@ def librosas(path: Path, spec: FeatureSpec) -> np.ndarray:
     )
     if spec.kind == "mfcc":
         return librosa.feature.mfcc(S=librosa.power_to_db(S), n_mfcc=spec.n_mfcc)
-    scaled = librosa.power_to_db(S, ref=np.max) if spec.scaling == "db" else np.log1p(S)
+    if spec.scaling == "db":
+        scaled = librosa.power_to_db(S, ref=np.max)
+    else:
+        scaled = np.log1p(S) if spec.scaling == "log1p" else np.log(np.maximum(S, 1e-5))
     return librosa.util.fix_length(scaled, size=spec.shape[1], axis=1)
 
 

@@ -78,16 +78,20 @@ def test_spectral_norm_bounds_the_layers() -> None:
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2) < 1.1
 
 
-@pytest.mark.parametrize("how", ["dataset", "clip", "none"])
+@pytest.mark.parametrize("how", ["dataset", "clip", "bands", "none"])
 def test_the_inverse_undoes_the_scaling(how: str, batches: Batches) -> None:
     scaler = Scaler.of(how, batches)
     S = torch.from_numpy(batches.get(0, 0)[0])
     x = scaler.forward(S)
-    if how != "none":
+    if how in ("dataset", "clip"):
         assert x.min() >= -1 - 1e-5 and x.max() <= 1 + 1e-5
+    if how == "bands":
+        every = torch.cat([scaler.forward(torch.from_numpy(x)) for x, _ in batches()])
+        torch.testing.assert_close(every.mean((0, 2)), torch.zeros(len(S[0])), atol=1e-3, rtol=0)
+        torch.testing.assert_close(every.std((0, 2)), torch.ones(len(S[0])), atol=1e-2, rtol=0)
     if how != "clip":  # "clip" loses the level
         torch.testing.assert_close(scaler.inverse(x), S, atol=1e-5, rtol=1e-5)
-    assert torch.isfinite(scaler.forward(torch.zeros(1, 4, 4))).all()
+    assert torch.isfinite(scaler.forward(torch.zeros_like(S))).all()
 
 
 @pytest.mark.parametrize("features", ["cgan", "amplitude"])

@@ -21,7 +21,7 @@ import tyro
 from classification.export.model_card import read_card, write_card
 from classification.rundir import CARD, EXPORT, KERAS_MODEL, LABELS, TORCH_MODEL, network_from, read_run
 from shared.errors import UserError, run_entry
-from shared.features.spec import TOP_DB, FeatureSpec
+from shared.features.spec import FLOOR, TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
 INPUT, OUTPUT = "log_mel", "probabilities"  # names of the models' input and output
@@ -31,6 +31,7 @@ UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
     "unit": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0, scaled to [-1, 1]; a silent clip is all -1",
     "log1p": "ln(1 + power)",
+    "ln": "ln(max(magnitude, 1e-5))",
 }
 
 
@@ -176,7 +177,12 @@ def librosa_call(spec: FeatureSpec) -> str:
     if spec.frames:
         S = f"librosa.util.fix_length({S}, size={spec.frames})"
     db = f"librosa.power_to_db({S}, ref=numpy.max)"
-    scaled = {"db": db, "unit": f"{db} / 40 + 1", "log1p": f"numpy.log1p({S})"}[spec.scaling]
+    scaled = {
+        "db": db,
+        "unit": f"{db} / 40 + 1",
+        "log1p": f"numpy.log1p({S})",
+        "ln": f"numpy.log(numpy.maximum({S}, {FLOOR}))",
+    }[spec.scaling]
     return S if spec.kind == "mfcc" else scaled
 
 

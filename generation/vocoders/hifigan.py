@@ -1,4 +1,4 @@
-"""HiFi-GAN: log1p mels -> linear magnitude -> the mels it was trained on -> waveform by a trained network."""
+"""HiFi-GAN: mels -> linear magnitude -> the mels it was trained on -> waveform by a trained network."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ EPSILON = 1e-9  # added to the power before the root, as in meldataset.py of jik
 
 
 class HifiGanVocoder(Vocoder):
-    """log1p mel spectrograms -> waveforms, batched, on any device.
+    """Mel spectrograms, scaled by "log1p" or "ln", -> waveforms, batched, on any device.
 
     HiFi-GAN pads a clip by (n_fft - hop) / 2 samples, so that its frame t is centred at sample (t + 1/2) hop, while
     ours is centred at t hop. Our frames are therefore its frames of the same clip delayed by half a hop, and half a hop
@@ -28,7 +28,7 @@ class HifiGanVocoder(Vocoder):
         path: a checkpoint or a folder with one; None downloads NVIDIA's. See hifigan_checkpoint.load_generator.
 
     Raises:
-        UserError: a spec other than log1p mels of its sampling rate, FFT size and hop; or as load_generator.
+        UserError: a spec other than "log1p" or "ln" mels of its sampling rate, FFT size and hop; or as load_generator.
     """
 
     name, kinds = "hifigan", ("log_mel",)
@@ -50,6 +50,6 @@ class HifiGanVocoder(Vocoder):
         return self.generator(mels)[:, 0, start : start + self.spec.n_samples] * self.fades
 
     def mels(self, S: Tensor) -> Tensor:
-        """(B, M, T) log1p mels -> (B, 80, clip_frames) ln(max(mel magnitude, 1e-5)), as jik876's mel_spectrogram."""
+        """(B, M, T) mels -> (B, 80, clip_frames) ln(max(mel magnitude, 1e-5)), as jik876's mel_spectrogram."""
         magnitude = (self.inverse(S) ** 2 + EPSILON).sqrt()
         return (self.filterbank @ magnitude).clamp(min=FLOOR).log()

@@ -10,8 +10,15 @@ from shared.features.transforms import mel_filterbank
 TINY = 1e-10  # avoids dividing by zero in silence
 
 
+def unscaled(S: Tensor, spec: FeatureSpec) -> Tensor:
+    """The values, from 0 up, that ``transforms.scale`` scaled by "log1p" or "ln"."""
+    if spec.scaling == "log1p":
+        return torch.expm1(S.clamp(min=0.0))
+    return S.exp() * (S - spec.silence > 1e-3)  # the lowest level is silence
+
+
 class InverseMel:
-    """log1p mel spectrograms (B, M, T) -> linear magnitudes (B, F, clip_frames), batched, on any device.
+    """Mel spectrograms (B, M, T) in "log1p" or "ln" -> linear magnitudes (B, F, clip_frames), batched, on any device.
 
     The multiplicative updates of Richardson (1972) and Lucy (1974) minimise KL divergence over non-negative spectra.
     They start with each band spread evenly over its bins. Of the many spectra with the same mels they find a smooth
@@ -25,8 +32,8 @@ class InverseMel:
 
     def __call__(self, S: Tensor) -> Tensor:
         """Drops the padding after the clip; frames that the spec cut off become silent."""
-        S = F.pad(S.to(self.mel), (0, self.spec.clip_frames - S.shape[-1]))
-        mel = torch.expm1(S.clamp(min=0.0))
+        S = F.pad(S.to(self.mel), (0, self.spec.clip_frames - S.shape[-1]), value=self.spec.silence)
+        mel = unscaled(S, self.spec)
         power = self.spread @ mel
         for _ in range(self.updates):
             power *= self.spread @ ((mel + TINY) / (self.mel @ power + TINY))

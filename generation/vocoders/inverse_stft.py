@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from generation.vocoders.inverse_mel import unscaled
 from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import TOP_DB, FeatureSpec
 
@@ -14,8 +15,8 @@ PEAK = 0.5  # of a sound whose level the features do not contain
 def linear_magnitude(S: Tensor, spec: FeatureSpec) -> Tensor:
     """Scaled STFT magnitudes (B, bins, frames) -> magnitudes (B, F, clip_frames); omitted bins are 0."""
     S = S.float()[..., : spec.clip_frames]
-    if spec.scaling == "log1p":
-        power = torch.expm1(S.clamp(min=0.0))
+    if spec.keeps_level:
+        power = unscaled(S, spec)
     else:
         db = S.clamp(-1, 1) * TOP_DB / 2 - TOP_DB / 2 if spec.scaling == "unit" else S.clamp(-TOP_DB, 0)
         power = 10 ** (db / 10) * (db > -TOP_DB)  # the lowest level is silence
@@ -24,7 +25,7 @@ def linear_magnitude(S: Tensor, spec: FeatureSpec) -> Tensor:
 
 def level(y: Tensor, spec: FeatureSpec) -> Tensor:
     """Scale sounds (B, N) to a peak of 0.5 if the features do not contain their level."""
-    if spec.scaling == "log1p":
+    if spec.keeps_level:
         return y
     return y * (PEAK / y.abs().amax(dim=1, keepdim=True).clamp(min=1e-8))
 

@@ -12,6 +12,7 @@ import types
 import torch
 from torch import Tensor
 
+from generation.vocoders.inverse_mel import unscaled
 from generation.vocoders.inverse_stft import fades
 from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import FeatureSpec
@@ -38,7 +39,7 @@ transforms = _import_torchaudio().transforms
 
 
 class TorchaudioVocoder(Vocoder):
-    """log1p mel spectrograms (B, M, T) -> waveforms (B, N), by torchaudio's transforms at their defaults.
+    """Mel spectrograms (B, M, T) in "log1p" or "ln" -> waveforms (B, N), by torchaudio's transforms at their defaults.
 
     Both run on the CPU, where lstsq has a driver for filterbanks of any rank. GriffinLim starts from random phases with
     a fixed seed.
@@ -65,7 +66,7 @@ class TorchaudioVocoder(Vocoder):
         )
 
     def invert(self, S: Tensor) -> Tensor:
-        mel = torch.expm1(S.cpu().float().clamp(min=0.0)[..., : self.spec.clip_frames])
+        mel = unscaled(S.cpu().float()[..., : self.spec.clip_frames], self.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.griffin_lim(self.magnitude(mel)) * self.fades

@@ -13,7 +13,7 @@ from shared.features.spec import FeatureSpec
 class Vocoder:
     """The contract: a vocoder is built for one spec, and refuses a spec that it cannot invert.
 
-    A subclass inverts features of its ``kinds`` in ``invert``; mels must be scaled log1p.
+    A subclass inverts features of its ``kinds`` in ``invert``; mels must be scaled "log1p" or "ln".
 
     Raises:
         UserError: a spec that it cannot invert, or spectrograms of another shape than the spec's.
@@ -23,8 +23,8 @@ class Vocoder:
     kinds: tuple[str, ...]
 
     def __init__(self, spec: FeatureSpec, *, device: torch.device | str = "cpu") -> None:
-        if spec.kind not in self.kinds or (spec.kind == "log_mel" and spec.scaling != "log1p"):
-            kinds = " or ".join("log_mel scaled log1p" if kind == "log_mel" else kind for kind in self.kinds)
+        if spec.kind not in self.kinds or (spec.kind == "log_mel" and not spec.keeps_level):
+            kinds = " or ".join("log_mel scaled log1p or ln" if kind == "log_mel" else kind for kind in self.kinds)
             given = f"{spec.kind} scaled {spec.scaling}"
             raise UserError(f"--vocoder {self.name}: inverts {kinds}, not {given}; use auto or other --features")
         self.spec, self.device = spec, device

@@ -1,12 +1,14 @@
 """FeatureSpec: the parameters of a spectrogram, with librosa's names and conventions, and the named presets."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from shared.errors import UserError
 
 TOP_DB = 80.0  # dynamic range of power_to_db in dB, librosa's default
 AMIN = 1e-10  # smaller powers count as silence, librosa's default
+FLOOR = 1e-5  # smaller values count as silence in the scaling "ln", as in Tacotron 2, HiFi-GAN and Vocos
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class FeatureSpec:
         n_mfcc: number of cepstral coefficients; they are computed from decibels relative to full scale.
         bins: number of STFT bins kept, from the lowest up; None keeps all 1 + n_fft // 2.
         scaling: "db" is 10 log10 of the power relative to the clip's maximum, in [-80, 0]; "unit" maps these decibels
-            to [-1, 1]; "log1p" is ln(1 + value). "db" and "unit" discard the clip's level.
+            to [-1, 1]; "log1p" is ln(1 + value); "ln" is ln(max(value, 1e-5)). "db" and "unit" discard the clip's
+            level.
         frames: number of frames (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
     """
 
@@ -43,7 +46,7 @@ class FeatureSpec:
     fmax: float | None = None
     power: float = 2.0
     convention: Literal["librosa", "torchaudio"] = "librosa"
-    scaling: Literal["db", "unit", "log1p"] = "db"
+    scaling: Literal["db", "unit", "log1p", "ln"] = "db"
     frames: int | None = None
     n_mfcc: int = 40
     bins: int | None = None
@@ -60,7 +63,12 @@ class FeatureSpec:
     @property
     def silence(self) -> float:
         """The value of silence in this scaling."""
-        return {"db": -TOP_DB, "unit": -1.0, "log1p": 0.0}[self.scaling]
+        return {"db": -TOP_DB, "unit": -1.0, "log1p": 0.0, "ln": math.log(FLOOR)}[self.scaling]
+
+    @property
+    def keeps_level(self) -> bool:
+        """Whether the scaling keeps the clip's level, so that values and not only their ratios can be restored."""
+        return self.scaling in ("log1p", "ln")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,6 +86,7 @@ PRESETS: dict[str, FeatureSpec] = {
     "strong": FeatureSpec(n_fft=1024, n_mels=64),
     "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio"),
     "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
+    "flow": FeatureSpec(n_fft=1024, hop_length=256, n_mels=80, power=1.0, scaling="ln", frames=344),
     "mfcc": FeatureSpec(kind="mfcc"),
     "linear": FeatureSpec(kind="stft", sr=3150, duration=14.5, n_fft=2048, hop_length=256, power=1.0, scaling="log1p"),
     "digits": dataclasses.replace(_WORD, kind="amplitude_phase"),

@@ -13,7 +13,7 @@ import scipy.fft
 import scipy.sparse
 
 from shared.audio import fix_length, load_parts
-from shared.features.spec import AMIN, TOP_DB, FeatureSpec
+from shared.features.spec import AMIN, FLOOR, TOP_DB, FeatureSpec
 
 # Part of the cache's key. Raise it with every change, here or in shared/audio.py, that changes the arrays of any spec;
 # otherwise the cache returns arrays computed before the change.
@@ -63,10 +63,12 @@ def power_to_db(S: np.ndarray) -> np.ndarray:
 
 
 def scale(S: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """Apply the spec's scaling and number of frames to powers S (bands, T); "log1p" takes any values from 0 up."""
+    """Apply the spec's scaling and number of frames to powers S (bands, T); "log1p" and "ln" take all from 0 up."""
     S = fix_length(S, size=spec.shape[-1])  # pads with silence in every scaling
     if spec.scaling == "log1p":
         return np.log1p(S)
+    if spec.scaling == "ln":
+        return np.log(np.maximum(S, np.float32(FLOOR)))
     return power_to_db(S) if spec.scaling == "db" else power_to_db(S) / np.float32(TOP_DB / 2) + 1
 
 

@@ -76,8 +76,9 @@ def chunks(features: AnyFeatures, stage: str) -> Iterator[tuple[np.ndarray, np.n
         x = features[np.arange(start, min(start + CHUNK, len(features)))]
         if x.ndim != 3:
             raise ValueError(f"features of shape {x.shape}: must be spectrograms, (N, M, T)")
-        if isinstance(features, Features) and features.spec.scaling == "log1p":
-            x = np.stack([power_to_db(np.expm1(clip)) for clip in x])
+        if isinstance(features, Features) and features.spec.keeps_level:
+            undo = np.expm1 if features.spec.scaling == "log1p" else np.exp
+            x = np.stack([power_to_db(undo(clip) ** (2 / features.spec.power)) for clip in x])
         yield x, x.max(axis=1) > x.min(axis=(1, 2))[:, None]
 
 

@@ -65,7 +65,8 @@ def as_image(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
         return x, "coefficient"
     if spec.scaling == "unit":
         return (x - 1) * TOP_DB / 2, "dB"
-    return x, "dB" if spec.scaling == "db" else "ln(1 + power)" if spec.power == 2 else "ln(1 + magnitude)"
+    value = "power" if spec.power == 2 else "magnitude"
+    return x, {"db": "dB", "log1p": f"ln(1 + {value})", "ln": f"ln({value})"}[spec.scaling]
 
 
 def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureSpec, *, title: str) -> None:
