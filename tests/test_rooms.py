@@ -16,6 +16,7 @@ ROOMS = [  # the order in the README; a room is a module or a package
     *("classification.inference", "classification.export", "classification.training"),
     *("classification.train", "classification.predict", "classification.convert"),
     *("generation.recipes", "generation.registry", "generation.rundir", "generation.model_card", "generation.scaling"),
+    "generation.stft",
     *("generation.models", "generation.objectives", "generation.vocoders"),
     *("generation.sampling", "generation.listening", "generation.training", "generation.evaluation"),
     *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp"),

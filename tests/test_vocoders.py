@@ -11,7 +11,8 @@ import torch
 
 from generation.recipes import VocoderName
 from generation.registry import load
-from generation.vocoders.griffin_lim import GriffinLimVocoder, Stft, griffin_lim
+from generation.stft import Stft
+from generation.vocoders.griffin_lim import GriffinLimVocoder, griffin_lim
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.torchaudio import TorchaudioVocoder
 from generation.vocoders.vocoder import AUTO, VOCODERS, make_vocoder
