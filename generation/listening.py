@@ -1,5 +1,7 @@
-"""The sounds that a training writes: one of each class, and a VAE's reconstructions and interpolations."""
+"""Sounds to listen to: samples of each class, a VAE's reconstructions and interpolations, real clips vocoded."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +9,17 @@ import torch
 
 from generation.objectives.vae import VaeObjective
 from generation.sampling import Sampler
+from shared.errors import AudioError
 from shared.features.batches import Batches
+from shared.features.transforms import extract
 from shared.files import safe_name
 from shared.report.plots import plot_features, plot_mosaic
+from shared.runs.sounds import REFERENCE, real_clips
 
 PAIRS = 2  # pairs of clips to reconstruct and to interpolate between
 STEPS = 5  # sounds from one clip of a pair to the other, both included
 COLUMNS = 10  # samples of a label in the grid
+REFERENCES = 2  # real clips of a class that are vocoded
 
 
 def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, seed: int) -> None:
@@ -30,6 +36,19 @@ def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, s
         sampler.vocoder.spec,
         title=f"generated after epoch {epoch}",
     )
+
+
+def write_reference(sampler: Sampler, run_dir: Path, folder: Path, labels: Sequence[str]) -> None:
+    """Pass real clips of these classes through the sampler's vocoder: reference/<label>/<clip>.wav in ``folder``.
+
+    So one hears what the vocoder alone does to a sound. The clips are of held-out recordings if the run has some.
+    Nothing is written if the run's data folder is gone.
+    """
+    clips = real_clips(run_dir, sampler.classes)
+    for clip in [clip for label in labels for clip in clips.get(label, [])[:REFERENCES]]:
+        with contextlib.suppress(AudioError):
+            S = torch.from_numpy(extract(clip.path, sampler.vocoder.spec)).to(sampler.vocoder.device)
+            sampler.write(S[None], folder / REFERENCE / safe_name(clip.label), [clip.path.stem])
 
 
 def write_reconstructions(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import UserError
 from shared.files import read_json, write_json, write_text
+from shared.runs.sounds import CLIPS, SAMPLES
 
 if TYPE_CHECKING:  # sampling needs only the file names
     import pandas as pd
@@ -17,9 +18,7 @@ if TYPE_CHECKING:  # sampling needs only the file names
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
 NO_GENERATOR = "no trained generator; give the run folder that a generation/train_*.py command wrote"
-CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, clip, trained_on (true or false)
 EVALUATION = "evaluation.json"  # figures of the generator's samples, in its run or beside the samples
-SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, and its classes
 
 
 def clip_table(dataset: Dataset) -> pd.DataFrame:
@@ -81,8 +80,8 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
     return dataset.manifest.assign(trained_on=False, held_out=False), [assumed]
 
 
-def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:
-    """Write samples.json: the generator's run, as a path relative to ``folder``, and its classes.
+def write_origin(folder: Path, model_dir: Path, classes: Sequence[str], *, vocoder: str | None = None) -> None:
+    """Write samples.json: the generator's run, as a path relative to ``folder``, its classes, and the vocoder.
 
     Raises:
         UserError: the folder holds samples of another generator.
@@ -91,7 +90,7 @@ def write_origin(folder: Path, model_dir: Path, classes: Sequence[str]) -> None:
     if other != model_dir.resolve():
         raise UserError(f"--out-dir {folder}: holds samples of another generator, {other}; choose another folder")
     run = os.path.relpath(model_dir.resolve(), folder.resolve())
-    write_json(folder / SAMPLES, {"generator": run, "classes": list(classes)})
+    write_json(folder / SAMPLES, {"generator": run, "classes": list(classes), "vocoder": vocoder})
 
 
 def read_origin(folder: Path) -> dict[str, Any]:

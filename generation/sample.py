@@ -27,7 +27,7 @@ class SampleOptions(VocoderOptions):
     seed: int = 0
     """Seed of the noise; equal seeds give equal sounds."""
     out_dir: Path = Path("samples")
-    """Folder for <label>_<n>.wav and <label>.png, a figure of the first 20 spectrograms."""
+    """Folder for <label>_<n>.wav, <label>.png (the first 20 spectrograms), reference/ (real clips, vocoded)."""
     device: Device = "auto"
     """Device that computes."""
 
@@ -39,14 +39,16 @@ def main() -> None:
             raise UserError(f"{flag} {number}: must be 1 or more")
     from tqdm import tqdm
 
+    from generation.listening import write_reference
     from generation.rundir import write_origin
     from generation.sampling import Sampler  # imports torch, which --help does not need
     from shared.report.plots import plot_features
 
     sampler = Sampler.load(options.model_dir, device=options.device, vocoder=options.vocoder, **options.vocoder_details)
     sampler.ordinals(options.label)  # refuses an unknown class before anything is written
-    write_origin(options.out_dir, options.model_dir, sampler.classes)
+    write_origin(options.out_dir, options.model_dir, sampler.classes, vocoder=sampler.vocoder.name)
     labels = options.label or sampler.classes
+    write_reference(sampler, options.model_dir, options.out_dir, labels)
     with tqdm(total=options.count * len(labels), desc="generating", unit="sound", disable=None) as bar:
         for label in labels:
             bar.set_postfix_str(label)

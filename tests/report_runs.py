@@ -61,13 +61,22 @@ def write_classifier(
 
 
 def write_generator(run_dir: Path, manifest: pd.DataFrame, *, kad: float | None = None) -> Path:
-    """Write a finished run with a sound of each class, and its evaluation unless ``kad`` is None."""
-    metrics = {"model": "cgan", "recipe": "plain", "train/epochs": 3, "precision": "float32"}
+    """Write a finished run with a sound of each class, and its evaluation unless ``kad`` is None.
+
+    It was trained on all recordings but the last two of each class.
+    """
+    metrics = {"model": "cgan", "recipe": "plain", "train/epochs": 3, "precision": "float32", "classes": CLASSES}
     write_json(run_dir / "metrics.json", metrics)
     write_config(run_dir, manifest)
     for label in CLASSES:
         (run_dir / "samples").mkdir(exist_ok=True)
         write_wav(run_dir / "samples" / f"{label}_0.wav", np.zeros(4000), 8000)
+    root, held_out = manifest.path[0].parents[1], tuple(str(n) for n in range(RECORDINGS - 2, RECORDINGS))
+    table = manifest.rename(columns={"group": "recording"}).assign(
+        path=[path.relative_to(root).as_posix() for path in manifest.path],
+        trained_on=~manifest.group.str.endswith(held_out),
+    )
+    write_text(run_dir / "clips.csv", table.to_csv(index=False))
     if kad is not None:
         values = {"kernel_distance": (kad, 0.1, 9.0), "accuracy": (0.5, 0.9, 0.1), "coverage": (0.4, 0.8, 0.0)}
         values["frechet"] = (5.0, None, 7.0)

@@ -5,18 +5,23 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from generation import sample, train_vae
 from generation.listening import write_samples
 from generation.models.gan2d import Generator
-from generation.rundir import CLIPS, write_origin
+from generation.rundir import CLIPS, write_clips, write_origin
 from generation.sampling import Sampler
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import make_vocoder
+from shared.audio import decode
+from shared.data.datasets import load_dataset
 from shared.errors import UserError
 from shared.features.spec import FeatureSpec
+from shared.files import write_json
+from shared.runs.sounds import find_samples
 
 SPEC = FeatureSpec(sr=4000, duration=0.5, n_fft=256, hop_length=64, n_mels=16, scaling="log1p", frames=32)
 
@@ -79,6 +84,25 @@ def test_samples_of_two_generators_are_not_mixed(tmp_path: Path, make) -> None:
         make(tmp_path / "b", tmp_path / "samples")
     with pytest.raises(UserError, match="samples of another generator"):
         write_origin(tmp_path / "samples", tmp_path / "b", ["hum"])
+
+
+def test_real_clips_pass_through_the_same_vocoder(sounds: Path, tmp_path: Path, make) -> None:
+    run, dataset = tmp_path / "run", load_dataset(sounds)
+    untrained(run, ["siren", "dog_bark"])
+    siren = dataset.manifest[dataset.manifest.label == "siren"]
+    held_out = siren.group.iloc[0]
+    write_clips(run, dataset, dataset.manifest.path[dataset.manifest.group != held_out])
+    write_json(run / "config.json", {"data": {"root": str(sounds)}})
+    make(run, run / "samples", "--label", "siren")
+    (samples,) = find_samples(run, {"classes": ["siren", "dog_bark"]})
+    assert list(samples.generated) == list(samples.vocoded) == ["siren"] and samples.vocoder == "griffin-lim"
+    assert {path.stem for path in samples.vocoded["siren"]} == {p.stem for p in siren.path[siren.group == held_out]}
+    y, sr = decode(samples.vocoded["siren"][0])
+    assert len(y) == SPEC.n_samples and sr == SPEC.sr and np.abs(y).max() > 0.01
+    shutil.rmtree(run / "samples")
+    write_json(run / "config.json", {"data": {"root": str(tmp_path / "gone")}})
+    make(run, run / "samples", "--label", "siren")
+    assert not (run / "samples" / "reference").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])

@@ -1,7 +1,6 @@
 """The clips that an evaluation compares: samples, noise, and real clips that were trained on or held out."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from shared.data.splits import assign_splits
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.transforms import TRANSFORMS
-from shared.files import safe_name
-
-_SAMPLE_NAME = re.compile(r"(?P<label>.+?)_(?:ep)?\d+")  # <label>_<n> of sample.py, <label>_ep<n> of a run's epochs
+from shared.runs.sounds import sample_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,10 +56,7 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
     """
     if not folder.is_dir() or not (files := audio_files(folder)):
         return load_dataset(folder).manifest[["path", "label"]]
-    label_of = {safe_name(label): label for label in classes}
-    names = [_SAMPLE_NAME.fullmatch(path.stem) for path in files]
-    labels = [label_of.get(name["label"], name["label"]) if name else "" for name in names]
-    return pd.DataFrame({"path": files, "label": labels}, dtype=object)
+    return pd.DataFrame({"path": files, "label": sample_labels(files, classes)}, dtype=object)
 
 
 def embed(

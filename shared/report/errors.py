@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from shared.errors import AudioError
-from shared.report.pages import flac_uri, render
+from shared.report.pages import flac_uri, read_sound, render
 from shared.report.run_view import RunView
 from shared.runs.compare import PREDICTIONS, evaluated
 
@@ -100,7 +100,7 @@ def page(mistakes: Mistakes) -> str:
     shown, size = [], 0
     for mistake in mistakes.found[:MAX_CLIPS]:
         try:
-            sound = flac_uri(mistake.path, duration=features["duration"], max_sr=features["sr"])
+            sound = flac_uri(*read_sound(mistake.path, duration=features["duration"], max_sr=features["sr"]))
         except AudioError:
             sound = None  # moved, deleted or damaged
         size += len(sound or "")

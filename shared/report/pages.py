@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import soundfile as sf
 
 from shared.audio import decode, resample
@@ -33,19 +34,22 @@ def png_uri(path: Path) -> str:
     return data_uri(path.read_bytes(), "image/png")
 
 
-def flac_uri(path: Path, *, duration: float | None = None, max_sr: int | None = None) -> str:
-    """A sound as mono 16-bit FLAC, about half the size of a wav.
+def read_sound(path: Path, *, duration: float, max_sr: int) -> tuple[np.ndarray, int]:
+    """The start of a sound, mono (N,), and its sampling rate in Hz.
 
     Args:
-        duration: seconds kept from the start; None keeps all.
+        duration: seconds kept.
         max_sr: Hz; a sound with a higher sampling rate is resampled to this one.
 
     Raises:
         AudioError: the file cannot be decoded.
     """
     y, sr = decode(path, duration=duration)
-    if max_sr is not None and sr > max_sr:
-        y, sr = resample(y, sr, max_sr), max_sr
+    return (resample(y, sr, max_sr), max_sr) if sr > max_sr else (y, sr)
+
+
+def flac_uri(y: np.ndarray, sr: int) -> str:
+    """A sound y (N,) as 16-bit FLAC, about half the size of a wav."""
     buffer = io.BytesIO()
     sf.write(buffer, y, sr, format="FLAC", subtype="PCM_16")
     return data_uri(buffer.getvalue(), "audio/flac")

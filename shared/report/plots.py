@@ -1,16 +1,21 @@
 """The plots of runs and reports. Each is written to a temporary PNG first and then moved into place."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot, which keeps figures in memory and needs a display backend
+from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from shared.audio import fix_length
 from shared.features.spec import TOP_DB, FeatureSpec
-from shared.features.transforms import power_to_db, stft
+from shared.features.transforms import mel_spectrogram, power_to_db, stft
 from shared.files import replacing
+
+STEP_DB = 2.5  # levels in the small pictures of a page: four times fewer bytes than all 256 colours
 
 
 def save_figure(path: Path, figure: Figure) -> None:
@@ -67,6 +72,15 @@ def as_image(x: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, str]:
         return (x - 1) * TOP_DB / 2, "dB"
     value = "power" if spec.power == 2 else "magnitude"
     return x, {"db": "dB", "log1p": f"ln(1 + {value})", "ln": f"ln({value})"}[spec.scaling]
+
+
+def spectrogram_png(y: np.ndarray, spec: FeatureSpec) -> bytes:
+    """A mel spectrogram of y (N,) as a PNG without axes, ``spec.shape`` pixels, from -80 to 0 dB re its maximum."""
+    S = power_to_db(mel_spectrogram(fix_length(y, size=spec.n_samples), spec))
+    buffer = io.BytesIO()
+    rounded = np.round(S / STEP_DB) * STEP_DB
+    imsave(buffer, rounded, origin="lower", cmap="magma", vmin=-TOP_DB, vmax=0, format="png")
+    return buffer.getvalue()
 
 
 def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureSpec, *, title: str) -> None:

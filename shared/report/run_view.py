@@ -3,18 +3,15 @@
 import dataclasses
 import functools
 import json
-import re
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from shared.errors import UserError
 from shared.files import read_json
 from shared.report.cards import OLDER
-from shared.report.pages import flac_uri, png_uri
+from shared.report.pages import png_uri
 
 FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch"}
-SOUNDS_PER_CLASS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,15 +120,6 @@ class RunView:
         paths = sorted(self.dir.glob("*_spectrogram_plots/epoch_*.png"))
         chosen = [paths[i] for i in sorted({0, len(paths) // 2, len(paths) - 1})] if paths else []
         return [(f"epoch {int(path.stem[6:])}", png_uri(path)) for path in chosen]
-
-    @property
-    def sounds(self) -> dict[str, list[str]]:
-        """class -> generated sounds as data URIs: from samples/ or, if that is missing, from the last epoch."""
-        last_epoch = f"*_generated_audio/*_ep{self.metrics['train/epochs']}.wav"
-        by_class: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted(self.dir.glob("samples/*.wav")) or sorted(self.dir.glob(last_epoch)):
-            by_class[re.sub(r"_(\d+|ep\d+)$", "", path.stem)].append(path)
-        return {label: [flac_uri(path) for path in paths[:SOUNDS_PER_CLASS]] for label, paths in by_class.items()}
 
 
 def find_runs(out_dir: Path) -> list[RunView]:
