@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import torch
 
 from generation.listening import write_samples
@@ -18,6 +19,7 @@ from shared.features.batches import Batches
 from shared.report.plots import plot_history
 from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
+from shared.runs.options import CommonOptions, Precision
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
 from shared.runs.timing import training_cost
@@ -53,17 +55,26 @@ def find_clips(options: GeneratorOptions) -> Clips:
         raise UserError(f"--data-dir {clips.dataset.root}: has only one usable clip; a generator needs two or more")
     manifest, features = clips.manifest, clips.features
     if options.holdout_share > 0:
-        try:
-            split = assign_splits(manifest, val_share=0, test_share=options.holdout_share, seed=options.seed).split
-        except UserError as error:
-            why = str(error).partition(". ")[0]
-            raise UserError(f"--holdout-share {options.holdout_share}: {why}. Add recordings, or use 0") from error
-        rows = np.flatnonzero(split == "train")
+        rows = training_rows(manifest, share=options.holdout_share, seed=options.seed)
         print(f"{len(manifest) - len(rows)} of {len(manifest)} clips are held out", flush=True)
         manifest, features = manifest.iloc[rows].reset_index(drop=True), features.take(rows)
     if not options.conditional:
         manifest = manifest.assign(label=clips.dataset.root.resolve().name)
     return dataclasses.replace(clips, manifest=manifest, features=features)
+
+
+def training_rows(manifest: pd.DataFrame, *, share: float, seed: int) -> np.ndarray:
+    """The positions of the clips to train on, if ``share`` of the recordings is held out.
+
+    Raises:
+        UserError: too few recordings to hold some out.
+    """
+    try:
+        split = assign_splits(manifest, val_share=0, test_share=share, seed=seed).split
+    except UserError as error:
+        why = str(error).partition(". ")[0]
+        raise UserError(f"--holdout-share {share}: {why}. Add recordings, or use 0") from error
+    return np.flatnonzero(split == "train")
 
 
 def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
@@ -74,7 +85,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
     write_clips(run.dir, clips.dataset, clips.manifest.path)
     torch.manual_seed(options.seed)
     spec = clips.features.spec
-    precision = choose_precision(options, kind, spec.shape[-1])
+    precision = choose_precision(options, kind.auto_precision, spec.shape[-1])
     accelerator = make_accelerator(options.device, precision)
     # made before training, so that a missing vocoder fails at once
     vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
@@ -115,13 +126,13 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
     print(f"{run.dir}: trained to epoch {len(history)}; sounds in {run.dir / f'{kind.family}_generated_audio'}")
 
 
-def choose_precision(options: GeneratorOptions, kind: Kind, frames: int) -> str:
-    """The value of --precision; for "auto" the faster arithmetic that is safe with this many frames.
+def choose_precision(options: CommonOptions, auto: Precision, frames: int) -> str:
+    """The value of --precision; for "auto" that of ``auto``, or the faster arithmetic that is safe with these frames.
 
     On CPUs with AMX, oneDNN's bfloat16 convolutions read unwritten memory if a feature map is one frame wide, so short
     sounds are computed in float32.
     """
-    precision = kind.auto_precision if options.precision == "auto" else options.precision
+    precision = auto if options.precision == "auto" else options.precision
     if precision != "auto":
         return precision
     return "bfloat16" if bfloat16_pays(pick_device(options.device)) and frames >= NARROW else "float32"

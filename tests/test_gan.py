@@ -125,9 +125,9 @@ def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
 def test_short_sounds_are_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     for pays, frames, chosen in ((True, 12, "float32"), (True, 512, "bfloat16"), (False, 512, "float32")):
         monkeypatch.setattr("generation.training.bfloat16_pays", lambda device, pays=pays: pays)
-        assert choose_precision(CganOptions(), KINDS["cgan"], frames) == chosen
-        assert choose_precision(CganOptions(precision="bfloat16"), KINDS["cgan"], frames) == "bfloat16"
-        assert choose_precision(CganOptions(), KINDS["wgan-gp"], frames) == "float32"
+        assert choose_precision(CganOptions(), "auto", frames) == chosen
+        assert choose_precision(CganOptions(precision="bfloat16"), "auto", frames) == "bfloat16"
+        assert choose_precision(CganOptions(), KINDS["wgan-gp"].auto_precision, frames) == "float32"
 
 
 def test_the_discriminator_learns(batches: Batches) -> None:
