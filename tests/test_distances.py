@@ -30,7 +30,6 @@ def between(real: np.ndarray, x: np.ndarray) -> dict[str, float]:
         "infinity": d.frechet_infinity(real, x),
         "diagonal": d.frechet_diagonal(real, x),
         "kad": d.kernel_distance(real, x),
-        "nearest": float(np.median(d.nearest(real, x)[1])),
     }
 
 
@@ -38,8 +37,6 @@ def test_the_distance_of_a_set_from_itself_is_zero() -> None:
     x = gaussian(60, 5)
     assert d.frechet(x, x) == pytest.approx(0, abs=1e-9) and d.frechet_diagonal(x, x) == 0
     assert d.kernel_distance(x, x) <= 0  # negative: within a set, pairs of a clip with itself are left out
-    place, distance = d.nearest(x, x)
-    assert (place == np.arange(60)).all() and distance == pytest.approx(0, abs=1e-6)
     assert d.neighbourhoods(x, x) == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
     labels = np.repeat(["a", "b"], 30)
     assert d.frechet_by_label(x, labels, x, labels) == {"a": 0, "b": 0}
@@ -127,12 +124,6 @@ def test_neighbourhoods_distinguish_quality_from_variety() -> None:
     assert seen["precision"] > 0.8 and 0.7 < seen["density"] < 1.3  # good clips
     assert seen["recall"] < 0.55 and 0.35 < seen["coverage"] < 0.55  # but only half of the data is covered
     assert set(d.neighbourhoods(real, off).values()) == {0.0}
-
-
-def test_a_copy_is_nearest() -> None:
-    real, new = gaussian(50), gaussian(10, seed=1)
-    place, distance = d.nearest(real, np.concatenate([real[[7]], new]))
-    assert place[0] == 7 and distance[0] < 1e-6 < distance[1:].min()
 
 
 def test_too_few_clips_give_nan() -> None:

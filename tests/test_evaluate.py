@@ -73,7 +73,7 @@ def test_noisier_sounds_score_worse(evaluated, others, tmp_path: Path, capsys: p
         assert row["better"] == "lower" and max(row["floor"], row["samples"]) < row["ceiling"]
     for name, sign in (("frechet", 1), ("kernel_distance", 1), ("coverage", -1)):
         assert sign * good["metrics"][name]["samples"] < sign * bad["metrics"][name]["samples"]
-    assert good["clips"] == {"samples": 40, "real": 20, "trained_on": 40, "floor": 20, "features": 16}
+    assert good["clips"] == {"samples": 40, "real": 20, "trained_on": 40, "floor": 20}
     assert {label: row["clips"] for label, row in good["by_label"]["samples"].items()} == dict.fromkeys(
         ("dog_bark", "drilling", "engine_idling", "siren", "street_music"), 8
     )
@@ -87,14 +87,18 @@ def test_copies_are_found(evaluated, sounds: Path, others, tmp_path: Path) -> No
     (tmp_path / "copies").mkdir()
     for i, path in enumerate(sorted(sounds.glob("train/train/*/*"))):
         shutil.copy(path, tmp_path / "copies" / f"{path.parent.name}_{i}{path.suffix}")
-    copied, new = evaluated(tmp_path / "copies"), evaluated(write_samples(tmp_path / "new", others))
-    share = copied["metrics"]["copies"]
-    assert share["samples"] == 1.0 and share["floor"] < 0.2 and share["samples"] > new["metrics"]["copies"]["samples"]
-    assert copied["closest"][0]["distance"] < 1e-4 < new["closest"][0]["distance"]
+    copied, new = (
+        evaluated(folder)["copies"] for folder in (tmp_path / "copies", write_samples(tmp_path / "new", others))
+    )
+    assert copied["all"]["samples"] == {"clips": 40, "share": 1.0}
+    assert copied["all"]["floor"]["share"] < 0.6 > new["all"]["samples"]["share"]
+    assert set(copied["by_label"]) == {"dog_bark", "drilling", "engine_idling", "siren", "street_music"}
+    assert copied["closest"][0]["similarity"] > 0.999 > new["closest"][0]["similarity"]
     assert Path(copied["closest"][0]["sample"]).parent == tmp_path / "copies"
+    assert Path(copied["closest"][0]["sample"]).read_bytes() == Path(copied["closest"][0]["real"]).read_bytes()
 
 
-def test_samples_are_compared_with_every_training_clip_to_find_copies(evaluated, sounds: Path, tmp_path: Path) -> None:
+def test_copies_are_looked_for_among_the_generators_training_clips(evaluated, sounds: Path, tmp_path: Path) -> None:
     last = {sorted(p.name for p in folder.iterdir())[-1].split("-")[0] for folder in sounds.glob("train/train/*")}
     dataset = load_dataset(sounds)
     generator = tmp_path / "gan"
@@ -108,7 +112,7 @@ def test_samples_are_compared_with_every_training_clip_to_find_copies(evaluated,
     found = evaluated(samples)
     assert found["has_floor"] and found["generator"] == str(generator)
     assert (found["clips"]["trained_on"], found["clips"]["floor"], found["clips"]["real"]) == (30, 10, 30)
-    assert found["metrics"]["copies"]["samples"] >= 0.75  # the samples are compared with all 30 training clips
+    assert 0.75 <= found["copies"]["all"]["samples"]["share"] < 1  # 30 of the 40 samples are training clips
     assert not [note for note in found["notes"] if "all clips of the reference" in note]
 
 
@@ -123,7 +127,8 @@ def test_without_held_out_recordings_there_is_no_floor(
     )
     assert not found["has_floor"] and found["clips"]["floor"] == 0 and found["clips"]["trained_on"] == 40
     assert all(row["floor"] is None for row in found["metrics"].values())
-    assert found["metrics"]["copies"]["samples"] is None and found["metrics"]["frechet"]["samples"] > 0
+    assert found["copies"]["all"]["floor"] == {"clips": 0, "share": None}
+    assert found["copies"]["all"]["samples"]["share"] < 1 and found["metrics"]["frechet"]["samples"] > 0
     assert any("no figures of real held-out clips" in note and "--holdout-share" in note for note in found["notes"])
     assert "no figures of real held-out clips" in capsys.readouterr().out
     (tmp_path / "gan" / CLIPS).write_text("path,label,recording,clip,heard\n")  # of an older version

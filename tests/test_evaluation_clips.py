@@ -8,7 +8,8 @@ import pytest
 
 from classification.inference.classifier import Classifier
 from generation.evaluation import clips as parts
-from generation.evaluation.clips import Embedded
+from generation.evaluation import embedding
+from generation.evaluation.embedding import Embedded
 from generation.evaluation.notes import notes_on
 from shared.audio import write_wav
 from shared.data.datasets import load_dataset
@@ -53,27 +54,25 @@ def test_labels_are_read_from_file_and_folder_names(tmp_path: Path) -> None:
 
 
 def test_no_recording_is_in_both_halves_and_the_floor_matches_the_samples(sounds: Path) -> None:
-    real = embedded(load_dataset(sounds).manifest.assign(trained_on=False, held_out=False))
+    real = load_dataset(sounds).manifest.assign(trained_on=False, held_out=False)
     searched, train, held = parts.divide(real, seed=0)
-    assert len(train) + len(held) == len(searched) and not set(train.manifest.group) & set(held.manifest.group)
-    assert set(train.manifest.label) == set(held.manifest.label)
+    assert len(train) + len(held) == len(searched) and not set(train.group) & set(held.group)
+    assert set(train.label) == set(held.label)
     wanted = {"dog_bark": 3, "siren": 1}
-    samples = embedded(pd.DataFrame({"label": [label for label, n in wanted.items() for _ in range(n)]}))
+    samples = pd.DataFrame({"label": [label for label, n in wanted.items() for _ in range(n)]})
     floor = parts.matching(held, samples, seed=0)
-    assert floor.manifest.label.value_counts().to_dict() == wanted
-    assert set(floor.manifest.path) <= set(held.manifest.path)
-    unlabelled = embedded(pd.DataFrame({"label": [""] * 7}))
-    assert len(parts.matching(held, unlabelled, seed=0)) == 7
+    assert floor.label.value_counts().to_dict() == wanted and set(floor.path) <= set(held.path)
+    assert len(parts.matching(held, pd.DataFrame({"label": [""] * 7}), seed=0)) == 7
     with pytest.raises(UserError, match="one recording"):
-        parts.divide(embedded(real.manifest.assign(group="same")), seed=0)
+        parts.divide(real.assign(group="same"), seed=0)
 
 
 def test_noise_is_as_long_and_as_loud_as_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     t = np.arange(11025) / 22050
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * 440 * t), 22050)
     seen = []
-    monkeypatch.setitem(parts.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
-    noise = parts.embed_noise(stub(), ["hum", "hum", "chirp"], [tmp_path / "a.wav"], seed=0)
+    monkeypatch.setitem(embedding.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
+    noise = embedding.embed_noise(stub(), ["hum", "hum", "chirp"], [tmp_path / "a.wav"], seed=0)
     assert noise.manifest.label.tolist() == ["hum", "hum", "chirp"] and len(noise.features) == 3
     for y in seen:
         assert len(y) == SPEC.n_samples and not y[11025:].any()
@@ -84,8 +83,8 @@ def test_noise_is_as_long_and_as_loud_as_the_sounds(tmp_path: Path, monkeypatch:
 def test_noise_has_the_bandwidth_of_the_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_wav(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000)), 4000)
     seen = []
-    monkeypatch.setitem(parts.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
-    parts.embed_noise(stub(), ["hum"], [tmp_path / "a.wav"], seed=0)
+    monkeypatch.setitem(embedding.TRANSFORMS, "log_mel", lambda y, spec: seen.append(y) or np.zeros(spec.shape))
+    embedding.embed_noise(stub(), ["hum"], [tmp_path / "a.wav"], seed=0)
     power = np.abs(np.fft.rfft(seen[0])) ** 2
     cut = len(power) * 4000 // SPEC.sr
     assert power[cut:].sum() < 0.01 * power.sum()

@@ -47,10 +47,11 @@ def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Pat
     """Add an evaluation with a different figure in every cell."""
     values = {name: {"samples": i + 0.25, "floor": i + 0.5, "ceiling": i + 0.75} for i, name in enumerate(METRICS)}
     values["accuracy"] = {"samples": 0.625, "floor": 0.875, "ceiling": 0.125}
-    values["copies"] = {"samples": 0.075, "floor": 0.05, "ceiling": 0.0}
+    shares = {"samples": 0.075, "floor": 0.05 if has_floor else None, "smoothed": 0.1, "own_recording": 0.625}
+    copies = {name: {"clips": 4, "share": share} for name, share in shares.items()}
     for name, row in values.items():
         if not has_floor:
-            row |= {"floor": None} | ({"samples": None, "ceiling": None} if name == "copies" else {})
+            row["floor"] = None
         if not labelled and name == "accuracy":
             values[name] = dict.fromkeys(row)
     by_label = {label: {"clips": 4, "accuracy": 0.5 if labelled else None, "frechet": 1.0} for label in CLASSES}
@@ -62,7 +63,11 @@ def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Pat
             "has_floor": has_floor,
             "metrics": {k: {"name": METRICS[k][0], "better": METRICS[k][1]} | row for k, row in values.items()},
             "by_label": {"samples": by_label, "floor": by_label if has_floor else {}, "ceiling": by_label},
-            "closest": [{"sample": "/x/samples/a_00.wav", "real": "/x/1.wav at 4 s", "distance": 0.125}],
+            "copies": {
+                "all": copies,
+                "by_label": {label: {"threshold": 0.9} | copies for label in CLASSES},
+                "closest": [{"sample": "/x/samples/a_00.wav", "real": "/x/1.wav at 4 s", "similarity": 0.875}],
+            },
             "notes": ["This is a note."],
         },
     )
@@ -91,18 +96,22 @@ def test_the_card_shows_every_figure(tmp_path: Path) -> None:
     card = render(read_card(evaluate(a_run(tmp_path / "run"))))
     rows = {row[0]: row[1:] for row in table_of(card, "figure")}
     for i, (name, (title, better)) in enumerate(METRICS.items()):
-        if name not in ("accuracy", "copies"):
+        if name != "accuracy":
             assert rows[title] == [f"{i + part:.3g}" for part in (0.25, 0.5, 0.75)] + [better]
-    assert table_of(card, "class | samples") == [[f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES]
+    assert table_of(card, "class | samples | accuracy of the samples") == [
+        [f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES
+    ]
     assert "classifier assigns to their class | 62.5 % | 87.5 % | 12.5 %" in card
-    assert "Copies: 7.5 % of the samples" in card and "`1.wav at 4 s`" in card and "- This is a note." in card
+    assert "Copies: 7.5 % of the samples" in card and "`1.wav at 4 s` | 0.875" in card
+    assert table_of(card, "class | samples | real held-out")[0] == ["`a|b`", "7.5 %", "5.0 %", "10.0 %", "62.5 %"]
+    assert "- This is a note." in card
     assert "/x/" not in card and "Not evaluated" not in card and "\n\n\n" not in card
 
 
 def test_the_card_says_if_there_is_no_floor_and_no_label(tmp_path: Path) -> None:
     run = evaluate(a_run(tmp_path / "run", held_out=0, conditional=False), has_floor=False, labelled=False)
     card = render(read_card(run))
-    assert "There are no real held-out clips" in card and "Copies cannot be counted" in card
+    assert "There are no real held-out clips" in card and "Copies: 7.5 % of the samples" in card
     assert "Every recording was trained on" in card and "classifier assigns to their class |" not in card
     assert all("–" in row for row in table_of(card, "figure"))
     assert table_of(card, "class | training clips") == [["`a|b`", "12"]]

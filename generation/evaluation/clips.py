@@ -1,46 +1,63 @@
-"""The clips that an evaluation compares: samples, noise, and real clips that were trained on or held out."""
+"""The files that an evaluation compares: samples, and real clips that were trained on or held out."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from classification.inference.classifier import Classifier
-from shared.audio import decode, fix_length, resample
+from shared.audio import sampling_rate
 from shared.data.datasets import audio_files, load_dataset, segments
 from shared.data.splits import assign_splits
 from shared.errors import UserError
-from shared.features.cache import FeatureCache
-from shared.features.transforms import TRANSFORMS
+from shared.features.cache import FeatureCache, Features
+from shared.features.spec import FeatureSpec
 from shared.runs.sounds import sample_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Embedded:
-    """N clips as the classifier sees them: features (N, D) and probabilities (N, K) of ``classes``.
+class Pictured:
+    """Clips with their spectrograms: row i of ``manifest`` (path, label, group, offset) is clip i of ``features``.
 
-    Row i of ``manifest`` is clip i.
+    ``rejects`` are the files that cannot be used, with the reasons.
     """
 
     manifest: pd.DataFrame
-    features: np.ndarray
-    probabilities: np.ndarray
-    classes: Sequence[str]
+    features: Features
+    rejects: dict[Path, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, files: pd.DataFrame, cache: FeatureCache, *, n_jobs: int | None) -> "Pictured":
+        """The usable clips of these files; a file longer than the spec's duration is cut into several clips."""
+        manifest = segments(files, duration=cache.spec.duration)
+        clips = cache.build(list(manifest.path), offsets=list(manifest.offset), n_jobs=n_jobs)
+        return cls(manifest.iloc[clips.kept].reset_index(drop=True), clips.features, clips.rejects)
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def take(self, rows: np.ndarray) -> "Embedded":
-        """The clips at these places, or where a mask (N,) is true."""
-        manifest = self.manifest.iloc[rows].reset_index(drop=True)
-        return Embedded(manifest, self.features[rows], self.probabilities[rows], self.classes)
+    def of_files(self, files: pd.DataFrame) -> "Pictured":
+        """The clips of these files."""
+        rows = np.flatnonzero(self.manifest.path.isin(files.path))
+        return Pictured(self.manifest.iloc[rows].reset_index(drop=True), self.features.take(rows))
 
-    def at_most(self, most: int, *, seed: int) -> "Embedded":
-        """At most this many clips, drawn at random and kept in order."""
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+    def usable(self, files: pd.DataFrame, *, option: str, folder: Path) -> pd.DataFrame:
+        """The files that have clips here; print up to five of the others.
+
+        Args:
+            option: "samples" or "reference", the option that named ``folder``.
+
+        Raises:
+            UserError: none is usable.
+        """
+        for path, reason in list(self.rejects.items())[:5]:
+            print(f"skipped {path}: {reason}")
+        kept = files[files.path.isin(self.manifest.path)].reset_index(drop=True)
+        if len(kept):
+            return kept
+        path, reason = next(iter(self.rejects.items()))
+        raise UserError(f"--{option} {folder}: none of {len(files)} files is usable; the first, {path}: {reason}")
 
 
 def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
@@ -59,65 +76,8 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
     return pd.DataFrame({"path": files, "label": sample_labels(files, classes)}, dtype=object)
 
 
-def embed(
-    classifier: Classifier,
-    manifest: pd.DataFrame,
-    cache: FeatureCache,
-    *,
-    option: str,
-    folder: Path,
-    n_jobs: int | None,
-) -> Embedded:
-    """Embed the usable clips of a manifest, and print up to five of the others.
-
-    A sound longer than the classifier's window is cut into windows, and each window counts as a clip.
-
-    Args:
-        option: "samples" or "reference", the option that named ``folder``.
-
-    Raises:
-        UserError: no file is usable.
-    """
-    manifest = segments(manifest, duration=classifier.spec.duration)
-    clips = cache.build(list(manifest.path), offsets=list(manifest.offset), n_jobs=n_jobs)
-    for path, reason in list(clips.rejects.items())[:5]:
-        print(f"skipped {path}: {reason}")
-    if not clips.kept:
-        path, reason = next(iter(clips.rejects.items()))
-        raise UserError(f"--{option} {folder}: none of {len(manifest)} files is usable; the first, {path}: {reason}")
-    manifest = manifest.iloc[clips.kept].reset_index(drop=True)
-    return _embed(classifier, manifest, lambda i: clips.features[[i]][0], name=option)
-
-
-def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Path], *, seed: int) -> Embedded:
-    """Embed white Gaussian noise, one clip for each label.
-
-    Each clip copies the length, level (RMS) and sampling rate of a file in ``like``, in turn, so that neither level nor
-    bandwidth alone sets the noise apart from the sounds.
-    """
-    rng, spec, arrays = np.random.default_rng(seed), classifier.spec, []
-    for i in tqdm(range(len(labels)), desc="making noise", unit="clip", disable=None, leave=False):
-        y, sr = decode(like[i % len(like)], duration=spec.duration)
-        noise = rng.standard_normal(len(y)).astype(np.float32) * np.sqrt(np.mean(y**2))
-        noise = resample(noise, sr, spec.sr)
-        arrays.append(TRANSFORMS[spec.kind](fix_length(noise, size=spec.n_samples), spec))
-    return _embed(classifier, pd.DataFrame({"path": "", "label": labels}), arrays.__getitem__, name="noise")
-
-
-def _embed(
-    classifier: Classifier, manifest: pd.DataFrame, array: Callable[[int], np.ndarray], *, name: str
-) -> Embedded:
-    """Embed the clips of ``manifest``; ``array(i)`` is the spectrogram of clip i."""
-
-    def arrays(step: str) -> Iterator[np.ndarray]:
-        return map(array, tqdm(range(len(manifest)), desc=f"{name}: {step}", unit="clip", disable=None, leave=False))
-
-    features, probabilities = classifier.features(arrays("features")), classifier.probabilities(arrays("probabilities"))
-    return Embedded(manifest, features, probabilities, classifier.classes)
-
-
-def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded | None]:
-    """Divide real clips by the columns trained_on and held_out of their manifest.
+def divide(real: pd.DataFrame, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
+    """Divide real clips by their columns trained_on and held_out.
 
     If no clip is marked as trained on, the generator may have been trained on any of them. One half of the recordings
     then serves as the training clips and the other half as the held-out ones.
@@ -130,23 +90,35 @@ def divide(real: Embedded, *, seed: int) -> tuple[Embedded, Embedded, Embedded |
     Raises:
         UserError: too few recordings for two halves.
     """
-    if real.manifest.trained_on.any():
-        searched, held_out = (real.take(real.manifest[column].to_numpy(bool)) for column in ("trained_on", "held_out"))
+    if real.trained_on.any():
+        searched, held_out = (real[real[column].to_numpy(bool)] for column in ("trained_on", "held_out"))
         return searched, searched, held_out if len(held_out) else None
-    if real.manifest.group.nunique() < 2:
+    if real.group.nunique() < 2:
         raise UserError("--reference: its usable clips come from one recording; the figures need two or more")
-    split = assign_splits(real.manifest, how="grouped", val_share=0, fold=0, folds=2, seed=seed).split
-    return real, real.take((split == "train").to_numpy()), real.take((split == "test").to_numpy())
+    split = assign_splits(real, how="grouped", val_share=0, fold=0, folds=2, seed=seed).split
+    return real, real[split == "train"], real[split == "test"]
 
 
-def matching(held_out: Embedded, samples: Embedded, *, seed: int) -> Embedded:
-    """Draw as many held-out clips as there are samples, or all if there are fewer.
+def matching(real: pd.DataFrame, samples: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Draw as many real clips as there are samples, or all if there are fewer.
 
     If they have all labels of the samples, at most as many of each label are drawn as there are samples of it.
     """
-    wanted = samples.manifest.label.value_counts()
-    order = np.random.default_rng(seed).permutation(len(held_out))
-    labels = held_out.manifest.label.iloc[order]
+    wanted = samples.label.value_counts()
+    order = np.random.default_rng(seed).permutation(len(real))
+    labels = real.label.iloc[order]
     if set(wanted.index) <= set(labels):
         order = order[labels.groupby(labels).cumcount().to_numpy() < wanted.reindex(labels).to_numpy()]
-    return held_out.take(np.sort(order[: len(samples)]))
+    return real.iloc[np.sort(order[: len(samples)])]
+
+
+def at_most(clips: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
+    """At most this many clips, drawn at random and kept in order."""
+    return clips.iloc[np.sort(np.random.default_rng(seed).permutation(len(clips))[:most])]
+
+
+def within_band(spec: FeatureSpec, paths: Sequence[Path], *, duration: float) -> FeatureSpec:
+    """The spec for clips of this many seconds, with bands up to the highest frequency in the sounds of these files."""
+    rates = [rate for path in paths[:50] if (rate := sampling_rate(path))]
+    highest = min([spec.sr / 2, *(rate / 2 for rate in rates)])
+    return dataclasses.replace(spec, duration=duration, frames=None, fmax=None if highest == spec.sr / 2 else highest)

@@ -1,4 +1,4 @@
-"""What ``evaluate`` does: embed samples, real clips and noise, compute their figures, write them down."""
+"""What ``evaluate`` does: compare samples, real clips and noise, and write their figures down."""
 
 import contextlib
 import json
@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from classification.inference.classifier import Classifier
-from generation.evaluation import clips, figures
-from generation.evaluation.notes import notes_on, notes_on_classifier
+from classification.rundir import read_run
+from generation.evaluation import clips
+from generation.evaluation.copies import PICTURE, find_copies
+from generation.evaluation.notes import notes_on_classifier
 from generation.evaluation.options import EvaluateOptions
+from generation.evaluation.scorers import Compared, score
+from generation.evaluation.tables import table
 from generation.model_card import write_card
 from generation.rundir import EVALUATION, mark_trained_on, read_origin
 from shared.data.datasets import load_dataset
@@ -19,7 +22,7 @@ from shared.files import write_json
 
 NO_FLOOR = (
     "There are no figures of real held-out clips, because the generator was trained on every recording of the "
-    "reference. Copies cannot be counted either. Train with --holdout-share to hold recordings out."
+    "reference. Train with --holdout-share to hold recordings out."
 )
 
 
@@ -40,42 +43,43 @@ def evaluate(options: EvaluateOptions) -> None:
     common = set(listed.label) & set(manifest.label)
     if common == set(listed.label):
         manifest = manifest[manifest.label.isin(common)]
+    window = read_run(options.classifier, flag="--classifier")[0]["features"]["duration"]
+    cache = FeatureCache(clips.within_band(PICTURE, listed.path, duration=window), options.cache_dir)
+    drawn, known = (clips.Pictured.of(files, cache, n_jobs=options.n_jobs) for files in (listed, manifest))
+    made = clips.at_most(drawn.usable(listed, option="samples", folder=samples), most, seed=seed)
+    searched, compared, held_out = clips.divide(known.usable(manifest, option="reference", folder=reference), seed=seed)
+    real = clips.at_most(compared, most, seed=seed)
+    floor = None if held_out is None else clips.matching(held_out, made, seed=seed)
+    found = find_copies(
+        drawn.of_files(made),
+        known.of_files(searched),
+        None if floor is None else known.of_files(floor),
+        compared=known.of_files(compared),
+        common=common,
+    )
     with naming("--classifier"):
-        model = Classifier.load(options.classifier, device=options.device)
-    cache = FeatureCache(model.spec, options.cache_dir)
-    made = clips.embed(model, listed, cache, option="samples", folder=samples, n_jobs=options.n_jobs)
-    known = clips.embed(model, manifest, cache, option="reference", folder=reference, n_jobs=options.n_jobs)
-    made, (searched, compared, held_out) = made.at_most(most, seed=seed), clips.divide(known, seed=seed)
-    real = compared.at_most(most, seed=seed)
-    floor = held_out and clips.matching(held_out, made, seed=seed)
-    noise = clips.embed_noise(model, made.manifest.label, real.manifest.path, seed=seed)
-    how = {"copy_distance": figures.copy_distance(compared, floor), "common": common, "seed": seed}
-    found = {
-        "samples": figures.compare(made, real, searched=searched, **how),
-        "floor": figures.compare(floor, real, searched=compared, **how) if floor else figures.NOTHING,
-        "ceiling": figures.compare(noise, real, searched=searched, **how),
-    }
-    sizes = {"samples": made, "real": real, "trained_on": searched, "floor": floor or []}
-    given = {"samples": str(samples), "reference": str(reference), "classifier": str(options.classifier), "seed": seed}
+        scored = score(options.classifier, Compared(real, {"samples": made, "floor": floor}, common), options)
     evaluation = {
-        "options": given,
-        "generator": run and str(run),
-        "clips": {name: len(those) for name, those in sizes.items()} | {"features": made.features.shape[1]},
-        "has_floor": floor is not None,
-        "metrics": {
-            name: {"name": title, "better": better} | {column: found[column][0][name] for column in found}
-            for name, (title, better) in figures.METRICS.items()
+        "options": {
+            "samples": str(samples),
+            "reference": str(reference),
+            "classifier": str(options.classifier),
+            "seed": seed,
         },
-        "by_label": {column: by_label for column, (_, by_label) in found.items()},
-        "closest": figures.closest(made, searched),
+        "generator": run and str(run),
+        "clips": scored["clips"] | {"trained_on": len(searched)},
+        "has_floor": floor is not None,
+        "metrics": scored["metrics"],
+        "by_label": scored["by_label"],
+        "copies": found,
         "notes": [
             *assumed,
-            *([] if floor else [NO_FLOOR]),
-            *notes_on(made, real, floor, classifier=model, common=common),
+            *([] if floor is not None else [NO_FLOOR]),
+            *scored["notes"],
             *notes_on_classifier(options.classifier, dataset),
         ],
     }
-    print(f"{figures.table(evaluation)}\n-> {options.output}")
+    print(f"{table(evaluation)}\n-> {options.output}")
     evaluation = json.loads(json.dumps(evaluation), parse_constant=lambda _: None)  # NaN is not JSON
     write_json(options.output, evaluation)
     if run and (run / "metrics.json").is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from classification.inference.classifier import Classifier
-from generation.evaluation.clips import Embedded
+from generation.evaluation.embedding import Embedded
 from shared.audio import sampling_rate, seconds
 from shared.data.datasets import Dataset
 from shared.files import read_json

@@ -24,7 +24,7 @@ class EvaluateOptions:
     output: Path | None = None
     """JSON file to write; None writes evaluation.json into --samples."""
     max_clips: int = 5000
-    """Use at most this many samples and real clips; to find copies, samples are compared with all training clips."""
+    """Compare at most this many samples and real clips; copies are looked for among all training clips."""
     seed: int = 0
     """Seed of the random draws and of the noise."""
     device: Device = "auto"

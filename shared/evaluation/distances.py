@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 from scipy.linalg import svdvals
-from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
+from sklearn.metrics import pairwise_distances
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 
@@ -130,11 +130,6 @@ def neighbourhoods(real: np.ndarray, x: np.ndarray, *, k: int = NEIGHBOURS) -> d
         "density": float(inside.sum(axis=0).mean() / k),
         "coverage": float(inside.any(axis=1).mean()),
     }
-
-
-def nearest(real: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each clip of x, the index of the nearest real clip (S,) and its distance (S,)."""
-    return pairwise_distances_argmin_min(x.astype(np.float64), real.astype(np.float64))
 
 
 def _distances(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
