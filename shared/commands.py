@@ -26,6 +26,7 @@ VERBS = {  # verb -> (module, one-line description)
     "train-vae": ("generation.train_vae", "train a VAE on waveforms or spectrograms"),
     "generate": ("generation.sample", "generate new sounds with a trained generator"),
     "evaluate": ("generation.evaluate", "evaluate generated sounds against real sounds and noise"),
+    "listen": ("shared.listening.command", "play real and generated sounds in a blind listening test"),
     "report": ("shared.report.page", "compare all runs in a folder on one page, with a page of their common errors"),
 }
 

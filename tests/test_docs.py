@@ -15,6 +15,7 @@ from conftest import ROOT
 from shared.commands import VERBS
 from shared.data.command import Demo, Submit
 from shared.data.sources import Download
+from shared.listening.command import ListenOptions
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "RESULTS.md", ROOT / "classification" / "ABLATION.md"]
@@ -74,6 +75,10 @@ def test_every_command_runs(sounds: Path, tmp_path: Path) -> None:
         verb, *options = arguments
         if verb == "data" and options[0] != "demo":  # needs a network, so only its options are parsed
             tyro.cli(Demo | Download | Submit, args=options)
+            continue
+        if verb == "listen":  # serves until a listener has answered, so only its options are parsed
+            tyro.cli(ListenOptions, args=options).check()
+            done.add(verb)
             continue
         small = " ".join([SMALL.get(verb, ""), *(more for part, more in MORE.items() if part in command)])
         if verb == "data":

@@ -11,6 +11,7 @@ from conftest import ROOT
 ROOMS = [  # the order in the README; a room is a module or a package
     *("shared.errors", "shared.files", "shared.audio"),
     *("shared.data", "shared.features", "shared.recordings", "shared.evaluation", "shared.runs", "shared.report"),
+    "shared.listening",
     "shared.commands",
     *("classification.models", "classification.rundir", "classification.recipes"),
     *("classification.inference", "classification.export", "classification.training"),

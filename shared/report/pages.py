@@ -13,10 +13,10 @@ from shared.audio import decode, resample
 from shared.report.numbers import number, percent
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill a template of this folder. The page embeds all that it shows, so it needs no network."""
+def render(template: str, *, folder: Path | None = None, **values: Any) -> str:
+    """Fill a template of ``folder``, or of this folder, which has base.html.j2. A page needs no network."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*([folder] if folder else []), Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
