@@ -298,7 +298,7 @@ onload = async () => {
   }
   await until(() => form.hidden);
   widths.push(document.documentElement.scrollWidth);
-  const summary = end.querySelector("pre").textContent;
+  const summary = end.textContent;
   fetch("RESULT", { method: "POST", mode: "no-cors", body: JSON.stringify({ errors, widths, waits, summary }) });
 };
 </script></body>"""

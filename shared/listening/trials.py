@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from tqdm import tqdm
 
 from shared.audio import decode, fix_length, resample
 from shared.errors import AudioError, UserError
@@ -94,7 +95,8 @@ def make_test(runs: Sequence[Path], *, count: int, seed: int, data_dir: Path | N
     sounds = generated + real_sounds
     rng.shuffle(sounds)
     duration, sr = (min(each[key] for each in features) for key in ("duration", "sr"))
-    trials = [_trial(sound, duration=duration, sr=sr) for sound in sounds]
+    bar = tqdm(sounds, desc="preparing", unit="sound", disable=None, leave=False)
+    trials = [_trial(sound, duration=duration, sr=sr) for sound in bar]
     return ListeningTest(trials, sorted(wanted), duration)
 
 
