@@ -84,9 +84,9 @@ class CganOptions(GeneratorOptions):
     """Weight decay (L2) of both Adam optimisers."""
     spectral_norm: bool = False
     """Divide the discriminator's weights by their largest singular value."""
-    scaling: Literal["dataset", "clip", "none"] = "dataset"
+    scaling: Literal["dataset", "clip", "none"] = "none"
     """Scale real spectrograms to [-1, 1] by the extremes of the data set or of each clip; none leaves them unscaled."""
-    output: Literal["tanh", "relu"] = "tanh"
+    output: Literal["tanh", "relu"] = "relu"
     """Last activation of the generator: tanh for spectrograms in [-1, 1], relu for unscaled ones."""
     masking: bool = True
     """Silence a random stripe of bands and one of frames in each real clip."""
@@ -105,6 +105,11 @@ class CganOptions(GeneratorOptions):
             )
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
             raise UserError(f"--features {self.features}: this GAN makes spectrograms; use cgan, linear or amplitude")
+        if self.output == "relu" and self.spec.silence < 0:
+            raise UserError(
+                f"--features {self.features} --output relu: these features have negative values, which a ReLU never "
+                "reaches; use --output tanh --scaling dataset"
+            )
 
     @property
     def spec(self) -> FeatureSpec:
@@ -122,6 +127,8 @@ CGAN_RECIPES: dict[str, dict[str, Any]] = {
     "linear": {
         "features": "linear",
         "net": "linear",
+        "scaling": "dataset",
+        "output": "tanh",
         "segment_seconds": 14.5,
         "conditional": False,
         "latent": 1024,

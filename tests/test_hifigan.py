@@ -29,7 +29,7 @@ def tiny() -> HifiGan:
 
 def authors_mels(y: np.ndarray) -> Tensor:
     """mel_spectrogram of meldataset.py in jik876/hifi-gan, of y (N,): (80, N // 256)."""
-    mel = torch.from_numpy(mel_filterbank(dataclasses.replace(SPEC, n_mels=80, fmax=8000.0)))
+    mel = torch.from_numpy(mel_filterbank(dataclasses.replace(SPEC, convention="librosa", n_mels=80, fmax=8000.0)))
     padded = torch.nn.functional.pad(torch.from_numpy(y)[None, None], (384, 384), mode="reflect")[0, 0]
     S = torch.stft(padded, 1024, hop_length=256, window=torch.hann_window(1024), center=False, return_complex=True)
     return torch.log((mel @ torch.sqrt(S.abs() ** 2 + 1e-9)).clamp(min=1e-5))

@@ -85,7 +85,7 @@ PRESETS: dict[str, FeatureSpec] = {
     "classifier": FeatureSpec(),
     "strong": FeatureSpec(n_fft=1024, n_mels=64),
     "torchaudio": FeatureSpec(n_fft=1024, n_mels=64, convention="torchaudio"),
-    "cgan": FeatureSpec(n_fft=1024, hop_length=256, scaling="log1p", frames=512),
+    "cgan": FeatureSpec(n_fft=1024, hop_length=256, convention="torchaudio", scaling="log1p", frames=512),
     "flow": FeatureSpec(n_fft=1024, hop_length=256, n_mels=80, power=1.0, scaling="ln", frames=344),
     "mfcc": FeatureSpec(kind="mfcc"),
     "linear": FeatureSpec(kind="stft", sr=3150, duration=14.5, n_fft=2048, hop_length=256, power=1.0, scaling="log1p"),
