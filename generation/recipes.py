@@ -8,7 +8,7 @@ from shared.errors import UserError
 from shared.features.spec import FeatureSpec, preset
 from shared.runs.options import CommonOptions, Precision
 
-VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "istft", "waveform", "mfcc"]
+VocoderName = Literal["auto", "griffin-lim", "torchaudio", "hifigan", "neural", "istft", "waveform", "mfcc"]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -19,13 +19,19 @@ class VocoderOptions:
     """Turns features into sound. auto chooses by the features; torchaudio uses InverseMelScale and GriffinLim."""
     hifigan_path: Path | None = None
     """HiFi-GAN checkpoint of NVIDIA or jik876, or a folder with one; None downloads NVIDIA's published model."""
+    vocoder_dir: Path | None = None
+    """Run of generation/train_vocoder.py for --vocoder neural."""
     griffin_lim_iterations: int = 6
     """Phase iterations of --vocoder griffin-lim and mfcc; torchaudio always runs 32."""
 
     @property
     def vocoder_details(self) -> dict[str, Any]:
         """The arguments of ``make_vocoder`` other than name and spec."""
-        return {"iterations": self.griffin_lim_iterations, "hifigan_path": self.hifigan_path}
+        return {
+            "iterations": self.griffin_lim_iterations,
+            "hifigan_path": self.hifigan_path,
+            "vocoder_dir": self.vocoder_dir,
+        }
 
 
 @dataclasses.dataclass(kw_only=True)

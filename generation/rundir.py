@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # sampling needs only the file names
     from shared.data.datasets import Dataset
 
 WEIGHTS, DESCRIPTION, CONDITIONS = "generator.safetensors", "generator.json", "conditions.safetensors"
+VOCODER, VOCODER_WEIGHTS = "vocoder.json", "vocoder.safetensors"  # of generation/train_vocoder.py
 NO_GENERATOR = "no trained generator; give the run folder that a generation/train_*.py command wrote"
 EVALUATION = "evaluation.json"  # figures of the generator's samples, in its run or beside the samples
 

@@ -24,6 +24,7 @@ VERBS = {  # verb -> (module, one-line description)
     "train-cgan": ("generation.train_cgan", "train a conditional GAN on spectrograms"),
     "train-wgan-gp": ("generation.train_wgan_gp", "train a WGAN-GP on amplitude and phase images"),
     "train-vae": ("generation.train_vae", "train a VAE on waveforms or spectrograms"),
+    "train-vocoder": ("generation.train_vocoder", "train a neural vocoder, which turns mels into sound"),
     "generate": ("generation.sample", "generate new sounds with a trained generator"),
     "evaluate": ("generation.evaluate", "evaluate generated sounds against real sounds and noise"),
     "listen": ("shared.listening.command", "play real and generated sounds in a blind listening test"),

@@ -2,22 +2,32 @@
 
 Each clip is converted to the representation and, by its vocoder, back to sound. The error is the spectral convergence
 ||A - B|| / ||A|| of the STFT magnitudes A of the clip and B of the sound, after B is scaled to the level of A.
+
+With --vocoder-dir, a neural vocoder is compared with Griffin-Lim, on clips that it was not trained on or, with
+--model-dir, on a generator's spectrograms: python tests/round_trip.py --data-dir DIR --vocoder-dir RUN
 """
 
 import dataclasses
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
 
+from classification.inference.classifier import Classifier
+from generation.objectives.spectral import multi_resolution_stft
+from generation.rundir import mark_trained_on
+from generation.sampling import Sampler
+from generation.vocoders.neural import load_vocoder
 from generation.vocoders.vocoder import AUTO, make_vocoder
 from shared.audio import load_audio
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
 from shared.features.spec import PRESETS, FeatureSpec
-from shared.features.transforms import TRANSFORMS, stft
+from shared.features.transforms import TRANSFORMS, log_mel, stft
 from shared.files import DEMO_DIR
 
 
@@ -28,7 +38,15 @@ class RoundTripOptions:
     data_dir: Path | None = None
     """Folder of sounds; None uses the demo sounds."""
     clips: int = 48
-    """Number of clips to measure, taken evenly from the folder."""
+    """Number of clips to measure, taken evenly from the folder; with --model-dir, of sounds to generate."""
+    vocoder_dir: Path | None = None
+    """Run of generation/train_vocoder.py to compare with Griffin-Lim."""
+    iterations: tuple[int, ...] = (6, 32, 100)
+    """Griffin-Lim's numbers of iterations to compare."""
+    model_dir: Path | None = None
+    """Run of a generator, whose spectrograms are compared instead of real clips."""
+    classifier: Path | None = None
+    """Run of a PyTorch classifier, to measure its accuracy on the sounds."""
 
 
 def error(y: np.ndarray, back: np.ndarray, spec: FeatureSpec) -> float:
@@ -37,8 +55,59 @@ def error(y: np.ndarray, back: np.ndarray, spec: FeatureSpec) -> float:
     return float(np.linalg.norm(A - B * (A * B).sum() / max((B * B).sum(), 1e-12)) / max(np.linalg.norm(A), 1e-12))
 
 
+def compare(options: RoundTripOptions) -> None:
+    """Print for each vocoder its errors, its speed, and how many of its sounds a classifier names right."""
+    spec = load_vocoder(options.vocoder_dir)[1]
+    vocoders = {
+        f"griffin-lim, {n} iterations": make_vocoder("griffin-lim", spec, iterations=n) for n in options.iterations
+    }
+    vocoders["neural"] = make_vocoder("neural", spec, vocoder_dir=options.vocoder_dir)
+    originals: Sequence[np.ndarray] = ()
+    if options.model_dir:
+        sampler = Sampler.load(options.model_dir, device="cpu")
+        labels = [sampler.classes[i % len(sampler.classes)] for i in range(options.clips)]
+        S = sampler.arrays(labels, seed=0)
+    else:
+        dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
+        clips = mark_trained_on(dataset, options.vocoder_dir, asked=False)[0]
+        clips = clips[clips.held_out] if clips.held_out.any() else clips
+        clips = clips.iloc[:: max(1, len(clips) // options.clips)]
+        labels = list(clips.label)
+        originals = [load_audio(path, sr=spec.sr, duration=spec.duration) for path in clips.path]
+        S = torch.from_numpy(np.stack([log_mel(y, spec) for y in originals]))
+    classifier = Classifier.load(options.classifier) if options.classifier else None
+
+    def accuracy(sounds: Sequence[np.ndarray]) -> str:
+        if classifier is None:
+            return ""
+        found = [prediction.label for prediction in classifier.predict_batch(sounds, spec.sr)]
+        return f", accuracy {np.mean(np.equal(found, labels)):.1%}"
+
+    source = options.model_dir or f"{len(set(labels))} classes{', held out' if not options.model_dir else ''}"
+    print(f"{len(S)} spectrograms, {source}; {torch.get_num_threads()} threads")
+    if originals:
+        print(f"untouched clips{accuracy(originals)}")
+    for name, vocoder in vocoders.items():
+        vocoder(S[:1])  # warm up
+        began = time.perf_counter()
+        sounds = [vocoder(row[None])[0].numpy() for row in S]
+        speed = len(S) * spec.duration / (time.perf_counter() - began)
+        frames = slice(0, spec.clip_frames)
+        error = np.mean(
+            [np.abs(log_mel(y, spec) - row)[:, frames].mean() for y, row in zip(sounds, S.numpy(), strict=True)]
+        )
+        figures = f"log-mel error {error:.3f}"
+        if originals:
+            pairs = (map(torch.from_numpy, pair) for pair in zip(sounds, originals, strict=True))
+            distance = np.mean([float(multi_resolution_stft(y[None], x[None])) for y, x in pairs])
+            figures += f", multi-resolution STFT distance {distance:.3f}"
+        print(f"{name}: {figures}{accuracy(sounds)}, {speed:.0f} times real time", flush=True)
+
+
 def main() -> None:
     options = tyro.cli(RoundTripOptions)
+    if options.vocoder_dir:
+        return compare(options)
     paths = load_dataset(options.data_dir or make_demo_data(DEMO_DIR)).manifest.path
     paths = paths[:: max(1, len(paths) // options.clips)]
     print(f"{len(paths)} clips of {options.data_dir or DEMO_DIR}: median error (minimum to maximum)")

@@ -18,9 +18,16 @@ ROOMS = [  # the order in the README; a room is a module or a package
     *("classification.train", "classification.predict", "classification.convert"),
     *("generation.recipes", "generation.registry", "generation.rundir", "generation.model_card", "generation.scaling"),
     "generation.stft",
+    "generation.vocoder_options",
     *("generation.models", "generation.objectives", "generation.vocoders"),
-    *("generation.sampling", "generation.listening", "generation.training", "generation.evaluation"),
-    *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp"),
+    *(
+        "generation.sampling",
+        "generation.listening",
+        "generation.training",
+        "generation.vocoder_training",
+        "generation.evaluation",
+    ),
+    *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp", "generation.train_vocoder"),
     *("generation.sample", "generation.evaluate", "generation.card"),
 ]
 PACKAGES = ("shared", "classification", "generation")

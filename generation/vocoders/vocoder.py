@@ -51,6 +51,7 @@ VOCODERS = {  # imported when chosen: torchaudio and librosa are slow to import
     "griffin-lim": "generation.vocoders.griffin_lim:GriffinLimVocoder",
     "torchaudio": "generation.vocoders.torchaudio:TorchaudioVocoder",
     "hifigan": "generation.vocoders.hifigan:HifiGanVocoder",
+    "neural": "generation.vocoders.neural:NeuralVocoder",
     "istft": "generation.vocoders.inverse_stft:InverseStft",
     "waveform": "generation.vocoders.vocoder:Waveform",
     "mfcc": "generation.vocoders.griffin_lim:MfccVocoder",
@@ -71,6 +72,7 @@ def make_vocoder(
     device: torch.device | str = "cpu",
     iterations: int = 6,
     hifigan_path: Path | None = None,
+    vocoder_dir: Path | None = None,
 ) -> Vocoder:
     """The vocoder of that name for that spec, ready to run.
 
@@ -78,6 +80,7 @@ def make_vocoder(
         name: a key of VOCODERS, or "auto" for the default of these features.
         iterations: phase iterations of griffin-lim and mfcc.
         hifigan_path: hifigan's checkpoint or a folder with one; None downloads NVIDIA's published model.
+        vocoder_dir: neural's run, which generation/train_vocoder.py wrote.
 
     Raises:
         UserError: an unknown name, a spec that it cannot invert, or weights that cannot be loaded.
@@ -87,7 +90,9 @@ def make_vocoder(
         raise UserError(f"--vocoder {name}: unknown; choose auto or one of {', '.join(VOCODERS)}")
     if hifigan_path and name != "hifigan":
         raise UserError(f"--hifigan-path {hifigan_path}: --vocoder is {name}; give --vocoder hifigan with it")
-    more = {"path": hifigan_path} if name == "hifigan" else {}
+    if vocoder_dir and name != "neural":
+        raise UserError(f"--vocoder-dir {vocoder_dir}: --vocoder is {name}; give --vocoder neural with it")
+    more = {"hifigan": {"path": hifigan_path}, "neural": {"path": vocoder_dir}}.get(name, {})
     if name in ("griffin-lim", "mfcc"):
         more = {"iterations": iterations}
     return load(VOCODERS[name])(spec, device=device, **more)

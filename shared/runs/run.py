@@ -28,7 +28,7 @@ from shared.errors import UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 
 # Options that may change when a run is resumed, because they do not change what is trained.
-NOT_IDENTITY = {"data_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
+NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
