@@ -23,6 +23,7 @@ SMALL = {  # verb -> options that make it quick; the last value of a repeated op
     "train": "--epochs 1 --fraction 0.5 --widths 4 8 --dense 8 --n-jobs 1",
     "train-cgan": "--epochs 1 --fraction 0.5 --n-jobs 1 --griffin-lim-iterations 1",
     "train-wgan-gp": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
+    "train-vocoder": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 8 --blocks 1 --crop-seconds 0.2",
     "train-vae": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
 }
 MORE = {  # part of a command -> further options that this command needs

@@ -22,7 +22,7 @@ from shared.errors import run_entry
 TRAIN, PREDICT, CGAN = "classification/train.py", "classification/predict.py", "generation/train_cgan.py"
 WGAN, VAE, SAMPLE = "generation/train_wgan_gp.py", "generation/train_vae.py", "generation/sample.py"
 OTHER = {"keras": "torch,torchaudio,accelerate", "torch": "tensorflow,keras"}
-ENTRIES = [TRAIN, PREDICT, CGAN, WGAN, VAE, SAMPLE, "generation/evaluate.py"]
+ENTRIES = [TRAIN, PREDICT, CGAN, WGAN, VAE, SAMPLE, "generation/train_vocoder.py", "generation/evaluate.py"]
 
 
 @pytest.fixture(scope="module")
