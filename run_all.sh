@@ -4,20 +4,21 @@
 # The same command on the same --out-dir goes on where it stopped; finished trainings and evaluations are not repeated.
 set -euo pipefail
 
-usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--gan-epochs N] [--full | --smoke]
+usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--generate-minutes M] [--gan-epochs N] [--full | --smoke]
   --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
   --out-dir DIR     folder of all results; default: runs/demo, or runs/<name of the data folder>
+  --generate-minutes M  minutes to train the flow model (default 60; on the demo data, 12 epochs: a minute or two)
   --gan-epochs N    epochs of the conditional GAN (default 10, or 100 with --full); a larger N continues a finished run
   --full            three seeds per classifier and every generator's full recipe: takes hours
   --smoke           every stage with tiny settings, to check that it runs: two minutes"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data_dir="" out_dir="" size="" gan_epochs=""
+data_dir="" out_dir="" size="" gan_epochs="" minutes=""
 while [ $# -gt 0 ]; do
     case "$1" in
-    --data-dir | --out-dir | --gan-epochs)
+    --data-dir | --out-dir | --gan-epochs | --generate-minutes)
         [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2 && exit 2; }
-        case "$1" in --data-dir) data_dir=$2 ;; --out-dir) out_dir=$2 ;; *) gan_epochs=$2 ;; esac
+        case "$1" in --data-dir) data_dir=$2 ;; --out-dir) out_dir=$2 ;; --gan-epochs) gan_epochs=$2 ;; *) minutes=$2 ;; esac
         shift 2
         ;;
     --full | --smoke)
@@ -28,18 +29,21 @@ while [ $# -gt 0 ]; do
     *) echo "error: unknown option $1"$'\n'"$usage" >&2 && exit 2 ;;
     esac
 done
-case "${gan_epochs:-1}" in *[!0-9]* | 0) echo "error: --gan-epochs $gan_epochs: must be a whole number of at least 1" >&2 && exit 2 ;; esac
+for given in "--gan-epochs ${gan_epochs:-1}" "--generate-minutes ${minutes:-1}"; do
+    case "${given#* }" in *[!0-9]* | 0) echo "error: $given: must be a whole number of at least 1" >&2 && exit 2 ;; esac
+done
 
 # shellcheck source=shared/setup_env.sh
 source "$root/shared/setup_env.sh" || exit 2
 
-name=demo leak=()
+name=demo leak=() flow=(--minutes "${minutes:-60}")
 if [ -n "$data_dir" ]; then
     name=$(basename "$data_dir")
 else
     data_dir="$root/data/demo"
     echo "no --data-dir given: this run uses SYNTHETIC demo sounds; for sounds of your own: ./run_all.sh --data-dir DIR"
     frequency-quest data demo --data-dir "$data_dir"
+    [ -n "$minutes" ] || flow=(--epochs 12)
     leak=(--epochs 15) # enough on the demo sounds to show how optimistic a random split is
 fi
 out_dir=${out_dir:-"$root/runs/$name${size:+-$size}"}
@@ -49,13 +53,14 @@ case "$size" in
 full) seeds=(--seeds 3) generate=(--epochs "${gan_epochs:-100}") others=(--sample-every 10) ;;
 smoke)
     classify=(--epochs 2 --fraction 0.3 --members 1)
+    flow=(--epochs 1 --fraction 0.1)
     generate=(--epochs 1 --fraction 0.1)
     others=(--epochs 1 --fraction 0.1)
     sounds=4
     ;;
 esac
 
-stages=15 number=0 title=""
+stages=18 number=0 title=""
 bold="" dim="" plain=""
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi
 
@@ -95,6 +100,7 @@ generator() {
         --classifier "$out_dir/torch" --output "$run/evaluation.json"
     touch "$run/.evaluated"
 }
+generator flow "Conditional flow matching" train_flow.py "${flow[@]}"
 generator cgan "Conditional GAN" train_cgan.py "${generate[@]}"
 generator wgan-gp "Conditional WGAN-GP" train_wgan_gp.py --experiment 2 "${others[@]}"
 generator cvae "Conditional VAE" train_vae.py --model cvae "${others[@]}"

@@ -40,6 +40,8 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
 
     epochs: int = 100
     """Passes over the training clips; a larger number continues a finished run."""
+    minutes: float | None = None
+    """Train for about this many minutes instead of --epochs: the epochs that fit are worked out from a few steps."""
     batch_size: int = 16
     """Clips per training step."""
     features: str = "cgan"
@@ -50,6 +52,8 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     """Cut every clip into parts of this many seconds; None takes only its first part, of the preset's duration."""
     holdout_share: float = 0.0
     """Share of the recordings to hold out, so that samples can be compared with clips that were not trained on."""
+    balance: float | None = None
+    """Draw classes equally often, and within a class clips (0) or recordings (1); None takes every clip once."""
     conditional: bool = True
     """Condition the networks on the class; with --no-conditional all clips count as one class."""
     latent: int = 100
@@ -62,8 +66,9 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
     def check(self) -> None:
         super().check()
         self.require("1 or more", lambda v: v >= 1, "latent", "sample_every", "griffin_lim_iterations")
-        self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "segment_seconds")
+        self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "segment_seconds", "minutes")
         self.require("between 0 and 0.8", lambda v: 0 <= v <= 0.8, "holdout_share")
+        self.require("between 0 and 1", lambda v: v is None or 0 <= v <= 1, "balance")
         self.require("at least 1000", lambda v: v is None or v >= 1000, "sr")
         preset(self.features, flag="--features")
 
@@ -72,6 +77,60 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
         """The spec of --features, changed by --sr and --segment-seconds."""
         spec = preset(self.features)
         return dataclasses.replace(spec, sr=self.sr or spec.sr, duration=self.segment_seconds or spec.duration)
+
+
+@dataclasses.dataclass(kw_only=True)
+class FlowOptions(GeneratorOptions):
+    """Train conditional flow matching on log-mel spectrograms of labelled sounds."""
+
+    net: Literal["flow"] = "flow"
+    """flow: a transformer between convolutions at the frame rate."""
+    features: str = "flow"
+    """Preset of the features to generate: flow (80 log-mels), or another of log-mels scaled ln."""
+    epochs: int = 300
+    batch_size: int = 32
+    learning_rate: float = 6e-4
+    sample_every: int = 25
+    width: int = 256
+    """Width of the transformer."""
+    depth: int = 6
+    """Blocks of the transformer."""
+    heads: int = 4
+    """Attention heads of a block."""
+    dropout: float = 0.1
+    """Share of the channels of each block's output that are dropped for a clip."""
+    average: float = 0.999
+    """Decay, per step, of the moving average of the weights, which makes the sounds."""
+    label_dropout: float = 0.15
+    """Share of the clips whose class is hidden in training; guidance needs some."""
+    balance: float | None = 0.5
+    time_shift: bool = True
+    """Rotate every clip in time by a random number of frames."""
+    gain: float = 6.0
+    """Change a clip's level by at most this many dB either way."""
+    steps: int = 32
+    """Steps from noise to a spectrogram."""
+    guidance: float = 3.0
+    """Classifier-free guidance: more makes sounds more typical of their class and less varied; 1 is none."""
+
+    def check(self) -> None:
+        super().check()
+        self.require("1 or more", lambda v: v >= 1, "width", "depth", "heads", "steps", "guidance")
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "average", "label_dropout")
+        self.require("0 or more", lambda v: v >= 0, "gain")
+        if self.width % (2 * self.heads):
+            raise UserError(f"--width {self.width}: must be a multiple of 2 x --heads {self.heads}")
+        if self.spec.kind != "log_mel" or self.spec.scaling != "ln":
+            raise UserError(f"--features {self.features}: this model makes log-mels scaled ln; use flow")
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """With --segment-seconds, as many frames as the duration has, down to a multiple of 4."""
+        spec = super().spec
+        return dataclasses.replace(spec, frames=max(8, spec.clip_frames // 4 * 4))
+
+
+FLOW_RECIPES: dict[str, dict[str, Any]] = {"plain": {}}
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -11,9 +11,10 @@ from typing import Any, Literal
 from generation import recipes
 from shared.runs.options import Precision, parse
 
-# Name in generator.json -> paths of the network that makes new features, and of the discriminator, critic or encoder
-# that is trained with it.
+# Name in generator.json -> paths of the network that makes new features, and of the discriminator, critic, encoder or
+# estimator that is trained with it.
 NETS = {
+    "flow": ("generation.models.flow_net:Generator", "generation.models.flow_net:FlowNet"),
     "gan2d": ("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
     "linear": ("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
     "wgan_gp_dense": ("generation.models.wgan_gp:DenseGenerator", "generation.models.wgan_gp:DenseCritic"),
@@ -48,7 +49,7 @@ class Kind:
     nets: Mapping[str, str]
     build: str
     listen: str | None = None
-    family: Literal["gan", "vae"] = "gan"
+    family: Literal["gan", "vae", "flow"] = "gan"
     auto_precision: Precision = "auto"
 
     def train(self) -> None:
@@ -59,6 +60,15 @@ class Kind:
 
 
 _KINDS = (
+    Kind(
+        name="flow",
+        options=recipes.FlowOptions,
+        choice="recipe",
+        variants=recipes.FLOW_RECIPES,
+        nets={"flow": "flow"},
+        build="generation.objectives.flow:build",
+        family="flow",
+    ),
     Kind(
         name="cgan",
         options=recipes.CganOptions,

@@ -81,8 +81,8 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
     return dataset.manifest.assign(trained_on=False, held_out=False), [assumed]
 
 
-def write_origin(folder: Path, model_dir: Path, classes: Sequence[str], *, vocoder: str | None = None) -> None:
-    """Write samples.json: the generator's run, as a path relative to ``folder``, its classes, and the vocoder.
+def write_origin(folder: Path, model_dir: Path, classes: Sequence[str], **more: Any) -> None:
+    """Write samples.json: the generator's run, as a path relative to ``folder``, its classes, and how they were made.
 
     Raises:
         UserError: the folder holds samples of another generator.
@@ -91,7 +91,14 @@ def write_origin(folder: Path, model_dir: Path, classes: Sequence[str], *, vocod
     if other != model_dir.resolve():
         raise UserError(f"--out-dir {folder}: holds samples of another generator, {other}; choose another folder")
     run = os.path.relpath(model_dir.resolve(), folder.resolve())
-    write_json(folder / SAMPLES, {"generator": run, "classes": list(classes), "vocoder": vocoder})
+    write_json(
+        folder / SAMPLES,
+        {
+            "generator": run,
+            "classes": list(classes),
+        }
+        | more,
+    )
 
 
 def read_origin(folder: Path) -> dict[str, Any]:

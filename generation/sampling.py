@@ -1,7 +1,7 @@
 """New sounds of a class from a trained generator: generate_audio(...) and save_and_play(...) for notebooks."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,19 @@ class Sampler:
     classes: list[str]
     phases: Tensor | None = None
 
-    def arrays(self, labels: Sequence[str], *, seed: int) -> Tensor:
-        """Generate features (B, *spec.shape), one for each label. The global random state does not change."""
+    def arrays(
+        self, labels: Sequence[str], *, seed: int, y: Tensor | None = None, given: Mapping[str, Any] | None = None
+    ) -> Tensor:
+        """Generate features (B, *spec.shape), one for each label. The global random state does not change.
+
+        Args:
+            y: weights (B, K) of the classes instead of the labels' ordinals; a flow generator takes them.
+            given: further arguments of the generator, see editing.Edit.
+        """
         device = next(self.generator.parameters()).device
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(len(labels), self.generator.latent, generator=random).to(device)
-        y = torch.tensor(self.ordinals(labels))
+        y = torch.tensor(self.ordinals(labels)) if y is None else y
         condition: tuple[Tensor, ...] = ()
         if self.phases is not None:
             chosen = torch.randint(self.phases.shape[1], (len(labels),), generator=random)
@@ -54,7 +61,7 @@ class Sampler:
         training = self.generator.training
         self.generator.eval()
         with torch.no_grad():
-            x = self.generator(z, y.to(device), *condition).float()
+            x = self.generator(z, y.to(device), *condition, **(given or {})).float()
         self.generator.train(training)
         return torch.cat([self.scaler.inverse(x), *condition], dim=1).view(len(labels), *self.vocoder.spec.shape)
 

@@ -33,13 +33,13 @@ class Scaler:
     @classmethod
     def of(cls, how: ScalingName, batches: Batches) -> "Scaler":
         """The scaler for these clips, which are read a batch at a time."""
-        low, high = np.transpose([(x.min(), x.max()) for x, _ in batches()])
+        low, high = np.transpose([(x.min(), x.max()) for x in batches.each_clip()])
         limits = float(low.min()), float(high.max())
         if how != "bands":
             return cls(how, *limits)
         # sums per band in float64 over the clips and frames of spectrograms (B, M, T)
         count, total, squares = 0, 0.0, 0.0
-        for x, _ in batches():
+        for x in batches.each_clip():
             x = x.astype(np.float64)
             count, total, squares = count + x[:, 0].size, total + x.sum((0, 2)), squares + np.square(x).sum((0, 2))
         means = total / count
@@ -66,7 +66,7 @@ class Scaler:
 
     def mean(self, batches: Batches) -> float:
         """The mean of all clips after scaling."""
-        return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x, _ in batches()]))
+        return float(np.mean([self.forward(torch.from_numpy(x)).mean().item() for x in batches.each_clip()]))
 
     def inverse(self, x: Tensor) -> Tensor:
         """Output of a network (B, ...) -> features within [low, high]."""

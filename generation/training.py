@@ -1,6 +1,9 @@
 """Trains any generator: selects the clips, opens the run, trains the networks, writes sounds and figures."""
 
 import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,22 +11,25 @@ import torch
 
 from generation.listening import write_samples
 from generation.model_card import write_card
+from generation.objectives.trained import Parts
 from generation.recipes import GeneratorOptions
 from generation.registry import Kind, kind_of, load
 from generation.rundir import EVALUATION, write_clips
 from generation.sampling import Sampler
 from generation.vocoders.vocoder import make_vocoder
-from shared.data.splits import assign_splits
+from shared.data.splits import assign_splits, draw_weights
 from shared.errors import UserError
 from shared.features.batches import Batches
+from shared.files import read_json
 from shared.report.plots import plot_history
 from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
 from shared.runs.options import CommonOptions, Precision
 from shared.runs.run import Run, peak_memory_mib
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
-from shared.runs.timing import training_cost
+from shared.runs.timing import duration, training_cost
 
+TIMED_STEPS, WARM_UP = 12, 4  # steps that --minutes times, and the first of them that do not count
 NARROW = 32  # frames; with fewer, the four halvings in a network leave one frame
 
 
@@ -34,33 +40,41 @@ def train(options: GeneratorOptions) -> None:
         UserError: too few clips, too few recordings to hold some out, or a folder that holds another run.
     """
     kind = kind_of(options)
-    clips = find_clips(options)
+    clips, held_out = find_clips(options)
+    default_dir = f"{kind.name}-{getattr(options, kind.choice)}"
+    if options.minutes is not None:
+        before = (options.out_dir or Path("runs") / default_dir) / "config.json"
+        if before.is_file() and not options.overwrite:  # the epochs were chosen when the run began
+            options.epochs = read_json(before)["options"]["epochs"]
+        else:
+            options.epochs = epochs_within(options, kind, clips, held_out)
     run = open_run(
         options,
         clips,
-        default_dir=f"{kind.name}-{getattr(options, kind.choice)}",
+        default_dir=default_dir,
         extendable=frozenset({"epochs"}),
         details={"features": dataclasses.asdict(clips.features.spec)},
     )
-    once(run, lambda: fit(options, kind, clips, run))
+    once(run, lambda: fit(options, kind, clips, held_out, run))
 
 
-def find_clips(options: GeneratorOptions) -> Clips:
-    """The usable clips to train on, without the recordings that --holdout-share holds out.
+def find_clips(options: GeneratorOptions) -> tuple[Clips, Clips | None]:
+    """The usable clips to train on, and those of the recordings that --holdout-share holds out.
 
     With --no-conditional all clips have one class, named after the data folder.
     """
     clips = load_clips(options, find_data(options), options.spec, segmented=options.segment_seconds is not None)
     if len(clips.manifest) < 2:
         raise UserError(f"--data-dir {clips.dataset.root}: has only one usable clip; a generator needs two or more")
-    manifest, features = clips.manifest, clips.features
+    parts = {"train": clips}
     if options.holdout_share > 0:
-        rows = training_rows(manifest, share=options.holdout_share, seed=options.seed)
-        print(f"{len(manifest) - len(rows)} of {len(manifest)} clips are held out", flush=True)
-        manifest, features = manifest.iloc[rows].reset_index(drop=True), features.take(rows)
+        rows = training_rows(clips.manifest, share=options.holdout_share, seed=options.seed)
+        parts = {"train": take(clips, rows), "test": take(clips, np.setdiff1d(np.arange(len(clips.manifest)), rows))}
+        print(f"{len(parts['test'].manifest)} of {len(clips.manifest)} clips are held out", flush=True)
     if not options.conditional:
-        manifest = manifest.assign(label=clips.dataset.root.resolve().name)
-    return dataclasses.replace(clips, manifest=manifest, features=features)
+        name = clips.dataset.root.resolve().name
+        parts = {k: dataclasses.replace(part, manifest=part.manifest.assign(label=name)) for k, part in parts.items()}
+    return parts["train"], parts.get("test")
 
 
 def training_rows(manifest: pd.DataFrame, *, share: float, seed: int) -> np.ndarray:
@@ -77,24 +91,32 @@ def training_rows(manifest: pd.DataFrame, *, share: float, seed: int) -> np.ndar
     return np.flatnonzero(split == "train")
 
 
-def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
+def take(clips: Clips, rows: np.ndarray) -> Clips:
+    manifest = clips.manifest.iloc[rows].reset_index(drop=True)
+    return dataclasses.replace(clips, manifest=manifest, features=clips.features.take(rows))
+
+
+def make_batches(options: GeneratorOptions, clips: Clips, held_out: Clips | None) -> tuple[Batches, Batches | None]:
+    """The training batches, and those of the held-out clips of the same classes."""
+    weights = None if options.balance is None else draw_weights(clips.manifest, balance=options.balance)
+    how = {"batch_size": options.batch_size, "seed": options.seed}
+    labels = np.searchsorted(clips.classes, clips.manifest.label)
+    batches = Batches(clips.features, labels, shuffle=True, weights=weights, **how)
+    if held_out is not None:
+        held_out = take(held_out, np.flatnonzero(held_out.manifest.label.isin(clips.classes)))
+    if held_out is None or held_out.manifest.empty:
+        return batches, None
+    return batches, Batches(held_out.features, np.searchsorted(clips.classes, held_out.manifest.label), **how)
+
+
+def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | None, run: Run) -> None:
     """Train up to ``options.epochs``. Every epoch saves the generator, every --sample-every epochs also sounds.
 
     At the end write plots/curves.png, metrics.json with the figures of the last epoch, and MODEL_CARD.md.
     """
     write_clips(run.dir, clips.dataset, clips.manifest.path)
-    torch.manual_seed(options.seed)
-    spec = clips.features.spec
-    precision = choose_precision(options, kind.auto_precision, spec.shape[-1])
-    accelerator = make_accelerator(options.device, precision)
-    # made before training, so that a missing vocoder fails at once
-    vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
-    labels = np.searchsorted(clips.classes, clips.manifest.label)
-    batches = Batches(clips.features, labels, batch_size=options.batch_size, seed=options.seed, shuffle=True)
-    parts = load(kind.build)(options, spec, len(clips.classes), batches, accelerator)
-    batches.augment = parts.augment
-    sampler = Sampler(parts.generator, parts.scaler, vocoder, clips.classes, parts.phases)
-    print(f"{batches.clips} clips of {len(clips.classes)} classes on {accelerator.device}", flush=True)
+    parts, batches, sampler, device, precision = prepare(options, kind, clips, held_out)
+    print(f"{batches.clips} clips of {len(clips.classes)} classes on {device}", flush=True)
 
     def listen(epoch: int) -> None:
         sampler.save(run.dir)
@@ -103,7 +125,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
             if kind.listen:
                 load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
 
-    run_loop(parts.objective, batches, run, epochs=options.epochs, device=accelerator.device, on_epoch=listen)
+    run_loop(parts.objective, batches, run, epochs=options.epochs, device=device, on_epoch=listen)
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
     (run.dir / EVALUATION).unlink(missing_ok=True)  # its figures are of an earlier epoch
@@ -115,7 +137,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
             "model/parameters": sum(p.numel() for p in parts.generator.parameters()),
             "memory/peak_mib": peak_memory_mib(),
             "precision": precision,
-            "vocoder": vocoder.name,
+            "vocoder": sampler.vocoder.name,
             "skipped": len(clips.rejects),
             **parts.details,
             **training_cost(history),
@@ -124,6 +146,49 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, run: Run) -> None:
     )
     write_card(run.dir)
     print(f"{run.dir}: trained to epoch {len(history)}; sounds in {run.dir / f'{kind.family}_generated_audio'}")
+
+
+def prepare(
+    options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | None
+) -> tuple[Parts, Batches, Sampler, torch.device, str]:
+    """All that a training needs: networks and objective, batches, sampler, device, precision."""
+    torch.manual_seed(options.seed)
+    spec = clips.features.spec
+    precision = choose_precision(options, kind.auto_precision, spec.shape[-1])
+    accelerator = make_accelerator(options.device, precision)
+    # made before training, so that a missing vocoder fails at once
+    vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
+    batches, held_out = make_batches(options, clips, held_out)
+    parts = load(kind.build)(options, spec, len(clips.classes), batches, accelerator)
+    batches.augment, parts.objective.held_out = parts.augment, held_out
+    sampler = Sampler(parts.generator, parts.scaler, vocoder, clips.classes, parts.phases)
+    return parts, batches, sampler, accelerator.device, precision
+
+
+def epochs_within(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | None) -> int:
+    """The epochs that fit into --minutes, by the time of a few steps, a validation and a set of sounds.
+
+    The networks that are timed are thrown away, so the training that follows does not depend on it.
+    """
+    parts, batches, sampler, device, _ = prepare(options, kind, clips, held_out)
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    def step(i: int) -> None:
+        parts.objective.step(*(torch.from_numpy(part).to(device) for part in batches.get(0, i % len(batches))))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    each = [seconds(lambda i=i: step(i)) for i in range(TIMED_STEPS)]
+    between = seconds(lambda: parts.objective.end_epoch(0, {}))
+    sounds = seconds(lambda: sampler.vocoder(sampler.arrays(sampler.classes, seed=options.seed)))
+    epoch = len(batches) * float(np.median(each[WARM_UP:])) + between + sounds / options.sample_every
+    epochs = max(1, int(60 * options.minutes / epoch))
+    print(f"--minutes {options.minutes:g}: {epochs} epochs of about {duration(epoch)}", flush=True)
+    return epochs
 
 
 def choose_precision(options: CommonOptions, auto: Precision, frames: int) -> str:

@@ -21,6 +21,7 @@ VERBS = {  # verb -> (module, one-line description)
     "card": ("generation.card", "write the model card of a finished classifier or generator"),
     "submission": ("classification.inference.submission", "average the test predictions of several runs"),
     "compare": ("shared.runs.compare", "test whether two classifiers differ by more than chance"),
+    "train-flow": ("generation.train_flow", "train conditional flow matching on log-mels"),
     "train-cgan": ("generation.train_cgan", "train a conditional GAN on spectrograms"),
     "train-wgan-gp": ("generation.train_wgan_gp", "train a WGAN-GP on amplitude and phase images"),
     "train-vae": ("generation.train_vae", "train a VAE on waveforms or spectrograms"),

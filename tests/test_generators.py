@@ -24,7 +24,11 @@ GENERATORS: dict[str, tuple[object, ...]] = {
     "cgan-relu": ("train_cgan", "--output", "relu", "--scaling", "none", "--spectral-norm", "--no-masking"),
     "wgan-gp-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
 }
-SIZES = {"cgan-plain": ("--bands", 32, "--frames", 32), "cgan-relu": ("--bands", 16, "--frames", 48)}
+SIZES = {
+    "flow-plain": (*SMALL, "--width", 32, "--depth", 1, "--heads", 2, "--steps", 4, "--average", 0.9),
+    "cgan-plain": ("--bands", 32, "--frames", 32),
+    "cgan-relu": ("--bands", 16, "--frames", 48),
+}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: object) -> None:

@@ -27,7 +27,14 @@ ROOMS = [  # the order in the README; a room is a module or a package
         "generation.vocoder_training",
         "generation.evaluation",
     ),
-    *("generation.train_cgan", "generation.train_vae", "generation.train_wgan_gp", "generation.train_vocoder"),
+    *("generation.sample_options", "generation.editing", "generation.making"),
+    *(
+        "generation.train_flow",
+        "generation.train_cgan",
+        "generation.train_vae",
+        "generation.train_wgan_gp",
+        "generation.train_vocoder",
+    ),
     *("generation.sample", "generation.evaluate", "generation.card"),
 ]
 PACKAGES = ("shared", "classification", "generation")

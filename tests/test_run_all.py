@@ -25,6 +25,7 @@ def bash(*command: object, code: int = 0, **environment: str) -> subprocess.Comp
         (["--data"], "unknown option"),
         (["--out-dir"], "needs a value"),
         (["--gan-epochs", "x"], "--gan-epochs x"),
+        (["--generate-minutes", "0"], "--generate-minutes 0"),
         (["--smoke", "--full"], "exclude each other"),
     ],
 )
@@ -35,8 +36,8 @@ def test_wrong_options_are_refused(arguments: list[str], says: str) -> None:
 @pytest.mark.slow  # sets up the environment if there is none
 def test_a_failed_stage_is_named(tmp_path: Path) -> None:
     failed = bash(ROOT / "run_all.sh", "--data-dir", tmp_path / "nowhere", "--out-dir", tmp_path / "run", code=2)
-    assert "[1/15] Keras classifier" in failed.stdout and "\x1b" not in failed.stdout  # no colours in a log
-    assert "stopped in stage 1 of 15 (Keras classifier)" in failed.stderr and "Traceback" not in failed.stderr
+    assert "[1/18] Keras classifier" in failed.stdout and "\x1b" not in failed.stdout  # no colours in a log
+    assert "stopped in stage 1 of 18 (Keras classifier)" in failed.stderr and "Traceback" not in failed.stderr
 
 
 def test_the_help_lists_the_options() -> None:
@@ -91,20 +92,28 @@ def test_an_incomplete_environment_is_made_anew(checkout: Path) -> None:
 def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
     arguments = ["--smoke", "--data-dir", sounds, "--out-dir", tmp_path / "run"]
     titles = [line for line in bash(ROOT / "run_all.sh", *arguments).stdout.splitlines() if line.startswith("[")]
-    assert [title.split("/")[0] for title in titles] == [f"[{n}" for n in range(1, 16)]
-    assert "[7/15] Conditional GAN: sounds" in titles
+    assert [title.split("/")[0] for title in titles] == [f"[{n}" for n in range(1, 19)]
+    assert "[10/18] Conditional GAN: sounds" in titles
     run = tmp_path / "run"
     page = (run / "report.html").read_text()
     for part in ("Confusion matrices", "audio/flac;base64,", "image/png;base64,", "LEAKING", "train.py", "KAD"):
         assert part in page
     assert "http://" not in page and "https://" not in page  # self-contained
     assert "{&#39;" not in page and "{'accuracy" not in page  # figures, not Python dicts
-    assert page.count("FEWER CLIPS THAN FEATURES") == 1  # one note for all three generators
+    assert page.count("FEWER CLIPS THAN FEATURES") == 1  # one note for all four generators
     assert len(pd.read_csv(run / "submission.csv")) == 10
     stages = {path: path.stat().st_mtime_ns for path in run.glob("*/metrics.json")}
-    assert {path.parent.name for path in stages} == {"keras", "torch", "keras-random", "cgan", "wgan-gp", "cvae"}
+    assert {path.parent.name for path in stages} == {
+        "keras",
+        "torch",
+        "keras-random",
+        "flow",
+        "cgan",
+        "wgan-gp",
+        "cvae",
+    }
     again = bash(ROOT / "run_all.sh", *arguments).stdout
-    assert again.count("already done") == 6 and "[15/15] Report" in again
+    assert again.count("already done") == 7 and "[18/18] Report" in again
     assert again.splitlines()[-1].startswith("done in ") and again.endswith("/run/report.html\n")
     assert stages == {path: path.stat().st_mtime_ns for path in stages}
     assert json.loads((run / "keras-random" / "metrics.json").read_text())["split_leaks"]

@@ -12,7 +12,7 @@ from classification.recipes import TrainOptions
 from classification.training.plan import Part
 from shared.audio import seconds
 from shared.data.datasets import Dataset
-from shared.data.splits import assign_splits, check_trainable
+from shared.data.splits import assign_splits, check_trainable, draw_weights
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec, preset
@@ -131,8 +131,7 @@ def _for_training(rows: pd.DataFrame, labels: np.ndarray, options: TrainOptions,
     """Arguments of Batches for the training clips alone: their order, how often each is drawn, the augmentation."""
     spec, n_classes, weights, class_weights = clips.features.spec, len(clips.classes), None, None
     if options.balance == "recordings":  # draw classes, and the recordings of a class, equally often
-        each = 1.0 / rows.groupby("group").label.transform("size")
-        weights = (each / each.groupby(rows.label).transform("sum")).to_numpy()
+        weights = draw_weights(rows)
     if options.balance == "class-weights":
         counts = np.bincount(labels, minlength=n_classes)
         # scikit-learn's "balanced": a class of average size weighs 1; classes without clips are ignored

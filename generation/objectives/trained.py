@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from generation.scaling import Scaler
-from shared.features.batches import Augmentation
+from shared.features.batches import Augmentation, Batches
 
 
 class Trained:
@@ -24,6 +24,7 @@ class Trained:
 
     parts: tuple[str, ...]
     stop_reason = ""  # a generator has no validation loss that could stop it
+    held_out: Batches | None = None  # clips of --holdout-share, set before training
 
     def __init__(self, accelerator: Accelerator, *groups: Sequence[nn.Module], **adam: Any) -> None:
         self.accelerator = accelerator

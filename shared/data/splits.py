@@ -48,6 +48,15 @@ def take_fraction(manifest: pd.DataFrame, *, fraction: float, seed: int) -> pd.D
     return manifest.loc[sorted(kept)]
 
 
+def draw_weights(manifest: pd.DataFrame, *, balance: float = 1.0) -> np.ndarray:
+    """How often to draw each clip (N,): all classes equally often, and with ``balance`` 1 all recordings of a class.
+
+    With ``balance`` 0 the clips of a class are drawn equally often.
+    """
+    each = 1.0 / manifest.groupby("group").label.transform("size") ** balance
+    return (each / each.groupby(manifest.label).transform("sum")).to_numpy()
+
+
 def resolve_split(manifest: pd.DataFrame, *, how: SplitKind, folds: int = 1) -> SplitKind:
     """Resolve "auto": the data set's official split if it has one with this number of folds, otherwise "grouped".
 

@@ -62,5 +62,10 @@ class Batches:
             return x, y
         return self.augment(x, y, np.random.default_rng((self.seed, epoch, step)))
 
+    def each_clip(self) -> Iterator[np.ndarray]:
+        """All clips once, in order and as they are: batches x float32 (B, M, T)."""
+        for start in range(0, self.clips, self.batch_size):
+            yield self.features[np.arange(start, min(start + self.batch_size, self.clips))]
+
     def __call__(self, epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self.get(epoch, step) for step in range(len(self)))

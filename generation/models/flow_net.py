@@ -1,0 +1,219 @@
+"""Conditional flow matching on log-mels: the network that estimates the clean spectrogram, and the generator around it.
+
+x_t = t x + (1 - t) noise leads from noise (t = 0) to a clean spectrogram (t = 1): Lipman et al. 2023. The network
+estimates x from x_t, t and the class.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHUNK = 16  # sounds made together
+GUIDED = 0.02, 0.9  # times between which guidance acts (Kynkäänniemi et al. 2024); elsewhere it costs variety
+
+
+class Block(nn.Module):
+    """A transformer block with scale, shift and gates given by the condition (Peebles & Xie 2023: adaLN-Zero).
+
+    Dropout sets channels of the gates to zero, the same for all tokens of a clip: drawn for each token, it would take
+    a tenth of a step.
+    """
+
+    def __init__(self, width: int, *, heads: int, condition: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.modulation = nn.Linear(condition, 6 * width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.drop = nn.Dropout(dropout)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        nn.init.ones_(self.modulation.bias.data.view(6, width)[2::3])  # open gates: a short training needs them
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        """Tokens h (B, L, D), condition c (B, C) -> (B, L, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c)[:, None].chunk(6, dim=-1)
+        q, k, v = self.qkv(modulate(h, shift1, scale1)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        h = h + self.drop(gate1) * self.out(attention(q, k, v).transpose(1, 2).flatten(2))
+        return h + self.drop(gate2) * self.mlp(modulate(h, shift2, scale2))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention of (B, heads, L, D). For so few tokens, torch's fused kernel is slower on a CPU."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v)
+    return (q * q.shape[-1] ** -0.5 @ k.mT).softmax(dim=-1).to(v.dtype) @ v
+
+
+def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), 1 + scale)
+
+
+def neighbours(h: Tensor) -> Tensor:
+    """Each frame of h (B, T, C) with the frames before and after it: (B, T, 3 C). A linear layer on it is a
+    convolution, and faster on a CPU."""
+    h = F.pad(h, (0, 0, 1, 1))
+    return torch.cat([h[:, :-2], h[:, 1:-1], h[:, 2:]], dim=-1)
+
+
+class FlowNet(nn.Module):
+    """Noised spectrograms x_t (B, M, T), times t (B,) and ordinals y (B,) -> estimates of the clean x (B, M, T).
+
+    Ordinal K stands for an unknown class. Convolutions at the frame rate surround a transformer on tokens of ``patch``
+    frames; their skip connection carries the detail that a token cannot hold.
+
+    The estimate starts from the best linear one, the Wiener filter of the class's mean spectrum and of its variance
+    along the directions in which the bands of the training clips vary together, at each modulation frequency. The
+    network sees it and adds its output, scaled to about unit variance at every t (as in Karras et al. 2022, EDM, where
+    the linear part is one number). So an untrained network already makes noise with the class's spectrum and texture,
+    and a short training is spent on what tells sounds from such noise.
+
+    Args:
+        shape: (M, T); T must be divisible by ``patch``.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        *,
+        shape: Sequence[int],
+        width: int = 256,
+        depth: int = 6,
+        heads: int = 4,
+        patch: int = 4,
+        local: int = 128,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        bands, frames = shape
+        self.n_classes, self.patch = n_classes, patch
+        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(n_classes + 1, width)
+        self.stem = nn.Linear(6 * bands, local)
+        self.into = nn.Linear(local * patch, width)
+        self.blocks = nn.ModuleList(Block(width, heads=heads, condition=width, dropout=dropout) for _ in range(depth))
+        self.modulation, self.local_modulation = nn.Linear(width, 2 * width), nn.Linear(width, 2 * local)
+        self.back = nn.Linear(width, local * patch)
+        self.mix, self.refine = nn.Linear(6 * local, local), nn.Linear(3 * local, local)
+        self.last = nn.Linear(local, bands)
+        for layer in (self.modulation, self.local_modulation, self.last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.label.weight, std=0.3)  # about as large as the times' part
+        self.register_buffer("mean", torch.zeros(n_classes + 1, bands))
+        self.register_buffer("variance", torch.ones(n_classes + 1, frames // 2 + 1, bands))
+        share = torch.full((frames // 2 + 1,), 2.0)  # of a modulation frequency in a band's variance
+        share[0] = 1.0
+        share[frames // 2 :] = 2.0 - (frames + 1) % 2
+        self.register_buffer("share", share / (frames * bands), persistent=False)
+        self.register_buffer("basis", torch.eye(bands).repeat(frames // 2 + 1, 1, 1))
+        positions = torch.linspace(0, 1, frames // patch)
+        self.register_buffer("positions", sinusoids(positions, width), persistent=False)
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        t = t[:, None, None]
+        scale = (t.square() + (1 - t).square()).sqrt()  # the standard deviation of x_t
+        linear = self.linear_estimate(x_t, t, y)
+        output = self.output(torch.cat([x_t / scale, linear], dim=1), t[:, 0, 0], y).float()
+        return linear + self.remaining(t, y) * output
+
+    def set_statistics(self, mean: Tensor, variance: Tensor, basis: Tensor) -> None:
+        """Set the clips' statistics: means (K + 1, M), variances (K + 1, F, M) along the directions (F, M, M)."""
+        for buffer, value in ((self.mean, mean), (self.variance, variance), (self.basis, basis)):
+            buffer.copy_(value)
+
+    def of_class(self, table: Tensor, y: Tensor) -> Tensor:
+        """Rows of ``table`` (K + 1, ...) for ordinals y (B,), or their mixture for weights y (B, K): (B, ...)."""
+        if y.is_floating_point():
+            return (y @ table[:-1].flatten(1)).unflatten(1, table.shape[1:])
+        return table[y]
+
+    def remaining(self, t: Tensor, y: Tensor) -> Tensor:
+        """The standard deviation of the linear estimate's error at times t (B, 1, 1): (B, 1, 1)."""
+        noise, variance = (1 - t).square(), self.of_class(self.variance, y)
+        error = variance * noise / (t.square() * variance + noise)  # of each band and modulation frequency
+        return (error * self.share[:, None]).sum(dim=(1, 2), keepdim=True).sqrt()
+
+    def linear_estimate(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """The Wiener filter of x_t (B, M, T) at times t (B, 1, 1): its gain is t S / (t² S + (1 - t)²).
+
+        S (F, M) are the variances of the class along the directions ``basis`` (F, M, M) at each modulation frequency.
+        """
+        with torch.autocast(x_t.device.type, enabled=False):
+            mean, variance = self.of_class(self.mean, y)[:, :, None], self.of_class(self.variance, y)
+            gain = t * variance / (t.square() * variance + (1 - t).square())  # (B, F, M)
+            X = torch.view_as_real(torch.fft.rfft(x_t.float() - t * mean)).permute(2, 0, 3, 1)  # (F, B, 2, M)
+            c = (X.flatten(1, 2) @ self.basis).view(X.shape) * gain.transpose(0, 1)[:, :, None]
+            X = (c.flatten(1, 2) @ self.basis.mT).view(X.shape).permute(1, 3, 0, 2).contiguous()
+            return mean + torch.fft.irfft(torch.view_as_complex(X), n=x_t.shape[-1])
+
+    def output(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """The network itself: x_t of unit variance and its linear estimate, together x (B, 2 M, T), -> (B, M, T)."""
+        c = F.silu(self.time(sinusoids(t, self.time[0].in_features)) + self.of_class(self.label.weight, y))
+        detail = F.silu(self.stem(neighbours(x.transpose(1, 2))))  # (B, T, C)
+        h = self.into(detail.reshape(len(x), -1, self.into.in_features)) + self.positions.to(detail.dtype)  # (B, L, D)
+        for block in self.blocks:
+            h = block(h, c)
+        h = self.back(modulate(h, *self.modulation(c)[:, None].chunk(2, dim=-1))).reshape(detail.shape)
+        h = modulate(
+            self.mix(neighbours(torch.cat([h, detail], dim=-1))), *self.local_modulation(c)[:, None].chunk(2, -1)
+        )
+        return self.last(h + F.silu(self.refine(neighbours(F.silu(h))))).transpose(1, 2)
+
+
+def sinusoids(t: Tensor, width: int) -> Tensor:
+    """Times or positions t (N,) in [0, 1] -> (N, width)."""
+    angles = t[:, None] * torch.exp(torch.linspace(0, math.log(1000), width // 2, device=t.device))
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Generator(nn.Module):
+    """Noise z (B, M T) and a class each, y (B,) or weights (B, K), -> scaled log-mels (B, 1, M, T), by Euler's method.
+
+    Attributes:
+        steps: evaluations from noise to spectrogram.
+        guidance: factor on the difference that the class makes (Ho & Salimans 2022); 1 is no guidance.
+    """
+
+    def __init__(self, n_classes: int, *, shape: Sequence[int], steps: int = 32, guidance: float = 3.0, **net) -> None:
+        super().__init__()
+        self.arguments = {"n_classes": n_classes, "shape": list(shape), "steps": steps, "guidance": guidance, **net}
+        self.net = FlowNet(n_classes, shape=shape, **net)
+        self.shape, self.latent, self.steps, self.guidance = tuple(shape), math.prod(shape), steps, guidance
+
+    def forward(
+        self, z: Tensor, y: Tensor, *, clean: Tensor | None = None, start: float = 0.0, kept: Tensor | None = None
+    ) -> Tensor:
+        """With a ``clean`` spectrogram (M, T), make variations of it.
+
+        Args:
+            start: time at which the path begins, from the noised ``clean``: 0 keeps nothing of it, 1 everything.
+            kept: frames (T,) that stay as in ``clean``; the others are filled in.
+        """
+        how = {"clean": clean, "start": start, "kept": kept}
+        return torch.cat([self._integrate(*part, **how) for part in zip(z.split(CHUNK), y.split(CHUNK), strict=True)])
+
+    def _integrate(self, z: Tensor, y: Tensor, *, clean: Tensor | None, start: float, kept: Tensor | None) -> Tensor:
+        z = z.unflatten(1, self.shape)
+        x = z if clean is None else start * clean + (1 - start) * z
+        times = [
+            t for t in torch.linspace(0, 1, self.steps + 1).square().tolist() if t > start
+        ]  # the start matters most
+        for t, following in itertools.pairwise([start, *times]):
+            x = x + (following - t) / (1 - t) * (self.estimate(x, t, y) - x)
+            if kept is not None:  # as in RePaint (Lugmayr et al. 2022), without its repetitions
+                x = torch.where(kept, following * clean + (1 - following) * z, x)
+        return x[:, None]
+
+    def estimate(self, x: Tensor, t: float, y: Tensor) -> Tensor:
+        """The clean spectrogram that x (B, M, T) of time t leads to, with guidance."""
+        at = x.new_full((len(x),), t)
+        clean = self.net(x, at, y)
+        if self.guidance == 1 or not GUIDED[0] <= t <= GUIDED[1]:
+            return clean
+        unknown = self.net(x, at, torch.full((len(x),), self.net.n_classes, device=x.device))
+        return unknown + self.guidance * (clean - unknown)

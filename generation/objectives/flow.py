@@ -1,0 +1,182 @@
+"""The objective of conditional flow matching: estimate the clean spectrogram at random times (Lipman et al. 2023)."""
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
+
+from generation.models.flow_net import FlowNet, Generator
+from generation.objectives.trained import Parts, Trained
+from generation.recipes import FlowOptions
+from generation.registry import load_nets
+from generation.scaling import Scaler
+from shared.features.batches import Batches
+from shared.features.spec import FeatureSpec
+
+PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
+CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
+
+
+def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
+    """The parts of the flow model."""
+    scaler = Scaler.of("bands", batches)
+    size = {name: getattr(options, name) for name in ("width", "depth", "heads", "dropout")}
+    generator = load_nets(options)[0](
+        n_classes, shape=spec.shape, steps=options.steps, guidance=options.guidance, **size
+    )
+    generator.net.set_statistics(*statistics(scaler, batches, n_classes))
+    objective = FlowObjective(
+        generator.to(accelerator.device),
+        scaler,
+        accelerator,
+        learning_rate=options.learning_rate,
+        average=options.average,
+        label_dropout=options.label_dropout,
+    )
+    augment = partial(vary, silence=spec.silence, gain=options.gain, time_shift=options.time_shift)
+    return Parts(objective, generator, scaler, augment=augment)
+
+
+def statistics(scaler: Scaler, batches: Batches, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the linear estimate needs of the training clips.
+
+    Returns:
+        The mean spectra (K + 1, M) of each class and of all clips; the variances (K + 1, F, M) of the modulation
+        frequencies, F = T // 2 + 1, along directions (F, M, M) in which the bands of all clips are uncorrelated.
+        White noise has the variance 1.
+    """
+    x = torch.cat([scaler.forward(torch.from_numpy(x)) for x in batches.each_clip()])
+    y = torch.from_numpy(batches.labels)
+    groups = [x[y == k] for k in range(n_classes)] + [x]
+    means = torch.stack([group.mean(dim=(0, 2)) for group in groups])
+    everything = coefficients(x, means[-1])
+    basis = torch.linalg.eigh(smooth(torch.stack([(X.mT @ X.conj()).real / len(X) for X in everything]))).eigenvectors
+    of_all = (everything @ basis.to(everything.dtype)).abs().square().mean(dim=1)
+    variances = []
+    for group, mean in zip(groups, means, strict=True):
+        own = (coefficients(group, mean) @ basis.to(everything.dtype)).abs().square().sum(dim=1)
+        variances.append(smooth((own + PRIOR * of_all) / (len(group) + PRIOR)))
+    return means, torch.stack(variances).clamp(min=1e-4), basis
+
+
+def coefficients(x: Tensor, mean: Tensor) -> Tensor:
+    """The modulation frequencies of clips x (N, M, T) minus their mean spectrum (M,): complex (F, N, M)."""
+    return torch.fft.rfft(x - mean[:, None], norm="ortho").permute(2, 0, 1)
+
+
+def smooth(S: Tensor) -> Tensor:
+    """The mean of S (F, ...) over five neighbouring frequencies; the three lowest stay as they are."""
+    flat = S.flatten(1).T[None]
+    means = F.avg_pool1d(flat, 5, stride=1, padding=2, count_include_pad=False)[0].T.reshape(S.shape)
+    return torch.cat([S[:3], means[3:]])
+
+
+def vary(
+    x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, silence: float, gain: float, time_shift: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate each clip of x (B, M, T) in time, and change its level by up to ``gain`` dB either way."""
+    if time_shift:
+        places = (rng.integers(x.shape[2], size=len(x))[:, None] + np.arange(x.shape[2])) % x.shape[2]
+        x = np.take_along_axis(x, places[:, None], axis=2)
+    nepers = rng.uniform(-gain, gain, size=(len(x), 1, 1)).astype(np.float32) * np.float32(math.log(10) / 20)
+    return np.where(x > silence + 1e-3, np.maximum(x + nepers, np.float32(silence)), x), y
+
+
+def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:
+    """Logit-normal times (B,), one in each of B equally probable intervals, so that batches differ less."""
+    u = (torch.randperm(count, generator=random) + torch.rand(count, generator=random)) / count
+    return (CENTRE + SPREAD * torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4))).sigmoid()
+
+
+class FlowObjective(Trained):
+    """The squared error of the estimate, divided by that of the linear estimate: 1 means that nothing was learned.
+
+    The sampled network is the moving average of the trained one; with held-out clips, the average of the epoch with the
+    lowest loss on them.
+
+    Args:
+        generator: its ``net`` is the network that is sampled.
+        average: decay of the moving average, shorter during the first steps.
+        label_dropout: share of the clips whose class is hidden, which guidance needs.
+    """
+
+    parts = ("net", "adam")
+
+    def __init__(
+        self,
+        generator: Generator,
+        scaler: Scaler,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float = 6e-4,
+        average: float = 0.999,
+        label_dropout: float = 0.15,
+        warm_up: int = 100,
+    ) -> None:
+        super().__init__(accelerator, [copy.deepcopy(generator.net)], lr=learning_rate)
+        self.kept, self.scaler = generator.net.requires_grad_(False), scaler
+        self.average = copy.deepcopy(self.kept).eval()
+        self.decay, self.label_dropout, self.learning_rate, self.warm_up = (
+            average,
+            label_dropout,
+            learning_rate,
+            warm_up,
+        )
+        self.steps, self.lowest = 0, math.inf
+
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """One update on features x (B, M, T) of ordinals y (B,)."""
+        self.adam.param_groups[0]["lr"] = self.learning_rate * min(1.0, (self.steps + 1) / self.warm_up)
+        t = draw_times(len(x)).to(x.device)
+        hidden = torch.rand(len(y), device=y.device) < self.label_dropout
+        y = torch.where(hidden, self.kept.n_classes, y)
+        loss = self.losses(self.net, self.scaler.forward(x), t, y, torch.randn_like(x)).mean()
+        self.update(self.adam, loss)
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self._part("net").parameters()), 1 - decay)
+        return {"train/loss": loss}
+
+    def losses(self, net: FlowNet, x: Tensor, t: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+        """The weighted squared errors (B,) of clean x (B, M, T) at times t (B,) with this noise (B, M, T)."""
+        at = t[:, None, None]
+        error = (net(at * x + (1 - at) * noise, t, y) - x).square().mean(dim=(1, 2))
+        return error / self.kept.remaining(at, y)[:, 0, 0].square()
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Take over the average if its loss on the held-out clips is the lowest so far, or if there are none."""
+        loss = self.held_out_loss() if self.held_out else -math.inf
+        if loss <= self.lowest:
+            self.kept.load_state_dict(self.average.state_dict())
+            self.lowest = loss
+        return {"val/loss": loss} if self.held_out else {}
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """The average network's loss on the held-out clips, with the same times and noise in every epoch."""
+        random, device = torch.Generator().manual_seed(0), self.accelerator.device
+        total = 0.0
+        for features, labels in self.held_out():
+            x, y = self.scaler.forward(torch.from_numpy(features)).to(device), torch.from_numpy(labels).to(device)
+            t, noise = draw_times(len(x), random), torch.randn(x.shape, generator=random)
+            with self.accelerator.autocast():
+                total += self.losses(self.average, x, t.to(device), y, noise.to(device)).sum().item()
+        return total / self.held_out.clips
+
+    def state_dict(self) -> dict[str, Any]:
+        nets = {"average": self.average.state_dict(), "kept": self.kept.state_dict()}
+        return super().state_dict() | nets | {"steps": self.steps, "lowest": self.lowest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.average.load_state_dict(state["average"])
+        self.kept.load_state_dict(state["kept"])
+        self.steps, self.lowest = state["steps"], state["lowest"]
