@@ -61,14 +61,14 @@ def train(options: VocoderTrainingOptions) -> None:
 
 
 def with_extra(dataset: Dataset, folders: Sequence[Path]) -> Dataset:
-    """The data set with all sounds in ``folders`` and below, each a recording of its own.
+    """The data set with all sounds in ``folders`` and below, without hidden files, each a recording of its own.
 
     Raises:
         UserError: a folder without sounds.
     """
     tables, known = [dataset.manifest], set(dataset.manifest.path)
     for folder in folders:
-        paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+        paths = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() in AUDIO_SUFFIXES]
         if not paths:
             raise UserError(f"--extra-dir {folder}: holds no sounds ({', '.join(sorted(AUDIO_SUFFIXES))})")
         new = [path for path in paths if path not in known]

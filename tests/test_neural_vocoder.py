@@ -25,6 +25,7 @@ from shared.data.datasets import load_dataset
 from shared.errors import UserError
 from shared.features.spec import PRESETS
 from shared.features.transforms import extract, log_mel, mel_filterbank
+from shared.report.run_view import find_runs
 from shared.runs.loop import make_accelerator
 
 SPEC = PRESETS["flow"]
@@ -125,6 +126,7 @@ def test_a_run_is_complete_and_holds_recordings_out(trained: Path, sounds: Path)
     files = ("config.json", "history.jsonl", "metrics.json", "clips.csv", "vocoder.json", "vocoder.safetensors")
     assert all((trained / name).stat().st_size for name in (*files, "plots/curves.png"))
     assert len(list((trained / "reconstructions").glob("*_neural.wav"))) == 8
+    assert "vocoder" in find_runs(trained.parent)[0].kind
     table = mark_trained_on(load_dataset(sounds), trained, asked=False)[0]
     assert table.trained_on.sum() >= 20 and table.held_out.sum() >= 8
 
