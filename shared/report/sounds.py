@@ -104,10 +104,11 @@ def find_sources(generators: Sequence[RunView]) -> dict[str, list[Source]]:
 
 
 def remark(samples: Samples) -> str:
-    """The vocoder, and the folder unless it is samples/."""
+    """The vocoder, and what the folder's name says beside it."""
     if samples.name is None:
         return "last epoch"
-    return ", ".join(filter(None, (samples.vocoder, samples.name if samples.name != "samples" else "")))
+    name = samples.name.removeprefix("samples").removeprefix("-")
+    return ", ".join(dict.fromkeys(filter(None, (samples.vocoder, name))))
 
 
 def real_sources(label: str, clips: Sequence[RealClip], samples: Sequence[tuple[RunView, Samples]]) -> list[Source]:
@@ -122,7 +123,8 @@ def real_sources(label: str, clips: Sequence[RealClip], samples: Sequence[tuple[
         sources["real"] = Source("real", "held-out recording" if held_out else "", [clip.path for clip in real])
     for run, found, paths in vocoded:
         if files := [paths[stem] for stem in chosen if stem in paths]:
-            how = ", ".join(filter(None, (found.vocoder, run.config["options"].get("features"))))
+            preset = run.config["options"].get("features")
+            how = ", ".join(filter(None, (found.vocoder, preset and f"preset {preset}")))
             sources.setdefault(how, Source("real, vocoded", how, files))
     return list(sources.values())
 
