@@ -30,6 +30,7 @@ from test_browser import BROWSER, FLAGS
 from shared.audio import write_wav
 from shared.errors import UserError
 from shared.evaluation.listeners import agreement, wilson_interval
+from shared.files import write_json
 from shared.listening import command
 from shared.listening.answers import Answer, read_answers, summarise, write_answers
 from shared.listening.server import ListeningServer, Session
@@ -104,8 +105,10 @@ def test_several_runs_and_vocoders_are_sources_of_their_own(run: Path, tmp_path:
     shutil.copytree(run, tmp_path / "cgan")
     shutil.copytree(run, tmp_path / "flow")
     shutil.copytree(run / "samples", tmp_path / "flow" / "samples-neural")
+    write_wav(tmp_path / "flow" / "samples" / "a mixture_0.wav", np.ones(100), 8000)  # is not played
+    write_json(tmp_path / "flow" / "samples-neural" / "samples.json", {"vocoder": "neural", "best_of": 4})
     sources = Counter(trial.source for trial in make_test([run, tmp_path / "flow"], count=1, seed=0).trials)
-    assert sources == {"real": 9, "cgan": 3, "flow/samples": 3, "flow/samples-neural": 3}
+    assert sources == {"real": 9, "cgan": 3, "flow/samples": 3, "flow/samples-neural (best of 4)": 3}
     same_names = make_test([run, tmp_path / "cgan"], count=1, seed=0)
     assert {trial.source for trial in same_names.trials} == {"real", str(run), str(tmp_path / "cgan")}
 

@@ -55,7 +55,9 @@ def test_each_class_has_real_vocoded_and_generated_sounds(runs: Path) -> None:
     ]
     real, vocoded, *_ = found["dog"]
     (runs / "flow" / "samples-neural").rename(runs / "flow" / "samples-guided")
-    assert titles(sounds.find_sources(find_runs(runs))["dog"])[-1] == ("flow", "neural, guided")
+    change_json(runs / "flow" / "samples-guided" / "samples.json", best_of=4)
+    last = titles(sounds.find_sources(find_runs(runs))["dog"])[-1]
+    assert last == ("flow", "neural, guided, best of 4 by a classifier")
     assert [path.stem for path in real.files] == [path.stem for path in vocoded.files]  # the same clips
     assert real.files[0].parent == runs.parent / "data" / "dog"
 

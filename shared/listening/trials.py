@@ -82,7 +82,11 @@ def make_test(runs: Sequence[Path], *, count: int, seed: int, data_dir: Path | N
         features.append(config["features"])
         for found in samples:
             source = name if len(samples) == 1 else f"{name}/{found.name}"
+            source += f" (best of {found.best_of})" if found.best_of > 1 else ""
+            known = set(metrics.get("classes", found.generated))  # a mixture of classes has no right answer
             for label, files in found.generated.items():
+                if label not in known:
+                    continue
                 drawn = rng.sample(files, min(count, len(files)))
                 generated += [_Sound(source, label, path) for path in drawn]
         real = real_clips(run, metrics.get("classes", []), data_dir=data_dir, seed=seed)

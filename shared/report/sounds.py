@@ -104,11 +104,12 @@ def find_sources(generators: Sequence[RunView]) -> dict[str, list[Source]]:
 
 
 def remark(samples: Samples) -> str:
-    """The vocoder, and what the folder's name says beside it."""
+    """The vocoder, what the folder's name says beside it, and how sounds were selected."""
     if samples.name is None:
         return "last epoch"
     name = samples.name.removeprefix("samples").removeprefix("-")
-    return ", ".join(dict.fromkeys(filter(None, (samples.vocoder, name))))
+    best = f"best of {samples.best_of} by a classifier" if samples.best_of > 1 else ""
+    return ", ".join(dict.fromkeys(filter(None, (samples.vocoder, name, best))))
 
 
 def real_sources(label: str, clips: Sequence[RealClip], samples: Sequence[tuple[RunView, Samples]]) -> list[Source]:

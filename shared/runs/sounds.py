@@ -28,10 +28,12 @@ class Samples:
     Attributes:
         name: the folder in the run; None if the sounds are those of the last epoch.
         vocoder: its name; "" if the run does not say.
+        best_of: a classifier chose each sound among this many.
     """
 
     name: str | None
     vocoder: str
+    best_of: int
     generated: dict[str, list[Path]]
     vocoded: dict[str, list[Path]]
 
@@ -66,16 +68,17 @@ def find_samples(run_dir: Path, metrics: dict[str, Any]) -> list[Samples]:
     found = []
     for folder in sorted(run_dir.glob("samples*/")):
         if generated := _by_label(sorted(folder.glob("*.wav")), classes):
-            vocoder = _vocoder(folder) or metrics.get("vocoder", "")
+            said = _said(folder)
+            vocoder = said.get("vocoder") or metrics.get("vocoder", "")
             vocoded = {
                 label: files
                 for label in generated
                 if (files := sorted((folder / REFERENCE / safe_name(label)).glob("*.wav")))
             }
-            found.append(Samples(folder.name, vocoder, generated, vocoded))
+            found.append(Samples(folder.name, vocoder, said.get("best_of", 1), generated, vocoded))
     last_epoch = sorted(run_dir.glob(f"*_generated_audio/*_ep{metrics.get('train/epochs')}.wav"))
     if not found and last_epoch:
-        found = [Samples(None, metrics.get("vocoder", ""), _by_label(last_epoch, classes), {})]
+        found = [Samples(None, metrics.get("vocoder", ""), 1, _by_label(last_epoch, classes), {})]
     return found
 
 
@@ -86,11 +89,12 @@ def _by_label(files: Sequence[Path], classes: Iterable[str]) -> dict[str, list[P
     return dict(by_label)
 
 
-def _vocoder(folder: Path) -> str:
+def _said(folder: Path) -> dict[str, Any]:
+    """samples.json; {} for samples of another origin."""
     try:
-        return read_json(folder / SAMPLES).get("vocoder") or ""
-    except (OSError, ValueError, AttributeError):  # samples of another origin
-        return ""
+        return dict(read_json(folder / SAMPLES))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def real_clips(
