@@ -120,7 +120,7 @@ def fit(options: VocoderTrainingOptions, dataset: Dataset, clips: Clips, rows: n
         degraded=options.degraded_share,
         heldout=evenly(held, HELD_OUT),
     )
-    network = objective.average.module
+    network = objective.average
     where = f"on {accelerator.device}, {len(held)} held out"
     print(f"{batches.clips} clips of at most {spec.duration:g} s {where}", flush=True)
 

@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from classification.inference.classifier import Classifier
+from classification.rundir import read_run
 from generation.objectives.spectral import multi_resolution_stft
 from generation.rundir import mark_trained_on
 from generation.sampling import Sampler
@@ -25,7 +26,7 @@ from generation.vocoders.vocoder import AUTO, make_vocoder
 from shared.audio import load_audio
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
-from shared.errors import run_entry
+from shared.errors import UserError, run_entry
 from shared.features.spec import PRESETS, FeatureSpec
 from shared.features.transforms import TRANSFORMS, log_mel, stft
 from shared.files import DEMO_DIR
@@ -55,52 +56,73 @@ def error(y: np.ndarray, back: np.ndarray, spec: FeatureSpec) -> float:
     return float(np.linalg.norm(A - B * (A * B).sum() / max((B * B).sum(), 1e-12)) / max(np.linalg.norm(A), 1e-12))
 
 
-def compare(options: RoundTripOptions) -> None:
-    """Print for each vocoder its errors, its speed, and how many of its sounds a classifier names right."""
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What the vocoders are compared on: spectrograms S (B, M, T), their classes and, of real clips, the sounds."""
+
+    title: str
+    spec: FeatureSpec
+    S: torch.Tensor
+    labels: list[str]
+    originals: list[np.ndarray]
+
+
+def clips_of(options: RoundTripOptions) -> Material:
+    """Clips that the vocoder was not trained on; all clips if it held none out."""
     spec = load_vocoder(options.vocoder_dir)[1]
-    vocoders = {
-        f"griffin-lim, {n} iterations": make_vocoder("griffin-lim", spec, iterations=n) for n in options.iterations
-    }
-    vocoders["neural"] = make_vocoder("neural", spec, vocoder_dir=options.vocoder_dir)
-    originals: Sequence[np.ndarray] = ()
-    if options.model_dir:
-        sampler = Sampler.load(options.model_dir, device="cpu")
-        labels = [sampler.classes[i % len(sampler.classes)] for i in range(options.clips)]
-        S = sampler.arrays(labels, seed=0)
-    else:
-        dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
-        clips = mark_trained_on(dataset, options.vocoder_dir, asked=False)[0]
-        clips = clips[clips.held_out] if clips.held_out.any() else clips
-        clips = clips.iloc[:: max(1, len(clips) // options.clips)]
-        labels = list(clips.label)
-        originals = [load_audio(path, sr=spec.sr, duration=spec.duration) for path in clips.path]
-        S = torch.from_numpy(np.stack([log_mel(y, spec) for y in originals]))
+    dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
+    table = mark_trained_on(dataset, options.vocoder_dir, asked=False)[0]
+    held = table[table.held_out] if table.held_out.any() else table
+    held = held.iloc[:: max(1, len(held) // options.clips)]
+    sounds = [load_audio(path, sr=spec.sr, duration=spec.duration) for path in held.path]
+    S = torch.from_numpy(np.stack([log_mel(y, spec) for y in sounds]))
+    what = "held-out clips" if table.held_out.any() else "clips, none of them held out,"
+    return Material(f"{len(S)} {what} of {dataset.root}", spec, S, list(held.label), sounds)
+
+
+def generated(options: RoundTripOptions) -> Material:
+    """Spectrograms of a generator, equally many of each class."""
+    sampler = Sampler.load(options.model_dir, device="cpu")
+    labels = [sampler.classes[i % len(sampler.classes)] for i in range(options.clips)]
+    title = f"{len(labels)} spectrograms of {options.model_dir}"
+    return Material(title, sampler.vocoder.spec, sampler.arrays(labels, seed=0), labels, [])
+
+
+def compare(options: RoundTripOptions) -> None:
+    """Print each vocoder's errors, how many of its sounds a classifier names right, and its speed."""
+    if options.classifier and read_run(options.classifier, flag="--classifier")[0]["options"]["framework"] != "torch":
+        raise UserError(
+            f"--classifier {options.classifier}: is a Keras run; a process holds one framework, use PyTorch"
+        )
     classifier = Classifier.load(options.classifier) if options.classifier else None
+    material = generated(options) if options.model_dir else clips_of(options)
+    spec, S = material.spec, material.S
+    vocoders = {"neural": make_vocoder("neural", spec, vocoder_dir=options.vocoder_dir)}
+    for n in options.iterations:
+        vocoders[f"griffin-lim, {n} iterations"] = make_vocoder("griffin-lim", spec, iterations=n)
 
     def accuracy(sounds: Sequence[np.ndarray]) -> str:
         if classifier is None:
             return ""
         found = [prediction.label for prediction in classifier.predict_batch(sounds, spec.sr)]
-        return f", accuracy {np.mean(np.equal(found, labels)):.1%}"
+        return f", accuracy {np.mean(np.equal(found, material.labels)):.1%}"
 
-    source = options.model_dir or f"{len(set(labels))} classes{', held out' if not options.model_dir else ''}"
-    print(f"{len(S)} spectrograms, {source}; {torch.get_num_threads()} threads")
-    if originals:
-        print(f"untouched clips{accuracy(originals)}")
+    print(f"{material.title}; {torch.get_num_threads()} threads")
+    if material.originals and classifier:
+        print(f"untouched{accuracy(material.originals)}")
     for name, vocoder in vocoders.items():
         vocoder(S[:1])  # warm up
         began = time.perf_counter()
         sounds = [vocoder(row[None])[0].numpy() for row in S]
         speed = len(S) * spec.duration / (time.perf_counter() - began)
-        frames = slice(0, spec.clip_frames)
-        error = np.mean(
-            [np.abs(log_mel(y, spec) - row)[:, frames].mean() for y, row in zip(sounds, S.numpy(), strict=True)]
-        )
-        figures = f"log-mel error {error:.3f}"
-        if originals:
-            pairs = (map(torch.from_numpy, pair) for pair in zip(sounds, originals, strict=True))
-            distance = np.mean([float(multi_resolution_stft(y[None], x[None])) for y, x in pairs])
-            figures += f", multi-resolution STFT distance {distance:.3f}"
+        differences = [
+            np.abs(log_mel(y, spec) - row)[:, : spec.clip_frames] for y, row in zip(sounds, S.numpy(), strict=True)
+        ]
+        figures = f"log-mel error {np.mean(differences):.3f}"
+        if material.originals:
+            pairs = (map(torch.from_numpy, pair) for pair in zip(sounds, material.originals, strict=True))
+            distances = [float(multi_resolution_stft(y[None], x[None])) for y, x in pairs]
+            figures += f", multi-resolution STFT distance {np.mean(distances):.3f}"
         print(f"{name}: {figures}{accuracy(sounds)}, {speed:.0f} times real time", flush=True)
 
 

@@ -4,12 +4,20 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from generation.scaling import Scaler
 from shared.features.batches import Augmentation, Batches
+
+
+def follow(average: nn.Module, net: nn.Module, *, decay: float, steps: int) -> None:
+    """Move the weights of ``average`` towards those of ``net``, faster during the first steps."""
+    decay = min(decay, (1 + steps) / (10 + steps))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
 
 
 class Trained:

@@ -1,5 +1,6 @@
 """The neural vocoder's objective: spectral losses first, later discriminators with feature matching, too."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel
 
 from generation.models.vocos import fixed_noise
 from generation.objectives.spectral import multi_resolution_stft
-from generation.objectives.trained import Trained
+from generation.objectives.trained import Trained, follow
 from generation.stft import LogMel
 
 MEL_WEIGHT, STFT_WEIGHT, FEATURE_WEIGHT = 15.0, 5.0, 2.0  # the adversarial loss has weight 1
@@ -40,12 +40,6 @@ def degrade(S: Tensor, *, share: float) -> Tensor:
     chosen = (chosen < share).float()
     S = blur(blur(S, WIDEST[0] * frames * chosen, dim=2), WIDEST[1] * bands * chosen, dim=1)
     return S + (LOUDEST_NOISE * level * chosen)[:, None, None] * torch.randn_like(S)
-
-
-def follow(averages: list[Tensor], values: list[Tensor], steps: Tensor | int) -> None:
-    """Move the averaged weights towards the current ones, faster in the first steps."""
-    decay = min(DECAY, (1 + int(steps)) / (10 + int(steps)))
-    torch._foreach_lerp_(averages, values, 1 - decay)
 
 
 class VocoderObjective(Trained):
@@ -77,10 +71,11 @@ class VocoderObjective(Trained):
         degraded: float = 0.5,
         heldout: Tensor | None = None,
     ) -> None:
-        self.average = AveragedModel(generator, device=accelerator.device, multi_avg_fn=follow).eval()
+        self.average = copy.deepcopy(generator).to(accelerator.device).requires_grad_(False).eval()
         super().__init__(accelerator, [generator], [discriminator], lr=learning_rate, betas=(0.8, 0.9))
         self.mel, self.noise, self.heldout = mel.to(accelerator.device), generator.noise, heldout
         self.adversarial_from, self.degraded, self.epoch = adversarial_from, degraded, 0
+        self.steps = 0
 
     def step(self, x: Tensor, _: Tensor) -> dict[str, Tensor]:
         """One update on waveforms x (B, N); there are no labels."""
@@ -95,7 +90,8 @@ class VocoderObjective(Trained):
             metrics = self.discriminate(x, fake)
             loss = loss + metrics["generator/adversarial"] + FEATURE_WEIGHT * metrics["generator/features"]
         self.update(self.adam_g, loss)
-        self.average.update_parameters(self._part("generator"))
+        self.steps += 1
+        follow(self.average, self._part("generator"), decay=DECAY, steps=self.steps)
         return {"train/log_mel": log_mel, "train/stft": distance} | metrics
 
     def discriminate(self, x: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -135,12 +131,13 @@ class VocoderObjective(Trained):
     @torch.no_grad()
     def restore(self, S: Tensor, *, length: int) -> Tensor:
         """Mels S (B, M, T) -> waveforms (B, length) by the averaged generator, always with the same noise."""
-        return self.average.module(S, fixed_noise(self.noise, S), length=length)
+        return self.average(S, fixed_noise(self.noise, S), length=length)
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"average": self.average.state_dict(), "epoch": self.epoch}
+        progress = {"epoch": self.epoch, "steps": self.steps}
+        return super().state_dict() | {"average": self.average.state_dict()} | progress
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.average.load_state_dict(state["average"])
-        self.epoch = state["epoch"]
+        self.epoch, self.steps = state["epoch"], state["steps"]
