@@ -103,6 +103,8 @@ class FlowOptions(GeneratorOptions):
     """Decay, per step, of the moving average of the weights, which makes the sounds."""
     label_dropout: float = 0.15
     """Share of the clips whose class is hidden in training; guidance needs some."""
+    overfit: float = 0.05
+    """With --holdout-share, stop when the loss on held-out clips has risen by this share above its lowest value."""
     balance: float | None = 0.5
     time_shift: bool = True
     """Rotate every clip in time by a random number of frames."""
@@ -117,7 +119,7 @@ class FlowOptions(GeneratorOptions):
         super().check()
         self.require("1 or more", lambda v: v >= 1, "width", "depth", "heads", "steps", "guidance")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "average", "label_dropout")
-        self.require("0 or more", lambda v: v >= 0, "gain")
+        self.require("0 or more", lambda v: v >= 0, "gain", "overfit")
         if self.width % (2 * self.heads):
             raise UserError(f"--width {self.width}: must be a multiple of 2 x --heads {self.heads}")
         if self.spec.kind != "log_mel" or self.spec.scaling != "ln":

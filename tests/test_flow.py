@@ -74,25 +74,26 @@ def test_training_lowers_the_loss_below_the_linear_estimate(precision: str, batc
     assert torch.isfinite(metrics["train/loss"]) and flow.held_out_loss() < before
 
 
-def test_the_epoch_with_the_lowest_held_out_loss_is_kept(batches: Batches) -> None:
-    flow, generator = objective(batches)
-    flow.held_out, losses = batches, iter([0.5, 0.3, 0.4])
+def test_training_stops_when_the_held_out_loss_rises(batches: Batches) -> None:
+    flow, _ = objective(batches, tolerance=0.05)
+    flow.held_out, losses = batches, iter([0.5, 0.4, 0.41, 0.43])
     flow.held_out_loss = lambda: next(losses)
-    kept = []
-    for epoch in range(3):
-        flow.step(*map(torch.from_numpy, batches.get(epoch, 0)))
+    reasons = []
+    for epoch in range(4):
+        assert flow.stop_reason == ""
         assert flow.end_epoch(epoch, {})["val/loss"] > 0
-        kept.append(generator.net.last.weight.clone())
-    assert not torch.equal(kept[0], kept[1]) and torch.equal(kept[1], kept[2])
-    assert not torch.equal(kept[2], flow.average.last.weight)
+        reasons.append(flow.stop_reason)
+    assert reasons[:3] == ["", "", ""] and "0.400 to 0.430" in reasons[3]
 
 
-def test_without_held_out_clips_the_last_average_is_kept(batches: Batches) -> None:
-    flow, generator = objective(batches)
-    for epoch in range(2):
-        flow.step(*map(torch.from_numpy, batches.get(epoch, 0)))
-        assert flow.end_epoch(epoch, {}) == {}
-    assert torch.equal(generator.net.last.weight, flow.average.last.weight)
+def test_the_generator_is_the_moving_average(batches: Batches) -> None:
+    flow, generator = objective(batches, average=0.9)
+    before = generator.net.last.weight.clone()
+    for step in range(3):
+        flow.step(*map(torch.from_numpy, batches.get(0, step)))
+    assert flow.end_epoch(0, {}) == {}
+    after, trained = generator.net.last.weight, flow.net.last.weight
+    assert not torch.equal(before, after) and (after - trained).abs().max() > 0
     assert not any(p.requires_grad for p in generator.parameters())
 
 
@@ -113,7 +114,7 @@ def test_a_restored_objective_continues_with_the_same_losses(batches: Batches) -
     second, generator = objective(batches, seed=9)
     second.load_state_dict(first.state_dict())
     assert begun + losses(second, range(2, 4)) == expected
-    assert torch.equal(generator.net.last.weight, whole.kept.last.weight)
+    assert torch.equal(generator.net.last.weight, whole.average.last.weight)
 
 
 def test_times_are_spread_over_the_batch() -> None:

@@ -200,9 +200,9 @@ class Generator(nn.Module):
     def _integrate(self, z: Tensor, y: Tensor, *, clean: Tensor | None, start: float, kept: Tensor | None) -> Tensor:
         z = z.unflatten(1, self.shape)
         x = z if clean is None else start * clean + (1 - start) * z
-        times = [
-            t for t in torch.linspace(0, 1, self.steps + 1).square().tolist() if t > start
-        ]  # the start matters most
+        u = torch.linspace(0, 1, self.steps + 1)
+        grid = u.square() / (u.square() + (1 - u).square())  # small steps at the start, for the course, and at the end
+        times = [t for t in grid.tolist() if t > start]
         for t, following in itertools.pairwise([start, *times]):
             x = x + (following - t) / (1 - t) * (self.estimate(x, t, y) - x)
             if kept is not None:  # as in RePaint (Lugmayr et al. 2022), without its repetitions

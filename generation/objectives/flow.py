@@ -39,6 +39,7 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
         learning_rate=options.learning_rate,
         average=options.average,
         label_dropout=options.label_dropout,
+        tolerance=options.overfit,
     )
     augment = partial(vary, silence=spec.silence, gain=options.gain, time_shift=options.time_shift)
     return Parts(objective, generator, scaler, augment=augment)
@@ -98,13 +99,11 @@ def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:
 class FlowObjective(Trained):
     """The squared error of the estimate, divided by that of the linear estimate: 1 means that nothing was learned.
 
-    The sampled network is the moving average of the trained one; with held-out clips, the average of the epoch with the
-    lowest loss on them.
-
     Args:
-        generator: its ``net`` is the network that is sampled.
+        generator: its ``net``, which is sampled, becomes the moving average of the network that is trained.
         average: decay of the moving average, shorter during the first steps.
         label_dropout: share of the clips whose class is hidden, which guidance needs.
+        tolerance: stop when the loss on the held-out clips has risen by this share above its lowest value.
     """
 
     parts = ("net", "adam")
@@ -118,25 +117,21 @@ class FlowObjective(Trained):
         learning_rate: float = 6e-4,
         average: float = 0.999,
         label_dropout: float = 0.15,
+        tolerance: float = 0.05,
         warm_up: int = 100,
     ) -> None:
         super().__init__(accelerator, [copy.deepcopy(generator.net)], lr=learning_rate)
-        self.kept, self.scaler = generator.net.requires_grad_(False), scaler
-        self.average = copy.deepcopy(self.kept).eval()
-        self.decay, self.label_dropout, self.learning_rate, self.warm_up = (
-            average,
-            label_dropout,
-            learning_rate,
-            warm_up,
-        )
-        self.steps, self.lowest = 0, math.inf
+        self.average, self.scaler = generator.net.requires_grad_(False).eval(), scaler
+        self.learning_rate, self.warm_up = learning_rate, warm_up
+        self.decay, self.label_dropout, self.tolerance = average, label_dropout, tolerance
+        self.steps, self.lowest, self.latest = 0, math.inf, math.inf
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update on features x (B, M, T) of ordinals y (B,)."""
         self.adam.param_groups[0]["lr"] = self.learning_rate * min(1.0, (self.steps + 1) / self.warm_up)
         t = draw_times(len(x)).to(x.device)
         hidden = torch.rand(len(y), device=y.device) < self.label_dropout
-        y = torch.where(hidden, self.kept.n_classes, y)
+        y = torch.where(hidden, self.average.n_classes, y)
         loss = self.losses(self.net, self.scaler.forward(x), t, y, torch.randn_like(x)).mean()
         self.update(self.adam, loss)
         self.steps += 1
@@ -149,15 +144,20 @@ class FlowObjective(Trained):
         """The weighted squared errors (B,) of clean x (B, M, T) at times t (B,) with this noise (B, M, T)."""
         at = t[:, None, None]
         error = (net(at * x + (1 - at) * noise, t, y) - x).square().mean(dim=(1, 2))
-        return error / self.kept.remaining(at, y)[:, 0, 0].square()
+        return error / self.average.remaining(at, y)[:, 0, 0].square()
+
+    @property
+    def stop_reason(self) -> str:
+        if self.latest <= (1 + self.tolerance) * self.lowest:
+            return ""
+        return f"the loss on held-out clips rose from {self.lowest:.3f} to {self.latest:.3f}: it learns clips by heart"
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Take over the average if its loss on the held-out clips is the lowest so far, or if there are none."""
-        loss = self.held_out_loss() if self.held_out else -math.inf
-        if loss <= self.lowest:
-            self.kept.load_state_dict(self.average.state_dict())
-            self.lowest = loss
-        return {"val/loss": loss} if self.held_out else {}
+        if self.held_out is None:
+            return {}
+        self.latest = self.held_out_loss()
+        self.lowest = min(self.lowest, self.latest)
+        return {"val/loss": self.latest}
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
@@ -172,11 +172,10 @@ class FlowObjective(Trained):
         return total / self.held_out.clips
 
     def state_dict(self) -> dict[str, Any]:
-        nets = {"average": self.average.state_dict(), "kept": self.kept.state_dict()}
-        return super().state_dict() | nets | {"steps": self.steps, "lowest": self.lowest}
+        own = {name: getattr(self, name) for name in ("steps", "lowest", "latest")}
+        return super().state_dict() | own | {"average": self.average.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.average.load_state_dict(state["average"])
-        self.kept.load_state_dict(state["kept"])
-        self.steps, self.lowest = state["steps"], state["lowest"]
+        self.steps, self.lowest, self.latest = (state[name] for name in ("steps", "lowest", "latest"))
