@@ -87,9 +87,9 @@ class FlowOptions(GeneratorOptions):
     """flow: a transformer between convolutions at the frame rate."""
     features: str = "flow"
     """Preset of the features to generate: flow (80 log-mels), or another of log-mels scaled ln."""
-    epochs: int = 300
+    epochs: int = 200
     batch_size: int = 32
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     sample_every: int = 25
     width: int = 256
     """Width of the transformer."""
@@ -112,7 +112,7 @@ class FlowOptions(GeneratorOptions):
     """Change a clip's level by at most this many dB either way."""
     steps: int = 32
     """Steps from noise to a spectrogram."""
-    guidance: float = 3.0
+    guidance: float = 2.0
     """Classifier-free guidance: more makes sounds more typical of their class and less varied; 1 is none."""
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generation.models.flow_net import FlowNet, Generator
-from generation.objectives.trained import Parts, Trained
+from generation.objectives.trained import Parts, Trained, follow
 from generation.recipes import FlowOptions
 from generation.registry import load_nets
 from generation.scaling import Scaler
@@ -21,6 +21,7 @@ from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
 PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
+LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
 
 
@@ -133,11 +134,9 @@ class FlowObjective(Trained):
         hidden = torch.rand(len(y), device=y.device) < self.label_dropout
         y = torch.where(hidden, self.average.n_classes, y)
         loss = self.losses(self.net, self.scaler.forward(x), t, y, torch.randn_like(x)).mean()
-        self.update(self.adam, loss)
+        self.update(self.adam, loss, longest=LONGEST)
         self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self._part("net").parameters()), 1 - decay)
+        follow(self.average, self._part("net"), decay=self.decay, steps=self.steps)
         return {"train/loss": loss}
 
     def losses(self, net: FlowNet, x: Tensor, t: Tensor, y: Tensor, noise: Tensor) -> Tensor:

@@ -41,10 +41,12 @@ class Trained:
         for name, part in zip(self.parts, accelerator.prepare(*nets, *adams), strict=True):
             setattr(self, name, part)
 
-    def update(self, optimizer: Optimizer, loss: Tensor) -> None:
-        """One step of ``optimizer`` down the gradient of ``loss``."""
+    def update(self, optimizer: Optimizer, loss: Tensor, *, longest: float | None = None) -> None:
+        """One step of ``optimizer`` down the gradient of ``loss``, which is shortened to the norm ``longest``."""
         optimizer.zero_grad()
         self.accelerator.backward(loss)
+        if longest is not None:
+            self.accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], longest)
         optimizer.step()
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
