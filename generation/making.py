@@ -39,7 +39,8 @@ def make(options: SampleOptions) -> None:
     edit = options.variation_of and Edit.of(sampler, options.variation_of, strength=options.strength, gap=options.gap)
     classifier = options.best_of_classifier and load_classifier(options.best_of_classifier, labels, options.device)
     chosen = {"best_of": options.best_of, "best_of_classifier": str(options.best_of_classifier)} if classifier else {}
-    write_origin(options.out_dir, model_dir, sampler.classes, vocoder=sampler.vocoder.name, **chosen)
+    chosen |= {"vocoder": sampler.vocoder.name, "options": vars(options)}
+    write_origin(options.out_dir, model_dir, sampler.classes, **chosen)
     write_reference(sampler, model_dir, options.out_dir, [label for label in labels if label in sampler.classes])
     with tqdm(total=options.count * len(labels), desc="generating", unit="sound", disable=None) as bar:
         for label in labels:

@@ -71,6 +71,8 @@ def read_card(run_dir: Path) -> Card:
         raise UserError(f"--model-dir {run_dir}: {OLDER}")
     config, metrics, description = (read_json(run_dir / name) for name in ("config.json", "metrics.json", DESCRIPTION))
     evaluation = read_json(run_dir / EVALUATION) if (run_dir / EVALUATION).is_file() else None
+    if evaluation and "scorers" not in evaluation:  # of an older version
+        evaluation = None
     return Card(run_dir.resolve().name, config, metrics, description, clips, evaluation)
 
 

@@ -84,32 +84,30 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
 def write_origin(folder: Path, model_dir: Path, classes: Sequence[str], **more: Any) -> None:
     """Write samples.json: the generator's run, as a path relative to ``folder``, its classes, and how they were made.
 
+    Args:
+        more: vocoder (its name), options (of the command), and what else there is to say.
+
     Raises:
         UserError: the folder holds samples of another generator.
     """
+    from shared.runs.run import plain  # imports pandas, which --help does not need
+
     other = read_origin(folder).get("generator", model_dir.resolve())
     if other != model_dir.resolve():
         raise UserError(f"--out-dir {folder}: holds samples of another generator, {other}; choose another folder")
     run = os.path.relpath(model_dir.resolve(), folder.resolve())
-    write_json(
-        folder / SAMPLES,
-        {
-            "generator": run,
-            "classes": list(classes),
-        }
-        | more,
-    )
+    write_json(folder / SAMPLES, {"generator": run, "classes": list(classes)} | plain(more))
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """The generator's run (Path) and its classes from samples.json; {} if there is no such file.
+    """samples.json with the generator's run as a Path; {} if there is no such file.
 
     Raises:
         UserError: samples.json was not written by sample.py.
     """
     try:
         said = read_json(folder / SAMPLES)
-        return {"generator": (folder / said["generator"]).resolve(), "classes": list(said["classes"])}
+        return said | {"generator": (folder / said["generator"]).resolve(), "classes": list(said["classes"])}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, LookupError, TypeError) as error:

@@ -29,6 +29,11 @@ VERBS = {  # verb -> (module, one-line description)
     "generate": ("generation.sample", "generate new sounds with a trained generator"),
     "evaluate": ("generation.evaluate", "evaluate generated sounds against real sounds and noise"),
     "listen": ("shared.listening.command", "play real and generated sounds in a blind listening test"),
+    "cas": ("generation.cas", "train a classifier on generated sounds only, test it on real ones"),
+    "augmentation": (
+        "generation.augmentation",
+        "train a classifier on real and generated sounds, and on real ones alone",
+    ),
     "report": ("shared.report.page", "compare all runs in a folder on one page, with a page of their common errors"),
 }
 

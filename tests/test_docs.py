@@ -21,12 +21,15 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "RESULTS.md", ROOT / "classification" / "ABLATION.md"]
 SMALL = {  # verb -> options that make it quick; the last value of a repeated option counts
     "train": "--epochs 1 --fraction 0.5 --widths 4 8 --dense 8 --n-jobs 1",
+    "cas": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
+    "augmentation": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1 --seeds 2",
     "train-cgan": "--epochs 1 --fraction 0.5 --n-jobs 1 --griffin-lim-iterations 1",
     "train-wgan-gp": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
     "train-vocoder": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 8 --blocks 1 --crop-seconds 0.2",
     "train-vae": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
 }
 MORE = {  # part of a command -> further options that this command needs
+    "--count 100": "--count 4",
     "--recipe linear": "--segment-seconds 0.9",
     "--folds 5": "--folds 2 --seeds 2 --framework torch",
     "--split random": "--framework torch",

@@ -1,5 +1,6 @@
 """generation/evaluate.py: noisier sounds score worse, copies are found, and notes explain missing figures."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from classification.inference.classifier import Classifier
 from generation import evaluate
@@ -19,6 +20,7 @@ from shared.audio import load_audio, write_wav
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import UserError
+from shared.features.spec import PRESETS
 from shared.features.transforms import extract
 from shared.files import write_json
 
@@ -46,8 +48,9 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
 def evaluated(run: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Run the entry in this process and return what it wrote."""
 
-    def run_evaluate(samples: Path, *options: object, reference: Path = sounds, classifier: Path = run) -> Any:
-        given = ("--samples", samples, "--reference", reference, "--classifier", classifier, "--n-jobs", 1)
+    def run_evaluate(samples: Path, *options: object, reference: Path = sounds, classifier: Path | None = run) -> Any:
+        given = ("--samples", samples, "--reference", reference, "--n-jobs", 1)
+        given += ("--classifier", classifier) if classifier else ()
         monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, given + options)])
         evaluate.main()
         output = options[1] if "--output" in options else samples / "evaluation.json"
@@ -73,13 +76,16 @@ def test_noisier_sounds_score_worse(evaluated, others, tmp_path: Path, capsys: p
         assert row["better"] == "lower" and max(row["floor"], row["samples"]) < row["ceiling"]
     for name, sign in (("frechet", 1), ("kernel_distance", 1), ("coverage", -1)):
         assert sign * good["metrics"][name]["samples"] < sign * bad["metrics"][name]["samples"]
-    assert good["clips"] == {"samples": 40, "real": 20, "trained_on": 40, "floor": 20}
+    counts = {"samples": 40, "real": 20, "trained_on": 40, "floor": 20, "vocoded_training": 0, "vocoded_floor": 0}
+    assert good["clips"] == counts and any("no real clips were passed through" in note for note in good["notes"])
     assert {label: row["clips"] for label, row in good["by_label"]["samples"].items()} == dict.fromkeys(
         ("dog_bark", "drilling", "engine_idling", "siren", "street_music"), 8
     )
     said = capsys.readouterr().out
     assert all(title in said and better in said for title, better in METRICS.values())
     assert said.splitlines()[0].split() == ["samples", "real", "held-out", "noise", "better"]
+    change = good["frame_change"]["all"], bad["frame_change"]["all"]
+    assert change[0]["samples"] == pytest.approx(change[0]["real"], rel=0.3) and change[0] != change[1]
     assert "only 20 real held-out clips for 40 samples" in said and "is too high" in said and "FEWER" not in said
 
 
@@ -102,7 +108,8 @@ def test_copies_are_looked_for_among_the_generators_training_clips(evaluated, so
     last = {sorted(p.name for p in folder.iterdir())[-1].split("-")[0] for folder in sounds.glob("train/train/*")}
     dataset = load_dataset(sounds)
     generator = tmp_path / "gan"
-    write_json(generator / "generator.json", {})
+    spec = dataclasses.replace(PRESETS["cgan"], duration=1.0, frames=None)
+    write_json(generator / "generator.json", {"features": dataclasses.asdict(spec)})
     write_clips(generator, dataset, [p for p in dataset.manifest.path if p.name.split("-")[0] not in last])
     samples = tmp_path / "samples"
     samples.mkdir()
@@ -114,6 +121,13 @@ def test_copies_are_looked_for_among_the_generators_training_clips(evaluated, so
     assert (found["clips"]["trained_on"], found["clips"]["floor"], found["clips"]["real"]) == (30, 10, 30)
     assert 0.75 <= found["copies"]["all"]["samples"]["share"] < 1  # 30 of the 40 samples are training clips
     assert not [note for note in found["notes"] if "all clips of the reference" in note]
+    assert (found["clips"]["vocoded_training"], found["clips"]["vocoded_floor"]) == (30, 10)
+    vocoded, untouched = ([row[key] for row in found["metrics"].values()] for key in ("vocoded_floor", "floor"))
+    assert vocoded != untouched and isinstance(vocoded[0], float)
+    accuracy, share = found["metrics"]["accuracy"], found["accuracy_share"]
+    assert (
+        share["all"] == pytest.approx(accuracy["samples"] / accuracy["vocoded_floor"]) and len(share["by_label"]) == 5
+    )
 
 
 def test_without_held_out_recordings_there_is_no_floor(
@@ -196,6 +210,27 @@ def test_bad_input_gives_one_clear_line(evaluated, run: Path, sounds: Path, othe
             evaluated(samples, *options)
     failed = run_script(EVALUATE, "--samples", samples, "--reference", sounds, "--classifier", tmp_path, code=2)
     assert failed.stderr.startswith("error: --classifier") and failed.stderr.count("\n") == 1
+
+
+def test_several_classifiers_have_their_own_figures_and_a_mean(
+    evaluated, run: Path, others, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is computed in its own process; the second one chose the samples."""
+    judge = shutil.copytree(run, tmp_path / "judge")
+    weights = load_file(judge / "best_model.safetensors")
+    save_file(
+        {name: 1.1 * v if v.dtype.kind == "f" else v for name, v in weights.items()}, judge / "best_model.safetensors"
+    )
+    samples = write_samples(tmp_path / "s", others[::2])
+    write_json(tmp_path / "gan" / "generator.json", {})
+    write_origin(samples, tmp_path / "gan", [], best_of_classifier=judge)
+    found = evaluated(samples, "--classifier", run, judge, classifier=None)
+    first, second = (scorer["metrics"]["kernel_distance"]["samples"] for scorer in found["scorers"])
+    assert first != second and found["metrics"]["kernel_distance"]["samples"] == pytest.approx((first + second) / 2)
+    assert [scorer["name"] for scorer in found["scorers"]] == [run.name, "judge"]
+    assert any("classifier judge CHOSE THE SAMPLES" in note for note in found["notes"])
+    said = capsys.readouterr().out
+    assert "Means of 2 classifiers" in said and "judge (torch, plain, features classifier, seed 0)" in said
 
 
 @pytest.mark.slow

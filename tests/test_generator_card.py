@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import table_of
@@ -43,26 +44,44 @@ def a_run(folder: Path, *, held_out: int = 2, model: str = "gan2d", synthetic: b
     return folder
 
 
-def evaluate(run: Path, *, has_floor: bool = True, labelled: bool = True) -> Path:
+def evaluate(
+    run: Path, *, has_floor: bool = True, labelled: bool = True, scorers: tuple[str, ...] = ("torch",)
+) -> Path:
     """Add an evaluation with a different figure in every cell."""
-    values = {name: {"samples": i + 0.25, "floor": i + 0.5, "ceiling": i + 0.75} for i, name in enumerate(METRICS)}
-    values["accuracy"] = {"samples": 0.625, "floor": 0.875, "ceiling": 0.125}
+    columns = ("samples", "vocoded_training", "vocoded_floor", "floor", "ceiling")
+    values = {name: {key: i + j / 8 for j, key in enumerate(columns)} for i, name in enumerate(METRICS)}
+    values["accuracy"] = dict(zip(columns, (0.625, 0.775, 0.75, 0.875, 0.125), strict=True))
     shares = {"samples": 0.075, "floor": 0.05 if has_floor else None, "smoothed": 0.1, "own_recording": 0.625}
     copies = {name: {"clips": 4, "share": share} for name, share in shares.items()}
     for name, row in values.items():
         if not has_floor:
-            row["floor"] = None
+            row |= {"floor": None, "vocoded_floor": None}
         if not labelled and name == "accuracy":
             values[name] = dict.fromkeys(row)
     by_label = {label: {"clips": 4, "accuracy": 0.5 if labelled else None, "frechet": 1.0} for label in CLASSES}
     write_json(
         run / EVALUATION,
         {
-            "options": {"samples": "/x/samples", "reference": "/x/my sounds", "classifier": "/x/torch", "seed": 0},
+            "options": {"samples": "/x/samples", "reference": "/x/my sounds", "classifiers": ["/x/torch"], "seed": 0},
             "clips": {"samples": 8, "real": 8, "trained_on": 8, "floor": 4, "features": 16},
             "has_floor": has_floor,
+            "scorers": [
+                {"name": name, "title": "torch", "metrics": values, "accuracy_share": {"all": 0.5}} for name in scorers
+            ],
+            "frame_change": {
+                "all": {},
+                "by_label": {
+                    label: {"real": 0.25, "samples": 0.125, "floor": 0.3, "vocoded_floor": 0.2} for label in CLASSES
+                },
+            },
             "metrics": {k: {"name": METRICS[k][0], "better": METRICS[k][1]} | row for k, row in values.items()},
-            "by_label": {"samples": by_label, "floor": by_label if has_floor else {}, "ceiling": by_label},
+            "by_label": {
+                "samples": by_label,
+                "ceiling": by_label,
+                "vocoded_training": by_label,
+                **dict.fromkeys(("floor", "vocoded_floor"), by_label if has_floor else {}),
+            },
+            "accuracy_share": {"all": 0.833, "by_label": dict.fromkeys(CLASSES, 1.0)},
             "copies": {
                 "all": copies,
                 "by_label": {label: {"threshold": 0.9} | copies for label in CLASSES},
@@ -97,15 +116,24 @@ def test_the_card_shows_every_figure(tmp_path: Path) -> None:
     rows = {row[0]: row[1:] for row in table_of(card, "figure")}
     for i, (name, (title, better)) in enumerate(METRICS.items()):
         if name != "accuracy":
-            assert rows[title] == [f"{i + part:.3g}" for part in (0.25, 0.5, 0.75)] + [better]
+            assert rows[title] == [f"{i + part:.3g}" for part in np.arange(5) / 8] + [better]
     assert table_of(card, "class | samples | accuracy of the samples") == [
-        [f"`{label}`", "4", "50.0 %", "50.0 %"] for label in CLASSES
+        [f"`{label}`", "4", "50.0 %", "50.0 %", "50.0 %", "100.0 %"] for label in CLASSES
     ]
-    assert "classifier assigns to their class | 62.5 % | 87.5 % | 12.5 %" in card
+    assert "classifier assigns to their class | 62.5 % | 75.0 % | 87.5 % | 12.5 %" in card
+    assert "by the features of\nthe classifier `torch` (torch)." in card and "| classifier |" not in card
+    assert table_of(card, "class | samples | vocoded held-out")[0] == ["`a|b`", "0.125", "0.2", "0.3", "0.25"]
     assert "Copies: 7.5 % of the samples" in card and "`1.wav at 4 s` | 0.875" in card
     assert table_of(card, "class | samples | real held-out")[0] == ["`a|b`", "7.5 %", "5.0 %", "10.0 %", "62.5 %"]
     assert "- This is a note." in card
     assert "/x/" not in card and "Not evaluated" not in card and "\n\n\n" not in card
+
+
+def test_the_card_shows_each_classifier(tmp_path: Path) -> None:
+    card = render(read_card(evaluate(a_run(tmp_path / "run"), scorers=("keras", "torch"))))
+    assert "2 classifiers, whose means are shown: `keras` (torch), `torch` (torch)." in card
+    rows = table_of(card, "classifier | accuracy of the samples")
+    assert [row[:5] for row in rows] == [[f"`{k}`", "62.5 %", "75.0 %", "87.5 %", "50.0 %"] for k in ("keras", "torch")]
 
 
 def test_the_card_says_if_there_is_no_floor_and_no_label(tmp_path: Path) -> None:

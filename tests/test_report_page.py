@@ -58,6 +58,12 @@ def test_sentences_conclude_from_the_figures(runs: Path, monkeypatch) -> None:
     assert "The best generator by KAD is cgan with 2.5 (real held-out clips: 0.1, white noise: 9)" in page
 
 
+def test_an_evaluated_generator_has_figures_by_class_and_classifier(runs: Path, monkeypatch) -> None:
+    page = report(runs, monkeypatch)
+    assert "all classes, keras (keras, strong)" in page and "all classes, mean of the classifiers" in page
+    assert "Copies: sounds more like a training clip" in page and "Change from frame to frame" in page
+
+
 def test_a_figure_that_no_run_has_gets_no_row(runs: Path, monkeypatch) -> None:
     page = report(runs, monkeypatch)
     assert "<td>macro F1</td>" in page and "<td>validation accuracy</td>" not in page

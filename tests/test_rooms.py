@@ -35,7 +35,7 @@ ROOMS = [  # the order in the README; a room is a module or a package
         "generation.train_wgan_gp",
         "generation.train_vocoder",
     ),
-    *("generation.sample", "generation.evaluate", "generation.card"),
+    *("generation.sample", "generation.evaluate", "generation.cas", "generation.augmentation", "generation.card"),
 ]
 PACKAGES = ("shared", "classification", "generation")
 

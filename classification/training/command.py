@@ -5,6 +5,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from classification.export.model_card import Card, write_card
@@ -92,15 +93,15 @@ def train_each(
         left = f" (about {duration(statistics.mean(seconds) * (len(parts) - done))} left)" if seconds else ""
         print(f"\npart {done + 1} of {len(parts)}: {part.name}{left}", flush=True)
         began, earlier = time.perf_counter(), (run.dir / part.name / "metrics.json").is_file()
-        scored.append(train_part(framework, part, own, clips, run))
+        scored.append(train_part(framework, part, own, clips, run.dir))
         if not earlier:
             seconds.append(time.perf_counter() - began)
     return scored
 
 
-def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, run: Run) -> Scored:
-    """Train one of several parts in its own folder; if an earlier command finished it, read its results."""
-    own = dataclasses.replace(part.options, out_dir=run.dir / part.name, overwrite=False)
+def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, folder: Path) -> Scored:
+    """Train one of several parts in ``folder``/<its name>; if an earlier command finished it, read its results."""
+    own = dataclasses.replace(part.options, out_dir=folder / part.name, overwrite=False)
     sub = open_part(own, clips, fold=part.fold)
     if sub.finished:
         print(f"{sub.dir} is already done", flush=True)

@@ -104,6 +104,11 @@ def make_inputs(clips: Clips, part: Part) -> Inputs:
         fold=part.fold,
         folds=options.folds,
     )
+    return inputs_of(clips, manifest, options)
+
+
+def inputs_of(clips: Clips, manifest: pd.DataFrame, options: TrainOptions) -> Inputs:
+    """The batches of each split of ``manifest``, whose index counts the clips."""
     ordinals = {label: k for k, label in enumerate(clips.classes)}
     batches = {}
     for split, rows in manifest.groupby("split"):

@@ -21,7 +21,14 @@ METRICS = {  # name -> its title in the table, and which values are better
     "spectral_norm": ("diversity: largest variance", LIKE_REAL),
     "within_class_distance": ("diversity: distance within a class", LIKE_REAL),
 }
-COLUMNS = {"samples": "samples", "floor": "real held-out", "ceiling": "noise", "better": "better"}  # key -> heading
+COLUMNS = {  # key -> heading
+    "samples": "samples",
+    "vocoded_training": "vocoded training",
+    "vocoded_floor": "vocoded held-out",
+    "floor": "real held-out",
+    "ceiling": "noise",
+    "better": "better",
+}
 Figures = tuple[dict[str, float], dict[str, dict[str, float]]]  # by the names in METRICS; by label
 NOTHING: Figures = dict.fromkeys(METRICS, math.nan), {}  # the figures of no clips
 
@@ -58,6 +65,24 @@ def compare(x: Embedded, real: Embedded, *, common: Collection[str], seed: int) 
         for k in sorted(labels.unique())
     }
     return figures, by_label
+
+
+def accuracy_share(metrics: dict[str, Any], by_label: dict[str, Any]) -> dict[str, Any]:
+    """The samples' accuracy as a share of that of vocoded held-out clips, which no generator can be better than.
+
+    Returns:
+        all: the share over all clips; by_label: those of each class; NaN where one of the two is unknown or 0.
+    """
+    own, best = by_label["samples"], by_label["vocoded_floor"]
+    shares = {k: _share(row["accuracy"], best.get(k, {}).get("accuracy", math.nan)) for k, row in own.items()}
+    return {
+        "all": _share(metrics["accuracy"]["samples"], metrics["accuracy"]["vocoded_floor"]),
+        "by_label": shares,
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
 
 
 def _labelled(clips: Embedded, common: Collection[str]) -> tuple[np.ndarray, np.ndarray]:

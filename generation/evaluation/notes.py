@@ -1,14 +1,17 @@
 """Notes that a reader needs to interpret an evaluation's figures, as full sentences."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from classification.inference.classifier import Classifier
+from classification.rundir import origin
 from generation.evaluation.embedding import Embedded
 from shared.audio import sampling_rate, seconds
-from shared.data.datasets import Dataset
+from shared.data.datasets import Dataset, load_dataset
+from shared.errors import UserError
 from shared.files import read_json
 from shared.runs.compare import PREDICTIONS, read_predictions
 
@@ -58,16 +61,50 @@ def notes_on(
     return notes
 
 
-def notes_on_classifier(run_dir: Path, dataset: Dataset) -> list[str]:
-    """Whether the classifier is known to have been trained on the reference, and its accuracy on held-out clips."""
-    config, metrics = read_json(run_dir / "config.json"), read_json(run_dir / "metrics.json")
-    known = Path(config["data"]["root"]).resolve() == dataset.root.resolve()
-    if (run_dir / PREDICTIONS).is_file():
-        predicted = read_predictions(run_dir).itertuples()
-        here = {(clip.label, clip.path.name) for clip in dataset.manifest.itertuples()}
-        known |= any((clip.label, Path(clip.path).name) in here for clip in predicted)
-    if not known:
-        return []
-    accuracy = metrics.get(f"{metrics.get('reported_on')}/accuracy")
-    others = "" if accuracy is None else f" Its accuracy on clips that were held out from it is {accuracy:.3f}."
-    return [f"The classifier was trained on clips of this reference: its accuracy on real clips is too high.{others}"]
+def notes_on_scorers(
+    runs: Sequence[Path], floor: pd.DataFrame | None, dataset: Dataset, judge: Path | None
+) -> list[str]:
+    """Whether a classifier was trained on the held-out clips, or chose the samples (--best-of)."""
+    notes = []
+    for run in runs:
+        name = run.resolve().name
+        if judge and judge.resolve() == run.resolve():
+            notes.append(f"The classifier {name} CHOSE THE SAMPLES (--best-of): its figures are too good.")
+        if floor is None:
+            continue
+        trained = trained_on(run, dataset)
+        if trained is None:
+            notes.append(f"It is not known whether the classifier {name} was trained on held-out clips.")
+        elif overlap := len(set(_names(floor)) & trained):
+            notes.append(
+                f"The classifier {name} was trained on {overlap} of the {len(floor)} real held-out clips: its accuracy "
+                "on them is too high."
+            )
+    if judge:
+        notes.append(f"Each sample is the best of several by the classifier {judge.resolve().name} (--best-of).")
+    return notes
+
+
+def trained_on(run: Path, dataset: Dataset) -> set[str] | None:
+    """The clips that a classifier was trained on or selected by, as <label>/<name>; None if its data folder is gone.
+
+    Label and file name identify a clip, as in clips.csv.
+    """
+    try:
+        run = origin(run)  # a converted model was trained as another run
+        config, metrics = (read_json(run / name) for name in ("config.json", "metrics.json"))
+        root = Path(config["data"]["root"])
+        known = dataset if root.resolve() == dataset.root.resolve() else load_dataset(root)
+    except UserError:
+        return None
+    clips = set(_names(known.manifest))
+    options = config["options"]
+    if options.get("refit") or options.get("folds", 1) > 1 or not (run / PREDICTIONS).is_file():
+        return clips
+    predicted = read_predictions(run)
+    tested = predicted[(predicted.split == "test") & (metrics.get("reported_on") == "test")]
+    return clips - set(_names(tested))
+
+
+def _names(clips: pd.DataFrame) -> list[str]:
+    return [f"{label}/{Path(path).stem}" for label, path in zip(clips.label, clips.path, strict=True)]

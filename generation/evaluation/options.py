@@ -11,14 +11,14 @@ from shared.runs.options import Device
 
 @dataclasses.dataclass(kw_only=True)
 class EvaluateOptions:
-    """Compare generated sounds with real ones and noise by the features of a classifier."""
+    """Compare generated sounds with real ones and noise by the features of classifiers."""
 
     samples: Path
     """Folder of generated sounds: <label>_<n>.wav, or a folder per class."""
     reference: Path
     """Folder of real sounds in any layout, best the one that the generator was trained on."""
-    classifier: Path
-    """Finished run of classification/train.py, of either framework."""
+    classifier: tuple[Path, ...]
+    """Finished runs of classification/train.py, best two of different framework, seed and features."""
     generator: Path | None = None
     """Run of the generator, which lists its training clips; None takes the run that samples.json in --samples names."""
     output: Path | None = None
@@ -35,6 +35,8 @@ class EvaluateOptions:
     """Processes that compute spectrograms; None starts one per core."""
 
     def check(self) -> None:
+        if len({path.resolve() for path in self.classifier}) < len(self.classifier) or not self.classifier:
+            raise UserError(f"--classifier {' '.join(map(str, self.classifier))}: give one or more runs, each once")
         for flag, value, least in (("--max-clips", self.max_clips, 10), ("--seed", self.seed, 0)):
             if value < least:
                 raise UserError(f"{flag} {value}: must be {least} or more")
