@@ -140,9 +140,24 @@ class CganOptions(GeneratorOptions):
     """Train a conditional GAN on spectrograms of labelled sounds."""
 
     recipe: str = "plain"
-    """Named set of options: plain, or linear (linear spectrograms without classes); flags override it."""
-    net: Literal["dcgan", "linear"] = "dcgan"
-    """dcgan: convolutional networks; linear: a generator that starts with dense layers, a dense discriminator."""
+    """Named set of options: plain, strong, or linear (linear spectrograms without classes); flags override it."""
+    net: Literal["dcgan", "style", "linear"] = "dcgan"
+    """dcgan: convolutions with batch norm; style: residual blocks with noise at every scale, scores of patches of three
+    sizes; linear: a generator that starts with dense layers, a dense discriminator."""
+    width: int = 24
+    """Channels of --net style at its finest scale; the coarsest has eight times as many."""
+    loss: Literal["bce", "hinge", "relativistic"] = "bce"
+    """bce is the non-saturating loss; relativistic compares each fake with a real clip of its class."""
+    penalty: float = 0.0
+    """Weight of the discriminator's squared gradient on real (R1) and on fake clips (R2)."""
+    penalty_every: int = 4
+    """Steps from one gradient penalty to the next, whose weight is multiplied by this number."""
+    augment: bool = False
+    """Rotate, cut out and amplify real and fake spectrograms alike before the discriminator (DiffAugment)."""
+    average: float = 0.0
+    """Decay per step of the averaged generator, which makes the samples; 0 samples from the trained one."""
+    momentum: float = 0.5
+    """First beta of both Adam optimisers."""
     bands: int | None = None
     """Mel bands or STFT bins to generate; None keeps the preset's."""
     frames: int | None = None
@@ -151,10 +166,11 @@ class CganOptions(GeneratorOptions):
     """Weight decay (L2) of both Adam optimisers."""
     spectral_norm: bool = False
     """Divide the discriminator's weights by their largest singular value."""
-    scaling: Literal["dataset", "clip", "none"] = "none"
-    """Scale real spectrograms to [-1, 1] by the extremes of the data set or of each clip; none leaves them unscaled."""
-    output: Literal["tanh", "relu"] = "relu"
-    """Last activation of the generator: tanh for spectrograms in [-1, 1], relu for unscaled ones."""
+    scaling: Literal["dataset", "clip", "bands", "none"] = "none"
+    """Scale real spectrograms to [-1, 1] by the extremes of the data set or of each clip; bands standardises each band
+    by the training clips; none leaves them unscaled."""
+    output: Literal["tanh", "relu", "none"] = "relu"
+    """Last activation of the generator: tanh for spectrograms in [-1, 1], relu for unscaled ones, none for bands."""
     masking: bool = True
     """Silence a random stripe of bands and one of frames in each real clip."""
     frequency_mask: int = 15
@@ -164,14 +180,20 @@ class CganOptions(GeneratorOptions):
 
     def check(self) -> None:
         super().check()
-        self.require("0 or more", lambda v: v >= 0, "frequency_mask", "time_mask", "weight_decay")
-        self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames")
-        if (self.output == "relu") != (self.scaling == "none"):
+        self.require("0 or more", lambda v: v >= 0, "frequency_mask", "time_mask", "weight_decay", "penalty")
+        self.require("1 or more", lambda v: v is None or v >= 1, "bands", "frames", "width", "penalty_every")
+        self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "average", "momentum")
+        if self.scaling not in {"tanh": ("dataset", "clip"), "relu": ("none",), "none": ("bands",)}[self.output]:
             raise UserError(
-                f"--output {self.output} --scaling {self.scaling}: use tanh with dataset or clip, relu with none"
+                f"--output {self.output} --scaling {self.scaling}: use tanh with dataset or clip, relu with none, "
+                "none with bands"
             )
+        if self.net == "linear" and (self.penalty or self.augment):
+            raise UserError("--net linear: has neither --penalty nor --augment; use --net dcgan or style")
         if len(self.spec.shape) != 2 or self.spec.kind == "mfcc":
-            raise UserError(f"--features {self.features}: this GAN makes spectrograms; use cgan, linear or amplitude")
+            raise UserError(
+                f"--features {self.features}: this GAN makes spectrograms; use cgan, flow, linear or amplitude"
+            )
         if self.output == "relu" and self.spec.silence < 0:
             raise UserError(
                 f"--features {self.features} --output relu: these features have negative values, which a ReLU never "
@@ -191,6 +213,18 @@ class CganOptions(GeneratorOptions):
 
 CGAN_RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
+    "strong": {
+        "features": "flow",
+        "net": "style",
+        "scaling": "bands",
+        "output": "none",
+        "masking": False,  # the generator would learn the silent stripes
+        "loss": "relativistic",
+        "penalty": 1.0,
+        "augment": True,
+        "average": 0.999,
+        "momentum": 0.0,  # as in R3GAN and StyleGAN
+    },
     "linear": {
         "features": "linear",
         "net": "linear",

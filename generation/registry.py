@@ -16,6 +16,7 @@ from shared.runs.options import Precision, parse
 NETS = {
     "flow": ("generation.models.flow_net:Generator", "generation.models.flow_net:FlowNet"),
     "gan2d": ("generation.models.gan2d:Generator", "generation.models.gan2d:Discriminator"),
+    "style": ("generation.models.style_gan:Generator", "generation.models.style_gan:Discriminator"),
     "linear": ("generation.models.linear_gan:Generator", "generation.models.linear_gan:Discriminator"),
     "wgan_gp_dense": ("generation.models.wgan_gp:DenseGenerator", "generation.models.wgan_gp:DenseCritic"),
     "wgan_gp_conv": ("generation.models.wgan_gp:ConvGenerator", "generation.models.wgan_gp:ConvCritic"),
@@ -74,7 +75,7 @@ _KINDS = (
         options=recipes.CganOptions,
         choice="recipe",
         variants=recipes.CGAN_RECIPES,
-        nets={"dcgan": "gan2d", "linear": "linear"},
+        nets={"dcgan": "gan2d", "style": "style", "linear": "linear"},
         build="generation.objectives.gan:build",
     ),
     Kind(

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm as normalise
 
-from generation.models.layers import doubling, halving, with_label
+from generation.models.layers import doubling, halving, normalise_spectrally, with_label
 from shared.errors import UserError
 
 OUTPUTS = {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}
@@ -83,8 +82,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(256, 1, reduced(shape, 4)))
         _initialise(self)
         if spectral_norm:
-            for layer in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
-                normalise(layer)
+            normalise_spectrally(self, nn.Conv2d, nn.Linear)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         condition = self.condition(F.one_hot(y, self.n_classes).to(x.dtype)).view(-1, 1, *self.shape)

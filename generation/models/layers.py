@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 def dense(widths: Sequence[int]) -> list[nn.Module]:
@@ -30,6 +31,12 @@ def doubling(channels: Sequence[int], *, norm: bool = True) -> list[nn.Module]:
     for c_in, c_out in itertools.pairwise(channels[1:]):
         layers += [*([nn.BatchNorm2d(c_in)] if norm else []), nn.ReLU(), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1)]
     return layers
+
+
+def normalise_spectrally(net: nn.Module, *kinds: type[nn.Module]) -> None:
+    """Divide the weights of all layers of these kinds by their largest singular value (Miyato et al. 2018)."""
+    for layer in [m for m in net.modules() if isinstance(m, kinds)]:
+        spectral_norm(layer)
 
 
 def with_label(x: Tensor, y: Tensor, n_classes: int) -> Tensor:

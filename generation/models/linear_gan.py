@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm as normalise
 
 from generation.models.gan2d import OUTPUTS
-from generation.models.layers import dense, doubling, with_label
+from generation.models.layers import dense, doubling, normalise_spectrally, with_label
 
 
 class Generator(nn.Module):
@@ -51,8 +50,7 @@ class Discriminator(nn.Module):
         self.n_classes = n_classes
         self.layers = nn.Sequential(*dense((math.prod(shape) + n_classes, 256, 64)), nn.Linear(64, 1))
         if spectral_norm:
-            for layer in [m for m in self.modules() if isinstance(m, nn.Linear)]:
-                normalise(layer)
+            normalise_spectrally(self, nn.Linear)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.layers(with_label(x.flatten(1), y, self.n_classes)).flatten()

@@ -1,12 +1,17 @@
-"""The conditional GAN's objective: non-saturating BCE, discriminator then generator (Goodfellow 2014; Mirza 2014)."""
+"""The conditional GAN's objective (Goodfellow et al. 2014; Mirza & Osindero 2014): discriminator, then generator."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from generation.models.gan2d import initialise_level
+from generation.objectives.adversarial import LOSSES, as_logits, augment, mean_loss, squared_gradient
 from generation.objectives.trained import Parts, Trained
 from generation.recipes import CganOptions
 from generation.registry import load_nets
@@ -20,17 +25,24 @@ def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     """The parts of the (conditional) GAN on spectrograms."""
     make_generator, make_discriminator = load_nets(options)
     scaler = Scaler.of(options.scaling, batches)
-    generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output)
+    size = {"width": options.width} if options.net == "style" else {}
+    generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output, **size)
     initialise_level(generator, scaler.mean(batches))
     objective = GanObjective(
         generator,
-        make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm),
+        make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm, **size),
         scaler,
         accelerator,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
+        momentum=options.momentum,
+        loss=options.loss,
+        penalty=options.penalty,
+        penalty_every=options.penalty_every,
+        augment=augment if options.augment else None,
+        average=options.average,
     )
-    return Parts(objective, accelerator.unwrap_model(objective.generator), scaler, augment=masks(options, spec))
+    return Parts(objective, objective.sampled, scaler, augment=masks(options, spec))
 
 
 def masks(options: CganOptions, spec: FeatureSpec) -> Augmentation | None:
@@ -51,8 +63,14 @@ class GanObjective(Trained):
 
     Args:
         generator: (z (B, Z), y (B,)) -> (B, 1, M, T); ``latent`` is Z.
-        discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,).
+        discriminator: (x (B, 1, M, T), y (B,)) -> logits (B,), or a tuple of logits (B, P) of patches.
         scaler: scales real features to the generator's range.
+        momentum: first beta of both Adams.
+        loss: a key of ``adversarial.LOSSES``.
+        penalty: weight of (R1 + R2) / 2 in the discriminator's loss, added at every ``penalty_every``-th step with that
+            multiple of its weight; computed in float32, because second derivatives are too coarse in bfloat16.
+        augment: function of spectrograms, applied to real and fake ones before the discriminator.
+        average: decay of the generator's moving average (Karras et al. 2018), from which samples are drawn; 0 for none.
     """
 
     parts = ("generator", "discriminator", "adam_g", "adam_d")
@@ -66,32 +84,76 @@ class GanObjective(Trained):
         *,
         learning_rate: float = 2e-4,
         weight_decay: float = 0.0,
+        momentum: float = 0.5,
+        loss: str = "bce",
+        penalty: float = 0.0,
+        penalty_every: int = 4,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        average: float = 0.0,
     ) -> None:
-        groups = ([net.to(memory_format=torch.channels_last)] for net in (generator, discriminator))
-        super().__init__(accelerator, *groups, lr=learning_rate, betas=(0.5, 0.999), weight_decay=weight_decay)
-        self.latent, self.scaler = generator.latent, scaler
+        groups = [[net.to(memory_format=torch.channels_last)] for net in (generator, discriminator)]
+        self.averaged = None
+        if average:  # copied before accelerate replaces the forward method
+            decay = functools.partial(_move, decay=average)
+            self.averaged = AveragedModel(generator, device=accelerator.device, multi_avg_fn=decay)
+        super().__init__(accelerator, *groups, lr=learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay)
+        self.latent, self.scaler, self.augment = generator.latent, scaler, augment or (lambda x: x)
+        self.discriminator_loss, self.generator_loss = LOSSES[loss]
+        self.penalty, self.penalty_every, self.steps = penalty, penalty_every, 0
+
+    @property
+    def sampled(self) -> nn.Module:
+        """The generator that makes the samples."""
+        return self._part("generator") if self.averaged is None else self.averaged.module
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update of the discriminator on features x (B, M, T) and fakes, then one of the generator."""
         real = self.scaler.forward(x)[:, None]
         z = torch.randn(len(x), self.latent, device=x.device)
-        fake = self.generator(z, y)
+        fake = self.generator(z, y).float()
 
-        real_logits, fake_logits = self.discriminator(real, y), self.discriminator(fake.detach(), y)
-        d_loss = _bce(real_logits, 1.0) + _bce(fake_logits, 0.0)
-        self.update(self.adam_d, d_loss)
+        seen_real, seen_fake = self.augment(real), self.augment(fake.detach())
+        real_logits, fake_logits = (as_logits(self.discriminator(seen, y)) for seen in (seen_real, seen_fake))
+        d_loss = loss = mean_loss(self.discriminator_loss, real_logits, fake_logits)
+        if self.penalty and self.steps % self.penalty_every == 0:
+            loss = loss + self.penalty_every * self.penalty / 2 * self._squared_gradients(seen_real, seen_fake, y)
+        self.update(self.adam_d, loss)
 
         self.discriminator.requires_grad_(False)  # this update needs no gradients of the discriminator's weights
-        g_loss = _bce(self.discriminator(fake, y), 1.0)
+        compared = [logits.detach() for logits in real_logits]  # a second pass would differ by one update only
+        g_loss = mean_loss(self.generator_loss, compared, as_logits(self.discriminator(self.augment(fake), y)))
         self.discriminator.requires_grad_(True)
         self.update(self.adam_g, g_loss)
+        self.steps += 1
+        if self.averaged is not None:
+            self.averaged.update_parameters(self._part("generator"))
         return {
             "discriminator/loss": d_loss,
             "generator/loss": g_loss,
-            "real/probability": real_logits.float().sigmoid().mean(),
-            "fake/probability": fake_logits.float().sigmoid().mean(),
+            "real/probability": _probability(real_logits),
+            "fake/probability": _probability(fake_logits),
         }
 
+    def _squared_gradients(self, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """R1 + R2, by the discriminator's forward method without accelerate's bfloat16."""
+        net = self._part("discriminator")
+        return sum(squared_gradient(lambda x: type(net).forward(net, x, y), x) for x in (real, fake))
 
-def _bce(logits: Tensor, target: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, target, dtype=torch.float32))
+    def state_dict(self) -> dict[str, Any]:
+        averaged = {} if self.averaged is None else {"averaged": self.averaged.state_dict()}
+        return super().state_dict() | averaged | {"steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.steps = state["steps"]
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+
+
+def _move(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
+    """Move averages towards the current weights, faster at first: the initial weights are soon forgotten."""
+    torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+
+
+def _probability(logits: list[Tensor]) -> Tensor:
+    return torch.stack([x.sigmoid().mean() for x in logits]).mean()
