@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from generation import diversity
 from generation.listening import write_samples
 from generation.model_card import write_card
 from generation.objectives.trained import Parts
@@ -118,12 +119,15 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | N
     parts, batches, sampler, device, precision = prepare(options, kind, clips, held_out)
     print(f"{batches.clips} clips of {len(clips.classes)} classes on {device}", flush=True)
 
-    def listen(epoch: int) -> None:
+    def listen(epoch: int) -> dict[str, float]:
         sampler.save(run.dir)
-        if (epoch + 1) % options.sample_every == 0 or epoch + 1 == options.epochs:
-            write_samples(sampler, run.dir, epoch + 1, family=kind.family, seed=options.seed)
-            if kind.listen:
-                load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
+        if (epoch + 1) % options.sample_every and epoch + 1 < options.epochs:
+            return {}
+        write_samples(sampler, run.dir, epoch + 1, family=kind.family, seed=options.seed)
+        if kind.listen:
+            load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
+        what = {"epoch": epoch + 1, "epochs": options.epochs, "seed": options.seed}
+        return diversity.watch(sampler, batches, run.history(), **what)
 
     run_loop(parts.objective, batches, run, epochs=options.epochs, device=device, on_epoch=listen)
     history = run.history()
@@ -141,6 +145,7 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | N
             "skipped": len(clips.rejects),
             **parts.details,
             **training_cost(history),
+            **diversity.last(history),
             **{key: value for key, value in history[-1].items() if key != "epoch" and not key.startswith("time/")},
         }
     )
@@ -185,7 +190,8 @@ def epochs_within(options: GeneratorOptions, kind: Kind, clips: Clips, held_out:
     each = [seconds(lambda i=i: step(i)) for i in range(TIMED_STEPS)]
     between = seconds(lambda: parts.objective.end_epoch(0, {}))
     sounds = seconds(lambda: sampler.vocoder(sampler.arrays(sampler.classes, seed=options.seed)))
-    epoch = len(batches) * float(np.median(each[WARM_UP:])) + between + sounds / options.sample_every
+    # the mean, because not every step of a GAN has a gradient penalty
+    epoch = len(batches) * float(np.mean(each[WARM_UP:])) + between + sounds / options.sample_every
     epochs = max(1, int(60 * options.minutes / epoch))
     print(f"--minutes {options.minutes:g}: {epochs} epochs of about {duration(epoch)}", flush=True)
     return epochs

@@ -87,6 +87,14 @@ def test_the_page_needs_no_generator_and_no_classifier(runs: Path, monkeypatch) 
     assert not (runs.parent / "others" / "errors.html").exists()
 
 
+def test_a_generator_that_repeats_itself_is_named(runs: Path, monkeypatch) -> None:
+    assert "repeats itself" not in report(runs, monkeypatch)
+    change_json(runs / "cgan" / "metrics.json", **{"samples/diversity": 0.123, "samples/collapsed": True})
+    page = report(runs, monkeypatch)
+    assert "cgan repeats itself (mode collapse)" in page
+    assert "diversity within a class 0.12 times that of real clips" in page
+
+
 def test_the_page_loads_nothing_from_elsewhere(runs: Path, monkeypatch) -> None:
     report(runs, monkeypatch)
     for name in ("report.html", "errors.html"):

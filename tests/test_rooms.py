@@ -23,6 +23,7 @@ ROOMS = [  # the order in the README; a room is a module or a package
     *(
         "generation.sampling",
         "generation.listening",
+        "generation.diversity",
         "generation.training",
         "generation.vocoder_training",
         "generation.evaluation",

@@ -44,17 +44,17 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
 def plot_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Plot curves over epochs, one panel for each quantity: "train/loss" and "val/loss" share the panel "loss".
 
-    A metric may begin in a later epoch.
+    A metric may be missing in some epochs.
     """
     panels: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for line in history for key in line):
         if key != "epoch" and not key.startswith("time/"):
             panels.setdefault(key.split("/", 1)[1], []).append(key)
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
-    epochs = [line["epoch"] + 1 for line in history]
     for ax, (quantity, keys) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for key in keys:
-            ax.plot(epochs, [line.get(key, np.nan) for line in history], ".-", label=key, markersize=4)
+            points = [(line["epoch"] + 1, line[key]) for line in history if key in line]
+            ax.plot(*zip(*points, strict=True), ".-", label=key, markersize=4)
         ax.set(xlabel="epoch", ylabel=quantity.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if quantity == "learning_rate" and any(line.get(key, 0) > 0 for line in history for key in keys):

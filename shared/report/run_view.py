@@ -54,6 +54,11 @@ class RunView:
             return None
 
     @property
+    def collapsed(self) -> bool:
+        """Whether a generator's samples of one class are too much alike."""
+        return self.metrics.get("samples/collapsed", False)
+
+    @property
     def leaks(self) -> bool:
         """Whether a random split put clips of one recording into both the training and the reported split."""
         return bool(self.metrics.get("split_leaks"))

@@ -95,12 +95,13 @@ def fit(
     *,
     epochs: int,
     device: torch.device,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: Callable[[int], Mapping[str, float] | None] | None = None,
 ) -> None:
     """Train from the run's last checkpoint, or from the start, to ``epochs`` or until the objective stops.
 
     Every epoch is logged and checkpointed (networks, optimisers, random states), so an interrupted run resumes exactly.
-    ``on_epoch(epoch)`` may draw random numbers: the random states are restored after it.
+    ``on_epoch(epoch)`` may return further metrics to log. It may draw random numbers: the random states are restored
+    after it.
     """
     timer, first = EpochTimer(batches.clips), load_checkpoint(run, objective)
     with Progress(epochs, len(batches), first=first) as progress:
@@ -114,7 +115,7 @@ def fit(
             with torch.random.fork_rng():
                 metrics |= objective.end_epoch(epoch, metrics)
                 if on_epoch is not None:
-                    on_epoch(epoch)
+                    metrics |= on_epoch(epoch) or {}
             run.log(epoch, metrics | timer.metrics())
             save_checkpoint(run, objective, epoch)
             progress.epoch(epoch, metrics)
