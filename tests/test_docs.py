@@ -23,6 +23,7 @@ SMALL = {  # verb -> options that make it quick; the last value of a repeated op
     "train": "--epochs 1 --fraction 0.5 --widths 4 8 --dense 8 --n-jobs 1",
     "cas": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
     "augmentation": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1 --seeds 2",
+    "train-flow": "--minutes 0.01 --fraction 0.5 --n-jobs 1 --width 32 --depth 1 --heads 2 --steps 2",
     "train-cgan": "--epochs 1 --fraction 0.5 --n-jobs 1 --griffin-lim-iterations 1",
     "train-wgan-gp": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
     "train-vocoder": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 8 --blocks 1 --crop-seconds 0.2",
@@ -30,6 +31,7 @@ SMALL = {  # verb -> options that make it quick; the last value of a repeated op
 }
 MORE = {  # part of a command -> further options that this command needs
     "--count 100": "--count 4",
+    "generate --label": "--count 1",
     "--recipe linear": "--segment-seconds 0.9",
     "--folds 5": "--folds 2 --seeds 2 --framework torch",
     "--split random": "--framework torch",
@@ -68,6 +70,7 @@ def test_the_readme_is_two_screens() -> None:
 @pytest.mark.slow
 def test_every_command_runs(sounds: Path, tmp_path: Path) -> None:
     (tmp_path / "DIR").symlink_to(sounds)
+    (tmp_path / "siren.wav").symlink_to(next(sounds.glob("train/train/siren/*")))
     done = set()
     for command in [command for page in PAGES for command in commands(page)]:
         program, *arguments = shlex.split(command)
