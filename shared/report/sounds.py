@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import librosa
 import numpy as np
 
 from shared.audio import resample
@@ -159,7 +158,9 @@ def common_spec(features: Sequence[dict]) -> FeatureSpec:
 
 
 def ticks(spec: FeatureSpec) -> list[tuple[str, float]]:
-    low, high = librosa.hz_to_mel([spec.fmin, spec.sr / 2])
-    heights = (librosa.hz_to_mel(np.asarray(TICKS, dtype=float)) - low) / (high - low)
+    from librosa import hz_to_mel  # takes half a second, which --help does not need
+
+    low, high = hz_to_mel([spec.fmin, spec.sr / 2])
+    heights = (hz_to_mel(np.asarray(TICKS, dtype=float)) - low) / (high - low)
     names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in TICKS]
     return [(name, float(height)) for name, height in zip(names, heights, strict=True) if height < 0.95]
