@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.runs.loop import bfloat16_pays
+
 CHUNK = 16  # sounds made together
 GUIDED = 0.02, 0.9  # times between which guidance acts (Kynkäänniemi et al. 2024); elsewhere it costs variety
 
@@ -195,7 +197,10 @@ class Generator(nn.Module):
             kept: frames (T,) that stay as in ``clean``; the others are filled in.
         """
         how = {"clean": clean, "start": start, "kept": kept}
-        return torch.cat([self._integrate(*part, **how) for part in zip(z.split(CHUNK), y.split(CHUNK), strict=True)])
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16_pays(z.device)):
+            return torch.cat(
+                [self._integrate(*part, **how) for part in zip(z.split(CHUNK), y.split(CHUNK), strict=True)]
+            ).float()
 
     def _integrate(self, z: Tensor, y: Tensor, *, clean: Tensor | None, start: float, kept: Tensor | None) -> Tensor:
         z = z.unflatten(1, self.shape)
