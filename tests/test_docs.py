@@ -18,7 +18,7 @@ from shared.data.sources import Download
 from shared.listening.command import ListenOptions
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*PAGES, ROOT / "RESULTS.md", ROOT / "classification" / "ABLATION.md"]
+ALL_PAGES = [*PAGES, ROOT / "RESULTS.md", ROOT / "classification" / "ABLATION.md", ROOT / "generation" / "ABLATION.md"]
 SMALL = {  # verb -> options that make it quick; the last value of a repeated option counts
     "train": "--epochs 1 --fraction 0.5 --widths 4 8 --dense 8 --n-jobs 1",
     "cas": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
