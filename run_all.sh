@@ -54,7 +54,7 @@ case "$size" in
 full) seeds=(--seeds 3) generate=(--epochs "${gan_epochs:-100}") others=(--sample-every 10) ;;
 smoke)
     classify=(--epochs 2 --fraction 0.3 --members 1)
-    flow=(--epochs 1 --fraction 0.1)
+    flow=(--epochs 1 --fraction 0.1 --width 64 --depth 1 --steps 4)
     generate=(--epochs 1 --fraction 0.1)
     others=(--epochs 1 --fraction 0.1)
     sounds=4
