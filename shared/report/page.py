@@ -8,7 +8,7 @@ import tyro
 
 from shared.errors import run_entry
 from shared.files import write_text
-from shared.report import errors, sounds, summary, terminal
+from shared.report import errors, summary, terminal
 from shared.report.pages import render
 from shared.report.run_view import RunView, find_runs
 
@@ -61,6 +61,8 @@ def figures_table(classifiers: Sequence[RunView]) -> list[tuple[str, list[str], 
 
 def main() -> None:
     out_dir = tyro.cli(ReportOptions).out_dir
+    from shared.report.sounds import sound_grid  # imports matplotlib, which --help does not need
+
     runs = find_runs(out_dir)
     classifiers = summary.ranked(runs)
     generators = [run for run in runs if run.kind == "generator"]
@@ -74,7 +76,7 @@ def main() -> None:
         left_out=[run for run in runs if run.kind not in ("classifier", "generator")],
         classifiers=classifiers,
         generators=generators,
-        grid=sounds.sound_grid(generators),
+        grid=sound_grid(generators),
         data=max((run.config["data"] for run in runs), key=lambda data: data["clips"]),
         first_table=summary.first_table(classifiers),
         scores=scores,
