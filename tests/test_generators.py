@@ -132,8 +132,9 @@ def test_sample_writes_the_requested_sounds(cgan: Path, tmp_path: Path, run_scri
     for folder in ("a", "b"):
         run_script("generation/sample.py", *arguments, "--out-dir", tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["samples.json", "siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
-    for name in names[2:]:
+    assert names == ["reference", "samples.json", "siren.png", "siren_00.wav", "siren_01.wav", "siren_02.wav"]
+    assert list((tmp_path / "a" / "reference").glob("siren/*.wav"))  # real clips, vocoded
+    for name in names[3:]:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     failed = run_script(
         "generation/sample.py", "--model-dir", cgan, "--label", "sirne", "--out-dir", tmp_path / "c", code=2
