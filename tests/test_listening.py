@@ -253,15 +253,24 @@ def test_a_port_in_use_and_a_run_without_sounds_give_one_clear_line(
 def test_ctrl_c_ends_the_server_and_prints_the_summary(run: Path, tmp_path: Path) -> None:
     arguments = ["listen", run, "--count", 1, "--output", tmp_path / "a.csv", "--no-browser"]
     command = [sys.executable, ROOT / "shared/commands.py", *arguments]
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ
-    ) as process:
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background shells
+    )
+    try:
         url = process.stdout.readline().split()[3]
         sent = json.dumps({"trial": 0, "answer": "dog", "origin": "made", "seconds": 1}).encode()
         with urllib.request.urlopen(url + "answers", data=sent, timeout=10) as response:
             assert json.load(response)["answered"] == 1
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 0 and errors == ""
     assert "1 of 6 sounds answered" in said and "The same command continues" in said and "told apart" in said
 
