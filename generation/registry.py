@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pkgutil import resolve_name as load
 from typing import Any, Literal
 
-from generation import recipes
+from generation import flow_recipes, recipes
 from shared.runs.options import Precision, parse
 
 # Name in generator.json -> paths of the network that makes new features, and of the discriminator, critic, encoder or
@@ -63,9 +63,9 @@ class Kind:
 _KINDS = (
     Kind(
         name="flow",
-        options=recipes.FlowOptions,
+        options=flow_recipes.FlowOptions,
         choice="recipe",
-        variants=recipes.FLOW_RECIPES,
+        variants=flow_recipes.FLOW_RECIPES,
         nets={"flow": "flow"},
         build="generation.objectives.flow:build",
         family="flow",

@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from generation.flow_recipes import FlowOptions
 from generation.models.flow_net import FlowNet, Generator
 from generation.objectives.trained import Parts, Trained, follow
-from generation.recipes import FlowOptions
 from generation.registry import load_nets
 from generation.scaling import Scaler
 from shared.features.batches import Batches
