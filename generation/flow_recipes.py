@@ -13,7 +13,7 @@ class FlowOptions(GeneratorOptions):
     """Train conditional flow matching on log-mel spectrograms of labelled sounds."""
 
     net: Literal["flow"] = "flow"
-    """flow: a transformer between convolutions at the frame rate."""
+    """flow: a transformer between convolutions on small patches of the spectrogram."""
     features: str = "flow"
     """Preset of the features to generate: flow (80 log-mels), or another of log-mels scaled ln."""
     epochs: int = 200
@@ -22,7 +22,7 @@ class FlowOptions(GeneratorOptions):
     sample_every: int = 25
     width: int = 256
     """Width of the transformer."""
-    depth: int = 6
+    depth: int = 4
     """Blocks of the transformer."""
     heads: int = 4
     """Attention heads of a block."""

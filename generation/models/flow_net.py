@@ -55,18 +55,31 @@ def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), 1 + scale)
 
 
-def neighbours(h: Tensor) -> Tensor:
-    """Each frame of h (B, T, C) with the frames before and after it: (B, T, 3 C). A linear layer on it is a
-    convolution, and faster on a CPU."""
-    h = F.pad(h, (0, 0, 1, 1))
-    return torch.cat([h[:, :-2], h[:, 1:-1], h[:, 2:]], dim=-1)
+class LocalBlock(nn.Module):
+    """Two 3 x 3 convolutions on patches h (B, rows, L, C), with scale, shift and gate given by the condition."""
+
+    def __init__(self, channels: int, *, condition: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(condition, 3 * channels)
+        self.convolutions = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        nn.init.ones_(self.modulation.bias.data.view(3, channels)[2])
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        shift, scale, gate = self.modulation(c)[:, None, None].chunk(3, dim=-1)
+        residual = modulate(h, shift, scale).permute(0, 3, 1, 2)
+        for number, convolution in enumerate(self.convolutions):
+            residual = convolution(F.silu(residual) if number else residual)
+        return h + gate * residual.permute(0, 2, 3, 1)
 
 
 class FlowNet(nn.Module):
     """Noised spectrograms x_t (B, M, T), times t (B,) and ordinals y (B,) -> estimates of the clean x (B, M, T).
 
-    Ordinal K stands for an unknown class. Convolutions at the frame rate surround a transformer on tokens of ``patch``
-    frames; their skip connection carries the detail that a token cannot hold.
+    Ordinal K stands for an unknown class. The spectrogram is cut into patches. Convolutions on the patches' grid find
+    what is local in time and frequency (a burst, a harmonic); between them, a transformer with one token for each
+    column of patches finds the course over time and the spectrum as a whole.
 
     The estimate starts from the best linear one, the Wiener filter of the class's mean spectrum and of its variance
     along the directions in which the bands of the training clips vary together, at each modulation frequency. The
@@ -75,7 +88,9 @@ class FlowNet(nn.Module):
     and a short training is spent on what tells sounds from such noise.
 
     Args:
-        shape: (M, T); T must be divisible by ``patch``.
+        shape: (M, T), divisible by ``patch``, the bands and frames of one.
+        channels: of the convolutions.
+        local_depth: blocks of convolutions before the transformer, and as many after it.
     """
 
     def __init__(
@@ -84,25 +99,28 @@ class FlowNet(nn.Module):
         *,
         shape: Sequence[int],
         width: int = 256,
-        depth: int = 6,
+        depth: int = 4,
         heads: int = 4,
-        patch: int = 4,
-        local: int = 128,
+        patch: Sequence[int] = (2, 4),
+        channels: int = 64,
+        local_depth: int = 2,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
         bands, frames = shape
-        self.n_classes, self.patch = n_classes, patch
+        self.n_classes, self.patch, self.rows = n_classes, tuple(patch), bands // patch[0]
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.label = nn.Embedding(n_classes + 1, width)
-        self.stem = nn.Linear(6 * bands, local)
-        self.into = nn.Linear(local * patch, width)
+        self.stem = nn.Linear(2 * math.prod(patch), channels)
+        self.row = nn.Parameter(0.3 * torch.randn(self.rows, 1, channels))
+        self.before, self.after = (
+            nn.ModuleList(LocalBlock(channels, condition=width) for _ in range(local_depth)) for _ in range(2)
+        )
+        self.into, self.back = nn.Linear(self.rows * channels, width), nn.Linear(width, self.rows * channels)
         self.blocks = nn.ModuleList(Block(width, heads=heads, condition=width, dropout=dropout) for _ in range(depth))
-        self.modulation, self.local_modulation = nn.Linear(width, 2 * width), nn.Linear(width, 2 * local)
-        self.back = nn.Linear(width, local * patch)
-        self.mix, self.refine = nn.Linear(6 * local, local), nn.Linear(3 * local, local)
-        self.last = nn.Linear(local, bands)
-        for layer in (self.modulation, self.local_modulation, self.last):
+        self.modulation, self.last_modulation = nn.Linear(width, 2 * width), nn.Linear(width, 2 * channels)
+        self.last = nn.Linear(channels, math.prod(patch))
+        for layer in (self.modulation, self.last_modulation, self.last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.normal_(self.label.weight, std=0.3)  # about as large as the times' part
@@ -113,7 +131,7 @@ class FlowNet(nn.Module):
         share[frames // 2 :] = 2.0 - (frames + 1) % 2
         self.register_buffer("share", share / (frames * bands), persistent=False)
         self.register_buffer("basis", torch.eye(bands).repeat(frames // 2 + 1, 1, 1))
-        positions = torch.linspace(0, 1, frames // patch)
+        positions = torch.linspace(0, 1, frames // patch[1])
         self.register_buffer("positions", sinusoids(positions, width), persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -156,15 +174,21 @@ class FlowNet(nn.Module):
     def output(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """The network itself: x_t of unit variance and its linear estimate, together x (B, 2 M, T), -> (B, M, T)."""
         c = F.silu(self.time(sinusoids(t, self.time[0].in_features)) + self.of_class(self.label.weight, y))
-        detail = F.silu(self.stem(neighbours(x.transpose(1, 2))))  # (B, T, C)
-        h = self.into(detail.reshape(len(x), -1, self.into.in_features)) + self.positions.to(detail.dtype)  # (B, L, D)
+        bands, frames = self.patch
+        patches = x.unflatten(1, (2, self.rows, bands)).unflatten(-1, (-1, frames)).permute(0, 2, 4, 1, 3, 5)
+        detail = self.stem(patches.flatten(3))  # (B, rows, L, C)
+        detail = detail + self.row.to(detail.dtype)
+        for block in self.before:
+            detail = block(detail, c)
+        h = self.into(detail.transpose(1, 2).flatten(2)) + self.positions.to(detail.dtype)  # (B, L, D)
         for block in self.blocks:
             h = block(h, c)
-        h = self.back(modulate(h, *self.modulation(c)[:, None].chunk(2, dim=-1))).reshape(detail.shape)
-        h = modulate(
-            self.mix(neighbours(torch.cat([h, detail], dim=-1))), *self.local_modulation(c)[:, None].chunk(2, -1)
-        )
-        return self.last(h + F.silu(self.refine(neighbours(F.silu(h))))).transpose(1, 2)
+        h = self.back(modulate(h, *self.modulation(c)[:, None].chunk(2, dim=-1)))
+        h = detail + h.unflatten(2, (self.rows, -1)).transpose(1, 2)
+        for block in self.after:
+            h = block(h, c)
+        h = self.last(F.silu(modulate(h, *self.last_modulation(c)[:, None, None].chunk(2, dim=-1))))
+        return h.unflatten(3, self.patch).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
 
 
 def sinusoids(t: Tensor, width: int) -> Tensor:
