@@ -26,7 +26,7 @@ class FlowOptions(GeneratorOptions):
     """Blocks of the transformer."""
     heads: int = 4
     """Attention heads of a block."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Share of the channels of each block's output that are dropped for a clip."""
     average: float = 0.999
     """Decay, per step, of the moving average of the weights, which makes the sounds."""
@@ -39,6 +39,8 @@ class FlowOptions(GeneratorOptions):
     """Rotate every clip in time by a random number of frames."""
     gain: float = 6.0
     """Change a clip's level by at most this many dB either way."""
+    equalise: float = 4.0
+    """Change a clip's spectrum by a smooth random curve of this standard deviation in dB."""
     steps: int = 32
     """Steps from noise to a spectrogram."""
     guidance: float = 2.0
@@ -48,7 +50,7 @@ class FlowOptions(GeneratorOptions):
         super().check()
         self.require("1 or more", lambda v: v >= 1, "width", "depth", "heads", "steps", "guidance")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "average", "label_dropout")
-        self.require("0 or more", lambda v: v >= 0, "gain", "overfit")
+        self.require("0 or more", lambda v: v >= 0, "gain", "equalise", "overfit")
         if self.width % (2 * self.heads):
             raise UserError(f"--width {self.width}: must be a multiple of 2 x --heads {self.heads}")
         if self.spec.kind != "log_mel" or self.spec.scaling != "ln":

@@ -22,7 +22,7 @@ from shared.features.spec import FeatureSpec
 from shared.runs.loop import make_accelerator
 
 SPEC = FeatureSpec(sr=8000, duration=0.5, n_fft=256, hop_length=64, n_mels=16, power=1.0, scaling="ln", frames=60)
-SMALL = {"shape": (16, 60), "width": 32, "depth": 2, "heads": 2, "local": 16}
+SMALL = {"shape": (16, 60), "width": 32, "depth": 2, "heads": 2, "channels": 16}
 CLASSES = ["dog_bark", "drilling", "engine_idling", "siren", "street_music"]
 
 
@@ -127,11 +127,24 @@ def test_times_are_spread_over_the_batch() -> None:
 def test_clips_are_shifted_and_changed_in_level_above_the_floor() -> None:
     x = np.full((3, 4, 10), SPEC.silence, "f4")
     x[:, :, 2:5] = 1.0
-    out, _ = vary(x, np.zeros(3), np.random.default_rng(0), silence=SPEC.silence, gain=6.0, time_shift=True)
+    out = varied(x, gain=6.0, time_shift=True)
     loud = out > SPEC.silence + 1e-3
     assert (loud.sum((1, 2)) == 12).all() and len({tuple(row) for row in loud[:, 0]}) > 1
     assert np.abs(out[loud] - 1).max() < np.log(10) * 6 / 20 + 1e-5 and np.ptp(out[loud]) > 0.05
     assert out[~loud].max() < SPEC.silence + 1e-3
+
+
+def test_equalising_adds_a_smooth_curve_over_the_bands() -> None:
+    x = np.random.default_rng(1).standard_normal((400, 80, 2)).astype("f4")
+    curves = varied(x, equalise=3.0) - x
+    np.testing.assert_allclose(curves[:, :, 0], curves[:, :, 1], atol=1e-5)
+    assert curves.std() == pytest.approx(np.log(10) * 3 / 20, rel=0.1)
+    assert np.abs(np.diff(curves, axis=1)).max() < 0.25
+
+
+def varied(x: np.ndarray, **how) -> np.ndarray:
+    silent = {"silence": SPEC.silence, "gain": 0.0, "equalise": 0.0, "time_shift": False}
+    return vary(x, np.zeros(len(x)), np.random.default_rng(0), **silent | how)[0]
 
 
 @pytest.fixture(scope="module")

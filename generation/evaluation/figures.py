@@ -18,6 +18,7 @@ METRICS = {  # name -> its title in the table, and which values are better
     "inception_score": ("inception score", HIGHER),
     "accuracy": ("classifier's accuracy, clip by clip", HIGHER),
     **{name: (name, HIGHER) for name in ("precision", "recall", "density", "coverage")},
+    "coverage_of_held_out": ("coverage of the held-out clips", HIGHER),
     "spectral_norm": ("diversity: largest variance", LIKE_REAL),
     "within_class_distance": ("diversity: distance within a class", LIKE_REAL),
 }
@@ -33,10 +34,11 @@ Figures = tuple[dict[str, float], dict[str, dict[str, float]]]  # by the names i
 NOTHING: Figures = dict.fromkeys(METRICS, math.nan), {}  # the figures of no clips
 
 
-def compare(x: Embedded, real: Embedded, *, common: Collection[str], seed: int) -> Figures:
+def compare(x: Embedded, real: Embedded, held_out: Embedded | None, *, common: Collection[str], seed: int) -> Figures:
     """The figures of ``x`` against real clips.
 
     Args:
+        held_out: real clips that neither ``x`` comes from nor the generator was trained on, if there are any.
         common: labels that samples and reference share; if there are none, all clips count as one class.
     """
     (real_x, real_labels), (own_x, own_labels) = (_labelled(clips, common) for clips in (real, x))
@@ -52,6 +54,9 @@ def compare(x: Embedded, real: Embedded, *, common: Collection[str], seed: int) 
         "inception_score": distances.inception_score(x.probabilities),
         "accuracy": mean(right),
         **distances.neighbourhoods(real.features, x.features),
+        "coverage_of_held_out": (
+            math.nan if held_out is None else distances.neighbourhoods(held_out.features, x.features)["coverage"]
+        ),
         "spectral_norm": distances.spectral_norm(x.features),
         "within_class_distance": distances.within_class_distance(own_x, own_labels),
     }

@@ -51,7 +51,11 @@ def score(classifier: Path, files: Compared, options: EvaluateOptions) -> dict[s
     made = seen["samples"]
     noise = embed_noise(model, made.manifest.label, real.manifest.path, seed=options.seed)
     how = {"common": files.common, "seed": options.seed}
-    found = {name: NOTHING if x is None else compare(x, real, **how) for name, x in (seen | {"ceiling": noise}).items()}
+    held_out = {"floor": None, "vocoded_floor": None}  # these are the held-out clips
+    found = {
+        name: NOTHING if x is None else compare(x, real, held_out.get(name, seen["floor"]), **how)
+        for name, x in (seen | {"ceiling": noise}).items()
+    }
     sizes = {"real": real} | seen
     metrics = {
         name: {"name": title, "better": better} | {key: found[key][0][name] for key in COLUMNS if key in found}

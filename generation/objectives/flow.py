@@ -22,6 +22,7 @@ from shared.features.spec import FeatureSpec
 
 PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
 LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
+CURVES = 4  # cosines over the bands that make a smooth change of the spectrum
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
 
 
@@ -42,7 +43,9 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
         label_dropout=options.label_dropout,
         tolerance=options.overfit,
     )
-    augment = partial(vary, silence=spec.silence, gain=options.gain, time_shift=options.time_shift)
+    augment = partial(
+        vary, silence=spec.silence, gain=options.gain, equalise=options.equalise, time_shift=options.time_shift
+    )
     return Parts(objective, generator, scaler, augment=augment)
 
 
@@ -81,13 +84,24 @@ def smooth(S: Tensor) -> Tensor:
 
 
 def vary(
-    x: np.ndarray, y: np.ndarray, rng: np.random.Generator, *, silence: float, gain: float, time_shift: bool
+    x: np.ndarray,
+    y: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    silence: float,
+    gain: float,
+    equalise: float,
+    time_shift: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate each clip of x (B, M, T) in time, and change its level by up to ``gain`` dB either way."""
+    """Rotate each clip of x (B, M, T) in time, change its level by up to ``gain`` dB either way, and its spectrum by a
+    smooth random curve with a standard deviation of ``equalise`` dB, as another microphone or place would."""
+    clips, bands, frames = x.shape
     if time_shift:
-        places = (rng.integers(x.shape[2], size=len(x))[:, None] + np.arange(x.shape[2])) % x.shape[2]
+        places = (rng.integers(frames, size=clips)[:, None] + np.arange(frames)) % frames
         x = np.take_along_axis(x, places[:, None], axis=2)
-    nepers = rng.uniform(-gain, gain, size=(len(x), 1, 1)).astype(np.float32) * np.float32(math.log(10) / 20)
+    curves = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * (2 / CURVES) ** 0.5
+    decibels = rng.uniform(-gain, gain, size=(clips, 1)) + equalise * rng.standard_normal((clips, CURVES)) @ curves
+    nepers = (decibels * math.log(10) / 20).astype(np.float32)[:, :, None]
     return np.where(x > silence + 1e-3, np.maximum(x + nepers, np.float32(silence)), x), y
 
 
