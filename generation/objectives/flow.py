@@ -50,7 +50,7 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
 
 
 def statistics(scaler: Scaler, batches: Batches, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the linear estimate needs of the training clips.
+    """What the linear estimate needs of the training clips, each weighted by how often it is drawn.
 
     Returns:
         The mean spectra (K + 1, M) of each class and of all clips; the variances (K + 1, F, M) of the modulation
@@ -59,16 +59,23 @@ def statistics(scaler: Scaler, batches: Batches, n_classes: int) -> tuple[Tensor
     """
     x = torch.cat([scaler.forward(torch.from_numpy(x)) for x in batches.each_clip()])
     y = torch.from_numpy(batches.labels)
-    groups = [x[y == k] for k in range(n_classes)] + [x]
-    means = torch.stack([group.mean(dim=(0, 2)) for group in groups])
-    everything = coefficients(x, means[-1])
-    basis = torch.linalg.eigh(smooth(torch.stack([(X.mT @ X.conj()).real / len(X) for X in everything]))).eigenvectors
-    of_all = (everything @ basis.to(everything.dtype)).abs().square().mean(dim=1)
+    drawn = torch.ones(len(x)) if batches.weights is None else torch.from_numpy(batches.weights).float()
+    shares = [drawn * (y == k) / drawn[y == k].sum() for k in range(n_classes)] + [drawn / drawn.sum()]
+    means = torch.stack([torch.einsum("n,nmt->m", share, x) / x.shape[-1] for share in shares])
+    everything = coefficients(x, means[-1]) * shares[-1].sqrt()[:, None]
+    basis = torch.linalg.eigh(smooth(torch.stack([(X.mT @ X.conj()).real for X in everything]))).eigenvectors
+    of_all = powers(everything, basis).sum(dim=1)
     variances = []
-    for group, mean in zip(groups, means, strict=True):
-        own = (coefficients(group, mean) @ basis.to(everything.dtype)).abs().square().sum(dim=1)
-        variances.append(smooth((own + PRIOR * of_all) / (len(group) + PRIOR)))
+    for share, mean in zip(shares, means, strict=True):
+        own = torch.einsum("n,fnm->fm", share, powers(coefficients(x, mean), basis))
+        clips = 1 / share.square().sum()  # as many as would be this certain, if all counted the same
+        variances.append(smooth((clips * own + PRIOR * of_all) / (clips + PRIOR)))
     return means, torch.stack(variances).clamp(min=1e-4), basis
+
+
+def powers(coefficients: Tensor, basis: Tensor) -> Tensor:
+    """The squared magnitudes of complex (F, N, M) along the directions (F, M, M)."""
+    return (coefficients @ basis.to(coefficients.dtype)).abs().square()
 
 
 def coefficients(x: Tensor, mean: Tensor) -> Tensor:
