@@ -1,9 +1,11 @@
 """Atomic file writes, content hashes, and the default folders of the cache and the demo data."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 from collections.abc import Iterator
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import psutil
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 IN_CHECKOUT = (PROJECT_ROOT / "pyproject.toml").is_file()  # False in an installed wheel
 _HOME = PROJECT_ROOT if IN_CHECKOUT else platformdirs.user_cache_path("frequency-quest")
 CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", _HOME / "cache"))  # computed spectrograms
 DEMO_DIR = _HOME / "data" / "demo"  # synthetic demo sounds
+_MACHINE = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()  # in the names of temporary files
 
 
 @contextlib.contextmanager
@@ -27,7 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     because Keras chooses its file format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    remove_leftovers(path.parent.resolve())
+    temporary = path.with_name(f".{path.stem}-{_MACHINE}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     temporary.touch(exist_ok=False)
     mode = temporary.stat().st_mode
     try:
@@ -38,6 +43,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files in this folder whose process was killed; a process looks once into a folder."""
+    for path in folder.glob(f".*-{_MACHINE}-*"):
+        name = re.fullmatch(rf"\..*-{_MACHINE}-(\d+)-[0-9a-f]{{8}}(\.[^.]*)?", path.name)
+        with contextlib.suppress(FileNotFoundError):  # its process has just finished the file
+            if name and not _is_running(int(name[1]), since=path.stat().st_mtime):
+                path.unlink()
+
+
+def _is_running(pid: int, *, since: float) -> bool:
+    """Whether the process with this number on this machine is still the one that ran at this time."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def safe_name(label: str) -> str:

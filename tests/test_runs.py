@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import UserError
-from shared.files import read_json, replacing
+from shared.files import read_json, replacing, write_text
 from shared.runs.compare import read_predictions
 from shared.runs.run import Run, describe, fingerprint
 
@@ -102,6 +104,26 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError("the disk is full")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_write_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    write = (
+        "from pathlib import Path; from shared.files import replacing\nwith replacing(Path('a.wav')): print(); input()"
+    )
+    command = [sys.executable, "-u", "-c", write]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    killed, running = (subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(2))
+    for process in (killed, running):
+        process.stdout.readline()
+    killed.kill()
+    killed.wait()
+    (tmp_path / ".a-of-the-user-01234567.wav").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+    write_text(tmp_path / "b.txt", "new")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert len(names) == 3 and f"-{killed.pid}-" not in str(names) and f"-{running.pid}-" in str(names)
+    running.communicate(b"\n")
+    assert running.returncode == 0 and (tmp_path / "a.wav").exists()
 
 
 def test_the_fingerprint_depends_on_the_data_but_not_on_its_folder(tmp_path: Path) -> None:
