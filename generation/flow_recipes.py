@@ -39,11 +39,13 @@ class FlowOptions(GeneratorOptions):
     """Rotate every clip in time by a random number of frames."""
     gain: float = 6.0
     """Change a clip's level by at most this many dB either way."""
-    equalise: float = 4.0
+    equalise: float = 6.0
     """Change a clip's spectrum by a smooth random curve of this standard deviation in dB."""
+    blend: float = 1.0
+    """Move a clip's mean spectrum by up to this share of the way to that of another clip of its class."""
     steps: int = 32
     """Steps from noise to a spectrogram."""
-    guidance: float = 2.0
+    guidance: float = 1.5
     """Classifier-free guidance: more makes sounds more typical of their class and less varied; 1 is none."""
 
     def check(self) -> None:
@@ -51,6 +53,7 @@ class FlowOptions(GeneratorOptions):
         self.require("1 or more", lambda v: v >= 1, "width", "depth", "heads", "steps", "guidance")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "average", "label_dropout")
         self.require("0 or more", lambda v: v >= 0, "gain", "equalise", "overfit")
+        self.require("between 0 and 1", lambda v: 0 <= v <= 1, "blend")
         if self.width % (2 * self.heads):
             raise UserError(f"--width {self.width}: must be a multiple of 2 x --heads {self.heads}")
         if self.spec.kind != "log_mel" or self.spec.scaling != "ln":

@@ -142,9 +142,21 @@ def test_equalising_adds_a_smooth_curve_over_the_bands() -> None:
     assert np.abs(np.diff(curves, axis=1)).max() < 0.25
 
 
-def varied(x: np.ndarray, **how) -> np.ndarray:
-    silent = {"silence": SPEC.silence, "gain": 0.0, "equalise": 0.0, "time_shift": False}
-    return vary(x, np.zeros(len(x)), np.random.default_rng(0), **silent | how)[0]
+def test_blending_moves_the_mean_spectrum_towards_other_clips_of_the_class() -> None:
+    y = np.repeat([0, 1], 50)
+    x = np.random.default_rng(1).standard_normal((100, 80, 4)).astype("f4") + 10 * y[:, None, None]
+    x[0], x[1, :, :2] = SPEC.silence, SPEC.silence
+    moved = varied(x, y, blend=1.0) - x
+    assert not moved[0].any() and not moved[1, :, :2].any() and moved[1, :, 2:].any()
+    np.testing.assert_allclose(moved[2:, :, :1], moved[2:, :, 1:2], atol=1e-5)
+    assert 0.2 < moved[2:].std() < 0.7 and np.abs(moved).max() < 3  # the classes are 10 apart
+    assert 0.4 < np.corrcoef(moved[2:, :, 0].ravel(), (10 * y[2:, None] - x[2:].mean(axis=2)).ravel())[0, 1] < 0.9
+
+
+def varied(x: np.ndarray, y: np.ndarray | None = None, **how) -> np.ndarray:
+    silent = {"silence": SPEC.silence, "gain": 0.0, "equalise": 0.0, "blend": 0.0, "time_shift": False}
+    y = np.zeros(len(x), dtype=int) if y is None else y
+    return vary(x, y, np.random.default_rng(0), **silent | how)[0]
 
 
 @pytest.fixture(scope="module")

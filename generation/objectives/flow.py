@@ -43,9 +43,8 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
         label_dropout=options.label_dropout,
         tolerance=options.overfit,
     )
-    augment = partial(
-        vary, silence=spec.silence, gain=options.gain, equalise=options.equalise, time_shift=options.time_shift
-    )
+    changes = ("gain", "equalise", "blend", "time_shift")
+    augment = partial(vary, silence=spec.silence, **{name: getattr(options, name) for name in changes})
     return Parts(objective, generator, scaler, augment=augment)
 
 
@@ -98,18 +97,33 @@ def vary(
     silence: float,
     gain: float,
     equalise: float,
+    blend: float,
     time_shift: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate each clip of x (B, M, T) in time, change its level by up to ``gain`` dB either way, and its spectrum by a
-    smooth random curve with a standard deviation of ``equalise`` dB, as another microphone or place would."""
+    """New clips from each clip of x (B, M, T), so that fewer recordings are learned by heart.
+
+    Args:
+        silence: the lowest value, which stays as it is.
+        gain: a clip's level changes by at most this many dB either way.
+        equalise: its spectrum by a smooth random curve of this standard deviation in dB, as another microphone or place
+            would change it.
+        blend: its mean spectrum moves by a random share of up to ``blend`` to that of another clip of its class.
+        time_shift: whether clips are rotated by a random number of frames.
+    """
     clips, bands, frames = x.shape
     if time_shift:
         places = (rng.integers(frames, size=clips)[:, None] + np.arange(frames)) % frames
         x = np.take_along_axis(x, places[:, None], axis=2)
     curves = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * (2 / CURVES) ** 0.5
     decibels = rng.uniform(-gain, gain, size=(clips, 1)) + equalise * rng.standard_normal((clips, CURVES)) @ curves
-    nepers = (decibels * math.log(10) / 20).astype(np.float32)[:, :, None]
-    return np.where(x > silence + 1e-3, np.maximum(x + nepers, np.float32(silence)), x), y
+    nepers = decibels * math.log(10) / 20
+    heard = x > silence + 1e-3
+    if blend:
+        partners = np.array([rng.choice(np.flatnonzero(y == label)) for label in y])
+        mean = np.where(heard, x, 0).sum(axis=2) / np.maximum(heard.sum(axis=2), 1)
+        mean = np.where(heard.any(axis=2), mean, np.nan)
+        nepers = nepers + rng.uniform(0, blend, size=(clips, 1)) * np.nan_to_num(mean[partners] - mean)
+    return np.where(heard, np.maximum(x + nepers.astype(np.float32)[:, :, None], np.float32(silence)), x), y
 
 
 def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:
