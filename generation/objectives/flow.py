@@ -105,8 +105,8 @@ def vary(
     Args:
         silence: the lowest value, which stays as it is.
         gain: a clip's level changes by at most this many dB either way.
-        equalise: its spectrum by a smooth random curve of this standard deviation in dB, as another microphone or place
-            would change it.
+        equalise: its spectrum by a smooth random curve whose root mean square is this many dB, as another microphone or
+            place would change it. Every curve has it, so that no clip is heard as it is.
         blend: its mean spectrum moves by a random share of up to ``blend`` to that of another clip of its class.
         time_shift: whether clips are rotated by a random number of frames.
     """
@@ -115,7 +115,9 @@ def vary(
         places = (rng.integers(frames, size=clips)[:, None] + np.arange(frames)) % frames
         x = np.take_along_axis(x, places[:, None], axis=2)
     curves = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * (2 / CURVES) ** 0.5
-    decibels = rng.uniform(-gain, gain, size=(clips, 1)) + equalise * rng.standard_normal((clips, CURVES)) @ curves
+    weights = rng.standard_normal((clips, CURVES))
+    weights *= equalise * CURVES**0.5 / np.linalg.norm(weights, axis=1, keepdims=True)
+    decibels = rng.uniform(-gain, gain, size=(clips, 1)) + weights @ curves
     nepers = decibels * math.log(10) / 20
     heard = x > silence + 1e-3
     if blend:
