@@ -42,7 +42,7 @@ def objective(batches: Batches, *, precision: str = "float32", seed: int = 0, **
     torch.manual_seed(seed)
     scaler = Scaler.of("bands", batches)
     generator = Generator(5, steps=8, guidance=2.0, **SMALL)
-    generator.net.set_statistics(*statistics(scaler, batches, 5))
+    generator.net.set_statistics(*statistics(scaler, batches, 5, lambda x, y, rng: (x, y)))
     return FlowObjective(generator, scaler, make_accelerator("cpu", precision), warm_up=5, **how), generator
 
 

@@ -17,7 +17,7 @@ from generation.models.flow_net import FlowNet, Generator
 from generation.objectives.trained import Parts, Trained, follow
 from generation.registry import load_nets
 from generation.scaling import Scaler
-from shared.features.batches import Batches
+from shared.features.batches import Augmentation, Batches
 from shared.features.spec import FeatureSpec
 
 PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
@@ -33,7 +33,9 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     generator = load_nets(options)[0](
         n_classes, shape=spec.shape, steps=options.steps, guidance=options.guidance, **size
     )
-    generator.net.set_statistics(*statistics(scaler, batches, n_classes))
+    changes = ("gain", "equalise", "blend", "time_shift")
+    augment = partial(vary, silence=spec.silence, **{name: getattr(options, name) for name in changes})
+    generator.net.set_statistics(*statistics(scaler, batches, n_classes, augment))
     objective = FlowObjective(
         generator.to(accelerator.device),
         scaler,
@@ -43,21 +45,21 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
         label_dropout=options.label_dropout,
         tolerance=options.overfit,
     )
-    changes = ("gain", "equalise", "blend", "time_shift")
-    augment = partial(vary, silence=spec.silence, **{name: getattr(options, name) for name in changes})
     return Parts(objective, generator, scaler, augment=augment)
 
 
-def statistics(scaler: Scaler, batches: Batches, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the linear estimate needs of the training clips, each weighted by how often it is drawn.
+def statistics(
+    scaler: Scaler, batches: Batches, n_classes: int, augment: Augmentation
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the linear estimate needs of the training clips, augmented, each weighted by how often it is drawn.
 
     Returns:
         The mean spectra (K + 1, M) of each class and of all clips; the variances (K + 1, F, M) of the modulation
         frequencies, F = T // 2 + 1, along directions (F, M, M) in which the bands of all clips are uncorrelated.
         White noise has the variance 1.
     """
-    x = torch.cat([scaler.forward(torch.from_numpy(x)) for x in batches.each_clip()])
-    y = torch.from_numpy(batches.labels)
+    clips, _ = augment(np.concatenate(list(batches.each_clip())), batches.labels, np.random.default_rng(batches.seed))
+    x, y = scaler.forward(torch.from_numpy(clips)), torch.from_numpy(batches.labels)
     drawn = torch.ones(len(x)) if batches.weights is None else torch.from_numpy(batches.weights).float()
     shares = [drawn * (y == k) / drawn[y == k].sum() for k in range(n_classes)] + [drawn / drawn.sum()]
     means = torch.stack([torch.einsum("n,nmt->m", share, x) / x.shape[-1] for share in shares])
@@ -67,8 +69,8 @@ def statistics(scaler: Scaler, batches: Batches, n_classes: int) -> tuple[Tensor
     variances = []
     for share, mean in zip(shares, means, strict=True):
         own = torch.einsum("n,fnm->fm", share, powers(coefficients(x, mean), basis))
-        clips = 1 / share.square().sum()  # as many as would be this certain, if all counted the same
-        variances.append(smooth((clips * own + PRIOR * of_all) / (clips + PRIOR)))
+        count = 1 / share.square().sum()  # as many clips as would be this certain, if all counted the same
+        variances.append(smooth((count * own + PRIOR * of_all) / (count + PRIOR)))
     return means, torch.stack(variances).clamp(min=1e-4), basis
 
 
@@ -121,7 +123,10 @@ def vary(
     nepers = decibels * math.log(10) / 20
     heard = x > silence + 1e-3
     if blend:
-        partners = np.array([rng.choice(np.flatnonzero(y == label)) for label in y])
+        partners = np.empty(clips, dtype=int)
+        for label in np.unique(y):
+            rows = np.flatnonzero(y == label)
+            partners[rows] = rng.choice(rows, size=len(rows))
         mean = np.where(heard, x, 0).sum(axis=2) / np.maximum(heard.sum(axis=2), 1)
         mean = np.where(heard.any(axis=2), mean, np.nan)
         nepers = nepers + rng.uniform(0, blend, size=(clips, 1)) * np.nan_to_num(mean[partners] - mean)
