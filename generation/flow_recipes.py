@@ -39,8 +39,9 @@ class FlowOptions(GeneratorOptions):
     """Rotate every clip in time by a random number of frames."""
     gain: float = 6.0
     """Change a clip's level by at most this many dB either way."""
-    equalise: float = 8.0
-    """Change a clip's spectrum by a smooth random curve whose root mean square is this many dB."""
+    equalise: float = 12.0
+    """Change a steady clip's spectrum by a smooth random curve whose root mean square is this many dB, that of a clip
+    that varies in time by less."""
     blend: float = 1.0
     """Move a clip's mean spectrum by up to this share of the way to that of another clip of its class."""
     steps: int = 32

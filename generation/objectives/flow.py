@@ -23,6 +23,7 @@ from shared.features.spec import FeatureSpec
 PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
 LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
 CURVES = 4  # cosines over the bands that make a smooth change of the spectrum
+STEADY = 3  # power of the steadiness that an equaliser's size is proportional to
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
 
 
@@ -107,8 +108,9 @@ def vary(
     Args:
         silence: the lowest value, which stays as it is.
         gain: a clip's level changes by at most this many dB either way.
-        equalise: its spectrum by a smooth random curve whose root mean square is this many dB, as another microphone or
-            place would change it. Every curve has it, so that no clip is heard as it is.
+        equalise: a steady clip's spectrum changes by a smooth random curve whose root mean square is this many dB, as
+            another microphone or place would change it; that of a clip that varies in time by less, because its mean
+            spectrum is a smaller part of what can be learned by heart.
         blend: its mean spectrum moves by a random share of up to ``blend`` to that of another clip of its class.
         time_shift: whether clips are rotated by a random number of frames.
     """
@@ -119,6 +121,7 @@ def vary(
     curves = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * (2 / CURVES) ** 0.5
     weights = rng.standard_normal((clips, CURVES))
     weights *= equalise * CURVES**0.5 / np.linalg.norm(weights, axis=1, keepdims=True)
+    weights *= steadiness(x)[:, None] ** STEADY
     decibels = rng.uniform(-gain, gain, size=(clips, 1)) + weights @ curves
     nepers = decibels * math.log(10) / 20
     heard = x > silence + 1e-3
@@ -131,6 +134,11 @@ def vary(
         mean = np.where(heard.any(axis=2), mean, np.nan)
         nepers = nepers + rng.uniform(0, blend, size=(clips, 1)) * np.nan_to_num(mean[partners] - mean)
     return np.where(heard, np.maximum(x + nepers.astype(np.float32)[:, :, None], np.float32(silence)), x), y
+
+
+def steadiness(x: np.ndarray) -> np.ndarray:
+    """The share of the variance of each clip of x (B, M, T) that its mean spectrum explains: (B,), 1 if it is steady."""
+    return x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6)
 
 
 def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:
