@@ -135,11 +135,20 @@ def test_clips_are_shifted_and_changed_in_level_above_the_floor() -> None:
 
 
 def test_equalising_adds_a_smooth_curve_over_the_bands() -> None:
-    x = np.random.default_rng(1).standard_normal((400, 80, 2)).astype("f4")
+    x = np.random.default_rng(1).standard_normal((400, 80, 1)).astype("f4").repeat(2, axis=2)
     curves = varied(x, equalise=3.0) - x
     np.testing.assert_allclose(curves[:, :, 0], curves[:, :, 1], atol=1e-5)
     np.testing.assert_allclose(np.square(curves).mean(axis=(1, 2)) ** 0.5, np.log(10) * 3 / 20, rtol=1e-3)
     assert np.abs(np.diff(curves, axis=1)).max() < 0.25
+
+
+def test_a_clip_that_varies_in_time_is_equalised_less() -> None:
+    x = np.random.default_rng(1).standard_normal((3, 80, 40)).astype("f4")
+    x[0] = x[0, :, :1]
+    x[1] += 2 * x[0]
+    steady, mixed, noise = np.square(varied(x, equalise=3.0) - x).mean(axis=(1, 2)) ** 0.5
+    assert steady == pytest.approx(np.log(10) * 3 / 20, rel=1e-3)
+    assert 0.4 * steady < mixed < 0.7 * steady and noise < 0.01 * steady
 
 
 def test_blending_moves_the_mean_spectrum_towards_other_clips_of_the_class() -> None:
