@@ -39,11 +39,12 @@ class FlowOptions(GeneratorOptions):
     """Rotate every clip in time by a random number of frames."""
     gain: float = 6.0
     """Change a clip's level by at most this many dB either way."""
-    equalise: float = 12.0
-    """Change a steady clip's spectrum by a smooth random curve whose root mean square is this many dB, that of a clip
-    that varies in time by less."""
+    equalise: float = 7.0
+    """Change a steady clip's spectrum by a smooth random curve whose root mean square is this many dB; those of clips
+    that vary in time by less."""
     blend: float = 1.0
-    """Move a clip's mean spectrum by up to this share of the way to that of another clip of its class."""
+    """Draw this share of the variance of a steady clip's mean spectrum within its class anew; of clips that vary in
+    time less."""
     steps: int = 32
     """Steps from noise to a spectrogram."""
     guidance: float = 1.5

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,14 @@ from torch.nn import functional as F
 from generation.flow_recipes import FlowOptions
 from generation.models.flow_net import FlowNet, Generator
 from generation.objectives.trained import Parts, Trained, follow
+from generation.objectives.variations import Variations
 from generation.registry import load_nets
 from generation.scaling import Scaler
-from shared.features.batches import Augmentation, Batches
+from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
 PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
 LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
-CURVES = 4  # cosines over the bands that make a smooth change of the spectrum
-STEADY = 3  # power of the steadiness that an equaliser's size is proportional to
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
 
 
@@ -34,9 +32,11 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     generator = load_nets(options)[0](
         n_classes, shape=spec.shape, steps=options.steps, guidance=options.guidance, **size
     )
-    changes = ("gain", "equalise", "blend", "time_shift")
-    augment = partial(vary, silence=spec.silence, **{name: getattr(options, name) for name in changes})
-    generator.net.set_statistics(*statistics(scaler, batches, n_classes, augment))
+    x, shares = np.concatenate(list(batches.each_clip())), drawn_shares(batches, n_classes)
+    changes = {name: getattr(options, name) for name in ("gain", "equalise", "blend", "time_shift")}
+    augment = Variations(silence=spec.silence, **changes).fit(x, shares[:-1])
+    changed, _ = augment(x, batches.labels, np.random.default_rng(batches.seed))
+    generator.net.set_statistics(*statistics(scaler.forward(torch.from_numpy(changed)), torch.from_numpy(shares)))
     objective = FlowObjective(
         generator.to(accelerator.device),
         scaler,
@@ -49,20 +49,20 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     return Parts(objective, generator, scaler, augment=augment)
 
 
-def statistics(
-    scaler: Scaler, batches: Batches, n_classes: int, augment: Augmentation
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What the linear estimate needs of the training clips, augmented, each weighted by how often it is drawn.
+def drawn_shares(batches: Batches, n_classes: int) -> np.ndarray:
+    """How often each clip is drawn among those of each class, and among all in the last row: (K + 1, N)."""
+    drawn = np.full(batches.clips, 1 / batches.clips) if batches.weights is None else batches.weights
+    of_class = drawn * (batches.labels == np.arange(n_classes)[:, None])
+    return np.vstack([of_class / of_class.sum(axis=1, keepdims=True), drawn]).astype(np.float32)
+
+
+def statistics(x: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the linear estimate needs of scaled clips x (N, M, T) with these shares (K + 1, N) in each class and in all.
 
     Returns:
-        The mean spectra (K + 1, M) of each class and of all clips; the variances (K + 1, F, M) of the modulation
-        frequencies, F = T // 2 + 1, along directions (F, M, M) in which the bands of all clips are uncorrelated.
-        White noise has the variance 1.
+        The mean spectra (K + 1, M); the variances (K + 1, F, M) of the modulation frequencies, F = T // 2 + 1, along
+        directions (F, M, M) in which the bands of all clips are uncorrelated. White noise has the variance 1.
     """
-    clips, _ = augment(np.concatenate(list(batches.each_clip())), batches.labels, np.random.default_rng(batches.seed))
-    x, y = scaler.forward(torch.from_numpy(clips)), torch.from_numpy(batches.labels)
-    drawn = torch.ones(len(x)) if batches.weights is None else torch.from_numpy(batches.weights).float()
-    shares = [drawn * (y == k) / drawn[y == k].sum() for k in range(n_classes)] + [drawn / drawn.sum()]
     means = torch.stack([torch.einsum("n,nmt->m", share, x) / x.shape[-1] for share in shares])
     everything = coefficients(x, means[-1]) * shares[-1].sqrt()[:, None]
     basis = torch.linalg.eigh(smooth(torch.stack([(X.mT @ X.conj()).real for X in everything]))).eigenvectors
@@ -90,55 +90,6 @@ def smooth(S: Tensor) -> Tensor:
     flat = S.flatten(1).T[None]
     means = F.avg_pool1d(flat, 5, stride=1, padding=2, count_include_pad=False)[0].T.reshape(S.shape)
     return torch.cat([S[:3], means[3:]])
-
-
-def vary(
-    x: np.ndarray,
-    y: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    silence: float,
-    gain: float,
-    equalise: float,
-    blend: float,
-    time_shift: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """New clips from each clip of x (B, M, T), so that fewer recordings are learned by heart.
-
-    Args:
-        silence: the lowest value, which stays as it is.
-        gain: a clip's level changes by at most this many dB either way.
-        equalise: a steady clip's spectrum changes by a smooth random curve whose root mean square is this many dB, as
-            another microphone or place would change it; that of a clip that varies in time by less, because its mean
-            spectrum is a smaller part of what can be learned by heart.
-        blend: its mean spectrum moves by a random share of up to ``blend`` to that of another clip of its class.
-        time_shift: whether clips are rotated by a random number of frames.
-    """
-    clips, bands, frames = x.shape
-    if time_shift:
-        places = (rng.integers(frames, size=clips)[:, None] + np.arange(frames)) % frames
-        x = np.take_along_axis(x, places[:, None], axis=2)
-    curves = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * (2 / CURVES) ** 0.5
-    weights = rng.standard_normal((clips, CURVES))
-    weights *= equalise * CURVES**0.5 / np.linalg.norm(weights, axis=1, keepdims=True)
-    weights *= steadiness(x)[:, None] ** STEADY
-    decibels = rng.uniform(-gain, gain, size=(clips, 1)) + weights @ curves
-    nepers = decibels * math.log(10) / 20
-    heard = x > silence + 1e-3
-    if blend:
-        partners = np.empty(clips, dtype=int)
-        for label in np.unique(y):
-            rows = np.flatnonzero(y == label)
-            partners[rows] = rng.choice(rows, size=len(rows))
-        mean = np.where(heard, x, 0).sum(axis=2) / np.maximum(heard.sum(axis=2), 1)
-        mean = np.where(heard.any(axis=2), mean, np.nan)
-        nepers = nepers + rng.uniform(0, blend, size=(clips, 1)) * np.nan_to_num(mean[partners] - mean)
-    return np.where(heard, np.maximum(x + nepers.astype(np.float32)[:, :, None], np.float32(silence)), x), y
-
-
-def steadiness(x: np.ndarray) -> np.ndarray:
-    """The share of the variance of each clip of x (B, M, T) that its mean spectrum explains: (B,), 1 if it is steady."""
-    return x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6)
 
 
 def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:

@@ -1,0 +1,93 @@
+"""Variations of log-mels scaled ln, so that a generator does not learn few recordings by heart.
+
+What is learned by heart first is a clip's mean spectrum, because it is nearly the whole picture of a steady sound. So
+it is exchanged for one that no training clip has.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+NEPER = math.log(10) / 20  # of a decibel
+CURVES = 4  # cosines over the bands that make a smooth change of the spectrum
+
+
+@dataclasses.dataclass(frozen=True)
+class Variations:
+    """Augmentation of clips x (B, M, T) of ordinals y (B,): each becomes a new one.
+
+    Attributes:
+        silence: the lowest value, which stays as it is.
+        gain: a clip's level changes by at most this many dB either way.
+        equalise: the spectrum of a steady clip changes by a smooth random curve whose root mean square is this many dB,
+            as another microphone or place would change it, that of other clips by less.
+        blend: this share of the variance of a steady clip's mean spectrum within its class is drawn anew, of other
+            clips less. The spectra move towards the mean of the class, so that with the curves they vary as before.
+        time_shift: whether clips are rotated by a random number of frames.
+        means: mean spectra of the classes (K, M).
+        roots: square roots of the covariances (K, M, M) of their clips' mean spectra.
+    """
+
+    silence: float
+    gain: float
+    equalise: float
+    blend: float
+    time_shift: bool
+    means: np.ndarray | None = None
+    roots: np.ndarray | None = None
+
+    def fit(self, x: np.ndarray, shares: np.ndarray) -> "Variations":
+        """With the spectra of clips x (N, M, T), which have these shares in their classes (K, N), summing to 1."""
+        own = self.spectra(x)
+        weights = shares[:, :, None] * ~np.isnan(own)  # (K, N, M)
+        means = (weights * np.nan_to_num(own)).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-12)
+        roots = np.stack(
+            [root(share[:, None] ** 0.5 * np.nan_to_num(own - mean)) for share, mean in zip(shares, means, strict=True)]
+        )
+        return dataclasses.replace(self, means=means, roots=roots)
+
+    def __call__(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        clips, bands, frames = x.shape
+        if self.time_shift:
+            places = (rng.integers(frames, size=clips)[:, None] + np.arange(frames)) % frames
+            x = np.take_along_axis(x, places[:, None], axis=2)
+        steady = steadiness(x)[:, None] ** 2
+        size = self.equalise * NEPER * steady
+        change = NEPER * rng.uniform(-self.gain, self.gain, size=(clips, 1)) + size * curves(clips, bands, rng)
+        if self.blend:
+            own, mean, roots, share = self.spectra(x), self.means[y], self.roots[y], self.blend * steady
+            drawn = np.einsum("bi,bim->bm", rng.standard_normal((clips, bands)), roots)
+            variance = np.square(roots - roots.mean(axis=2, keepdims=True)).sum(axis=(1, 2))[:, None] / bands
+            left = np.maximum(1 - self.blend * size**2 / np.maximum(variance, 1e-6), 0)
+            new = mean + left**0.5 * ((1 - share) ** 0.5 * (own - mean) + share**0.5 * drawn)
+            change = change + np.nan_to_num(new - own)
+        changed = np.maximum(x + change.astype(np.float32)[:, :, None], np.float32(self.silence))
+        return np.where(self.heard(x), changed, x), y
+
+    def heard(self, x: np.ndarray) -> np.ndarray:
+        return x > self.silence + 1e-3
+
+    def spectra(self, x: np.ndarray) -> np.ndarray:
+        """The mean spectra (B, M) of clips x (B, M, T), without silence; NaN where a band is silent all the time."""
+        heard = self.heard(x)
+        count = heard.sum(axis=2)
+        return np.where(count > 0, np.where(heard, x, 0).sum(axis=2) / np.maximum(count, 1), np.nan)
+
+
+def steadiness(x: np.ndarray) -> np.ndarray:
+    """The share of the variance of each clip of x (B, M, T) that its mean spectrum explains (B,); 1 if it is steady."""
+    return x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6)
+
+
+def curves(clips: int, bands: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random curves (clips, bands), the root mean square of each is 1."""
+    cosines = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * 2**0.5
+    weights = rng.standard_normal((clips, CURVES))
+    return weights / np.linalg.norm(weights, axis=1, keepdims=True) @ cosines
+
+
+def root(deviations: np.ndarray) -> np.ndarray:
+    """A square root (M, M) of the covariance of weighted deviations (N, M) from a mean."""
+    values, vectors = np.linalg.eigh(deviations.T @ deviations)
+    return values.clip(0)[:, None] ** 0.5 * vectors.T
