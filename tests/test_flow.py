@@ -10,7 +10,7 @@ import torch
 
 from generation.editing import Edit, weights
 from generation.models.flow_net import FlowNet, Generator
-from generation.objectives.flow import FlowObjective, draw_times, statistics, vary
+from generation.objectives.flow import FlowObjective, draw_times, drawn_shares, statistics
 from generation.sampling import Sampler
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import make_vocoder
@@ -42,7 +42,7 @@ def objective(batches: Batches, *, precision: str = "float32", seed: int = 0, **
     torch.manual_seed(seed)
     scaler = Scaler.of("bands", batches)
     generator = Generator(5, steps=8, guidance=2.0, **SMALL)
-    generator.net.set_statistics(*statistics(scaler, batches, 5, lambda x, y, rng: (x, y)))
+    generator.net.set_statistics(*statistics(clips(batches, scaler), torch.from_numpy(drawn_shares(batches, 5))))
     return FlowObjective(generator, scaler, make_accelerator("cpu", precision), warm_up=5, **how), generator
 
 
@@ -122,50 +122,6 @@ def test_times_are_spread_over_the_batch() -> None:
     t = draw_times(64, torch.Generator().manual_seed(0))
     assert 0 < t.min() < 0.05 and 0.8 < t.max() < 1
     assert torch.equal(t, draw_times(64, torch.Generator().manual_seed(0)))
-
-
-def test_clips_are_shifted_and_changed_in_level_above_the_floor() -> None:
-    x = np.full((3, 4, 10), SPEC.silence, "f4")
-    x[:, :, 2:5] = 1.0
-    out = varied(x, gain=6.0, time_shift=True)
-    loud = out > SPEC.silence + 1e-3
-    assert (loud.sum((1, 2)) == 12).all() and len({tuple(row) for row in loud[:, 0]}) > 1
-    assert np.abs(out[loud] - 1).max() < np.log(10) * 6 / 20 + 1e-5 and np.ptp(out[loud]) > 0.05
-    assert out[~loud].max() < SPEC.silence + 1e-3
-
-
-def test_equalising_adds_a_smooth_curve_over_the_bands() -> None:
-    x = np.random.default_rng(1).standard_normal((400, 80, 1)).astype("f4").repeat(2, axis=2)
-    curves = varied(x, equalise=3.0) - x
-    np.testing.assert_allclose(curves[:, :, 0], curves[:, :, 1], atol=1e-5)
-    np.testing.assert_allclose(np.square(curves).mean(axis=(1, 2)) ** 0.5, np.log(10) * 3 / 20, rtol=1e-3)
-    assert np.abs(np.diff(curves, axis=1)).max() < 0.25
-
-
-def test_a_clip_that_varies_in_time_is_equalised_less() -> None:
-    x = np.random.default_rng(1).standard_normal((3, 80, 40)).astype("f4")
-    x[0] = x[0, :, :1]
-    x[1] += 2 * x[0]
-    steady, mixed, noise = np.square(varied(x, equalise=3.0) - x).mean(axis=(1, 2)) ** 0.5
-    assert steady == pytest.approx(np.log(10) * 3 / 20, rel=1e-3)
-    assert 0.4 * steady < mixed < 0.7 * steady and noise < 0.01 * steady
-
-
-def test_blending_moves_the_mean_spectrum_towards_other_clips_of_the_class() -> None:
-    y = np.repeat([0, 1], 50)
-    x = np.random.default_rng(1).standard_normal((100, 80, 4)).astype("f4") + 10 * y[:, None, None]
-    x[0], x[1, :, :2] = SPEC.silence, SPEC.silence
-    moved = varied(x, y, blend=1.0) - x
-    assert not moved[0].any() and not moved[1, :, :2].any() and moved[1, :, 2:].any()
-    np.testing.assert_allclose(moved[2:, :, :1], moved[2:, :, 1:2], atol=1e-5)
-    assert 0.2 < moved[2:].std() < 0.7 and np.abs(moved).max() < 3  # the classes are 10 apart
-    assert 0.4 < np.corrcoef(moved[2:, :, 0].ravel(), (10 * y[2:, None] - x[2:].mean(axis=2)).ravel())[0, 1] < 0.9
-
-
-def varied(x: np.ndarray, y: np.ndarray | None = None, **how) -> np.ndarray:
-    silent = {"silence": SPEC.silence, "gain": 0.0, "equalise": 0.0, "blend": 0.0, "time_shift": False}
-    y = np.zeros(len(x), dtype=int) if y is None else y
-    return vary(x, y, np.random.default_rng(0), **silent | how)[0]
 
 
 @pytest.fixture(scope="module")

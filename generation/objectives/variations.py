@@ -77,7 +77,7 @@ class Variations:
 
 def steadiness(x: np.ndarray) -> np.ndarray:
     """The share of the variance of each clip of x (B, M, T) that its mean spectrum explains (B,); 1 if it is steady."""
-    return x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6)
+    return np.minimum(x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6), 1)
 
 
 def curves(clips: int, bands: int, rng: np.random.Generator) -> np.ndarray:
