@@ -40,11 +40,11 @@ class FlowOptions(GeneratorOptions):
     gain: float = 6.0
     """Change a clip's level by at most this many dB either way."""
     equalise: float = 7.0
-    """Change a steady clip's spectrum by a smooth random curve whose root mean square is this many dB; those of clips
-    that vary in time by less."""
+    """Add a smooth random curve of this many dB (root mean square) to a steady clip's spectrum; clips that vary in time
+    get less."""
     blend: float = 1.0
-    """Draw this share of the variance of a steady clip's mean spectrum within its class anew; of clips that vary in
-    time less."""
+    """Draw a steady clip's mean spectrum from the distribution of its class: 0 keeps its own, 1 replaces it; clips that
+    vary in time keep more."""
     steps: int = 32
     """Steps from noise to a spectrogram."""
     guidance: float = 1.5

@@ -57,7 +57,10 @@ def drawn_shares(batches: Batches, n_classes: int) -> np.ndarray:
 
 
 def statistics(x: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the linear estimate needs of scaled clips x (N, M, T) with these shares (K + 1, N) in each class and in all.
+    """What the linear estimate needs to know of scaled clips x (N, M, T).
+
+    Args:
+        shares: how often each clip is drawn among those of each class, and among all in the last row (K + 1, N).
 
     Returns:
         The mean spectra (K + 1, M); the variances (K + 1, F, M) of the modulation frequencies, F = T // 2 + 1, along

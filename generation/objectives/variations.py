@@ -1,7 +1,7 @@
 """Variations of log-mels scaled ln, so that a generator does not learn few recordings by heart.
 
-What is learned by heart first is a clip's mean spectrum, because it is nearly the whole picture of a steady sound. So
-it is exchanged for one that no training clip has.
+The mean spectrum is nearly the whole picture of a steady sound, so a generator learns it by heart first. Therefore a
+steady clip gets a new mean spectrum in every epoch. The more a clip varies in time, the more of its own it keeps.
 """
 
 import dataclasses
@@ -20,10 +20,11 @@ class Variations:
     Attributes:
         silence: the lowest value, which stays as it is.
         gain: a clip's level changes by at most this many dB either way.
-        equalise: the spectrum of a steady clip changes by a smooth random curve whose root mean square is this many dB,
-            as another microphone or place would change it, that of other clips by less.
-        blend: this share of the variance of a steady clip's mean spectrum within its class is drawn anew, of other
-            clips less. The spectra move towards the mean of the class, so that with the curves they vary as before.
+        equalise: a smooth random curve is added to a steady clip's spectrum, as another microphone or place would do.
+            Its root mean square is this many dB, and less for clips that vary in time.
+        blend: how much of a steady clip's mean spectrum is drawn from the normal distribution of its class: 0 keeps the
+            clip's own, 1 replaces it; clips that vary in time keep more. The result is shrunk towards the mean of the
+            class, so that spectra with curves differ as much as the clips' own spectra do.
         time_shift: whether clips are rotated by a random number of frames.
         means: mean spectra of the classes (K, M).
         roots: square roots of the covariances (K, M, M) of their clips' mean spectra.
@@ -38,7 +39,11 @@ class Variations:
     roots: np.ndarray | None = None
 
     def fit(self, x: np.ndarray, shares: np.ndarray) -> "Variations":
-        """With the spectra of clips x (N, M, T), which have these shares in their classes (K, N), summing to 1."""
+        """These variations with the means and roots of clips x (N, M, T).
+
+        Args:
+            shares: how often each clip is drawn among those of each class (K, N); every row sums to 1.
+        """
         own = self.spectra(x)
         weights = shares[:, :, None] * ~np.isnan(own)  # (K, N, M)
         means = (weights * np.nan_to_num(own)).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-12)
