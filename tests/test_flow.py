@@ -10,7 +10,8 @@ import torch
 
 from generation.editing import Edit, weights
 from generation.models.flow_net import FlowNet, Generator
-from generation.objectives.flow import FlowObjective, draw_times, drawn_shares, statistics
+from generation.objectives.flow import FlowObjective, draw_times
+from generation.objectives.statistics import drawn_shares, statistics
 from generation.sampling import Sampler
 from generation.scaling import Scaler
 from generation.vocoders.vocoder import make_vocoder
@@ -42,7 +43,7 @@ def objective(batches: Batches, *, precision: str = "float32", seed: int = 0, **
     torch.manual_seed(seed)
     scaler = Scaler.of("bands", batches)
     generator = Generator(5, steps=8, guidance=2.0, **SMALL)
-    generator.net.set_statistics(*statistics(clips(batches, scaler), torch.from_numpy(drawn_shares(batches, 5))))
+    generator.net.gaussian.set(*statistics(clips(batches, scaler), torch.from_numpy(drawn_shares(batches, 5))))
     return FlowObjective(generator, scaler, make_accelerator("cpu", precision), warm_up=5, **how), generator
 
 
@@ -60,8 +61,8 @@ def test_an_untrained_generator_has_the_texture_of_the_clips(batches: Batches) -
 
 def test_the_linear_estimate_is_noise_free_at_the_end_and_the_mean_at_the_start() -> None:
     net, x, y = FlowNet(5, **SMALL), torch.randn(3, 16, 60), torch.tensor([0, 1, 5])
-    torch.testing.assert_close(net.linear_estimate(x, torch.ones(3, 1, 1), y), x, atol=1e-3, rtol=0)
-    assert net.linear_estimate(x, torch.zeros(3, 1, 1), y).abs().max() < 1e-6
+    torch.testing.assert_close(net.gaussian.linear_estimate(x, torch.ones(3, 1, 1), y), x, atol=1e-3, rtol=0)
+    assert net.gaussian.linear_estimate(x, torch.zeros(3, 1, 1), y).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

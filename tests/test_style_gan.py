@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from generation.models.style_gan import Discriminator, Generator
 from generation.objectives.adversarial import LOSSES, as_logits, augment, mean_loss, squared_gradient
 from generation.objectives.gan import GanObjective
+from generation.objectives.statistics import statistics
 from generation.recipes import CGAN_RECIPES, CganOptions
 from generation.sampling import Sampler
 from generation.scaling import Scaler
@@ -41,17 +43,34 @@ def features() -> torch.Tensor:
 
 def test_a_sound_depends_on_its_noise_alone() -> None:
     generator, _ = nets()
+    nn.init.normal_(generator.layers[1].weight, std=0.1)
     z = torch.randn(4, generator.latent)
     assert generator.latent == 8 + 16 * 40 * (1 + 1 / 4 + 1 / 16 + 1 / 64)
     x = generator(z, Y)
     assert x.shape == (4, 1, *SPEC.shape) and torch.equal(x, generator(z, Y))
-    texture = z.clone()
-    texture[:, 8:] = torch.randn(4, generator.latent - 8)
-    changed = (generator(texture, Y) - x).abs()
-    assert 0 < changed.mean() < x.std()  # the noise images alone change a sound a little
-    assert not torch.equal(generator(z, 1 - Y), x)
+    style, texture = z.clone(), z.clone()
+    style[:, :8], texture[:, 8:] = torch.randn(4, 8), torch.randn(4, generator.latent - 8)
+    for changed in (generator(style, Y), generator(texture, Y), generator(z, 1 - Y)):
+        assert not torch.equal(changed, x)
     with pytest.raises(UserError, match="divisible by 8"):
         Generator(2, shape=(16, 44))
+
+
+def test_an_untrained_generator_makes_noise_of_its_class() -> None:
+    """Mean and variance of each band, and the change from frame to frame, are those of the class's clips."""
+    noise = torch.randn(400, *SPEC.shape, generator=torch.Generator().manual_seed(2))
+    slow = sum(noise.roll(shift, dims=2) for shift in range(4))
+    clips = torch.cat([slow[:200] / 2, slow[200:] / 2.5 + 0.5])
+    shares = torch.zeros(3, 400)
+    shares[0, :200], shares[1, 200:], shares[2] = 1 / 200, 1 / 200, 1 / 400
+    generator, _ = nets()
+    generator.gaussian.set(*statistics(clips, shares))
+    with torch.no_grad():
+        made = generator(torch.randn(400, generator.latent), torch.arange(400) // 200)[:, 0]
+    for real, fake in zip(clips.split(200), made.split(200), strict=True):
+        assert (real.mean((0, 2)) - fake.mean((0, 2))).abs().max() < 0.15
+        for amount in (torch.Tensor.var, lambda x: x.diff(dim=2).square().mean()):
+            assert amount(fake).item() == pytest.approx(amount(real).item(), rel=0.25)
 
 
 @pytest.mark.parametrize("spectral_norm", [False, True])
@@ -110,8 +129,8 @@ def test_a_step_moves_both_nets_and_the_average(precision: str) -> None:
         still = [key for key, value in net.named_parameters() if torch.equal(value, before[name][key])]
         assert all(key.endswith("every.bias") for key in still)  # differences of logits do not depend on it
     assert gan.sampled is not gan.generator and type(gan.sampled) is Generator
-    trained = gan.generator.state_dict()
-    for key, value in gan.sampled.state_dict().items():
+    trained = dict(gan.generator.named_parameters())
+    for key, value in gan.sampled.named_parameters():
         assert not torch.equal(value, trained[key]) and torch.isfinite(value).all()
 
 

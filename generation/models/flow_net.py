@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generation.models.gaussian import Gaussian, of_class
 from shared.runs.loop import bfloat16_pays
 
 CHUNK = 16  # sounds made together
@@ -81,11 +82,10 @@ class FlowNet(nn.Module):
     what is local in time and frequency (a burst, a harmonic); between them, a transformer with one token for each
     column of patches finds the course over time and the spectrum as a whole.
 
-    The estimate starts from the best linear one, the Wiener filter of the class's mean spectrum and of its variance
-    along the directions in which the bands of the training clips vary together, at each modulation frequency. The
-    network sees it and adds its output, scaled to about unit variance at every t (as in Karras et al. 2022, EDM, where
-    the linear part is one number). So an untrained network already makes noise with the class's spectrum and texture,
-    and a short training is spent on what tells sounds from such noise.
+    The estimate starts from the best linear one of the class's normal distribution (``Gaussian``). The network sees it
+    and adds its output, scaled to about unit variance at every t (as in Karras et al. 2022, EDM, where the linear part
+    is one number). So an untrained network already makes noise with the class's spectrum and texture, and a short
+    training is spent on what tells sounds from such noise.
 
     Args:
         shape: (M, T), divisible by ``patch``, the bands and frames of one.
@@ -124,56 +124,20 @@ class FlowNet(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.normal_(self.label.weight, std=0.3)  # about as large as the times' part
-        self.register_buffer("mean", torch.zeros(n_classes + 1, bands))
-        self.register_buffer("variance", torch.ones(n_classes + 1, frames // 2 + 1, bands))
-        share = torch.full((frames // 2 + 1,), 2.0)  # of a modulation frequency in a band's variance
-        share[0] = 1.0
-        share[frames // 2 :] = 2.0 - (frames + 1) % 2
-        self.register_buffer("share", share / (frames * bands), persistent=False)
-        self.register_buffer("basis", torch.eye(bands).repeat(frames // 2 + 1, 1, 1))
+        self.gaussian = Gaussian(n_classes, shape)
         positions = torch.linspace(0, 1, frames // patch[1])
         self.register_buffer("positions", sinusoids(positions, width), persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
         t = t[:, None, None]
         scale = (t.square() + (1 - t).square()).sqrt()  # the standard deviation of x_t
-        linear = self.linear_estimate(x_t, t, y)
+        linear = self.gaussian.linear_estimate(x_t, t, y)
         output = self.output(torch.cat([x_t / scale, linear], dim=1), t[:, 0, 0], y).float()
-        return linear + self.remaining(t, y) * output
-
-    def set_statistics(self, mean: Tensor, variance: Tensor, basis: Tensor) -> None:
-        """Set the clips' statistics: means (K + 1, M), variances (K + 1, F, M) along the directions (F, M, M)."""
-        for buffer, value in ((self.mean, mean), (self.variance, variance), (self.basis, basis)):
-            buffer.copy_(value)
-
-    def of_class(self, table: Tensor, y: Tensor) -> Tensor:
-        """Rows of ``table`` (K + 1, ...) for ordinals y (B,), or their mixture for weights y (B, K): (B, ...)."""
-        if y.is_floating_point():
-            return (y @ table[:-1].flatten(1)).unflatten(1, table.shape[1:])
-        return table[y]
-
-    def remaining(self, t: Tensor, y: Tensor) -> Tensor:
-        """The standard deviation of the linear estimate's error at times t (B, 1, 1): (B, 1, 1)."""
-        noise, variance = (1 - t).square(), self.of_class(self.variance, y)
-        error = variance * noise / (t.square() * variance + noise)  # of each band and modulation frequency
-        return (error * self.share[:, None]).sum(dim=(1, 2), keepdim=True).sqrt()
-
-    def linear_estimate(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """The Wiener filter of x_t (B, M, T) at times t (B, 1, 1): its gain is t S / (t² S + (1 - t)²).
-
-        S (F, M) are the variances of the class along the directions ``basis`` (F, M, M) at each modulation frequency.
-        """
-        with torch.autocast(x_t.device.type, enabled=False):
-            mean, variance = self.of_class(self.mean, y)[:, :, None], self.of_class(self.variance, y)
-            gain = t * variance / (t.square() * variance + (1 - t).square())  # (B, F, M)
-            X = torch.view_as_real(torch.fft.rfft(x_t.float() - t * mean)).permute(2, 0, 3, 1)  # (F, B, 2, M)
-            c = (X.flatten(1, 2) @ self.basis).view(X.shape) * gain.transpose(0, 1)[:, :, None]
-            X = (c.flatten(1, 2) @ self.basis.mT).view(X.shape).permute(1, 3, 0, 2).contiguous()
-            return mean + torch.fft.irfft(torch.view_as_complex(X), n=x_t.shape[-1])
+        return linear + self.gaussian.remaining(t, y) * output
 
     def output(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """The network itself: x_t of unit variance and its linear estimate, together x (B, 2 M, T), -> (B, M, T)."""
-        c = F.silu(self.time(sinusoids(t, self.time[0].in_features)) + self.of_class(self.label.weight, y))
+        c = F.silu(self.time(sinusoids(t, self.time[0].in_features)) + of_class(self.label.weight, y))
         bands, frames = self.patch
         patches = x.unflatten(1, (2, self.rows, bands)).unflatten(-1, (-1, frames)).permute(0, 2, 4, 1, 3, 5)
         detail = self.stem(patches.flatten(3))  # (B, rows, L, C)

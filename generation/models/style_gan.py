@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generation.models.gan2d import OUTPUTS, reduced
+from generation.models.gaussian import Gaussian
 from generation.models.layers import normalise_spectrally
 
 SCALES = 3  # halvings of the spectrogram; 344 frames allow no more
@@ -56,8 +57,9 @@ class StyledBlock(nn.Module):
 class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T).
 
-    The first ``style`` dimensions of z are the global noise. The others are a noise image for each scale, the texture,
-    so a sound depends on z alone.
+    The first ``style`` dimensions of z are the global noise. The others are a noise image for each scale, so a sound
+    depends on z alone. The finest image becomes a draw from the class's normal distribution, to which the network adds
+    its output: untrained, it already makes noise with the class's spectrum and texture.
 
     Args:
         latent: dimensions of the global noise; ``self.latent`` counts the noise images, too.
@@ -80,6 +82,7 @@ class Generator(nn.Module):
         self.sizes = [(shape[0] >> scale, shape[1] >> scale) for scale in range(SCALES, -1, -1)]
         self.style, self.latent = latent, latent + sum(map(math.prod, self.sizes))
         widths = [width * factor for factor in reversed(WIDENING)]
+        self.gaussian = Gaussian(n_classes, shape)
         self.classes = nn.Embedding(n_classes, STYLE)
         self.mapping = nn.Sequential(nn.Linear(latent + STYLE, STYLE), nn.LeakyReLU(0.2), nn.Linear(STYLE, STYLE))
         self.start = nn.Parameter(torch.randn(widths[0], *self.sizes[0]))
@@ -87,17 +90,21 @@ class Generator(nn.Module):
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.layers = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1), OUTPUTS[output]())
         _initialise(self)
-        self.layers[1].weight.data /= 10  # the first spectrograms are near the mean of the data
+        nn.init.zeros_(self.layers[1].weight)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         z, *images = z.split([self.style, *map(math.prod, self.sizes)], dim=1)
+        drawn = self.gaussian.draw(images.pop().view(-1, *self.sizes[-1]), y)[:, None]
         w = self.mapping(torch.cat([z, self.classes(y)], dim=1))
         h = self.start.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        for scale, (block, size, image) in enumerate(zip(self.blocks, self.sizes, images, strict=True)):
+        for scale, (block, size, image) in enumerate(zip(self.blocks, self.sizes, [*images, drawn], strict=True)):
             if scale:
                 h = self.doublings[scale - 1](h)
             h = block(h, w, image.view(-1, 1, *size))
-        return self.layers(h)
+        *layers, activation = self.layers
+        for layer in layers:
+            h = layer(h)
+        return activation(drawn + h.float())
 
 
 class Block(nn.Module):

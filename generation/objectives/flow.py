@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.nn import functional as F
 
 from generation.flow_recipes import FlowOptions
 from generation.models.flow_net import FlowNet, Generator
+from generation.objectives.statistics import drawn_shares, statistics
 from generation.objectives.trained import Parts, Trained, follow
 from generation.objectives.variations import Variations
 from generation.registry import load_nets
@@ -20,7 +20,6 @@ from generation.scaling import Scaler
 from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
 
-PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
 LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
 
@@ -36,7 +35,7 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     changes = {name: getattr(options, name) for name in ("gain", "equalise", "blend", "time_shift")}
     augment = Variations(silence=spec.silence, **changes).fit(x, shares[:-1])
     changed, _ = augment(x, batches.labels, np.random.default_rng(batches.seed))
-    generator.net.set_statistics(*statistics(scaler.forward(torch.from_numpy(changed)), torch.from_numpy(shares)))
+    generator.net.gaussian.set(*statistics(scaler.forward(torch.from_numpy(changed)), torch.from_numpy(shares)))
     objective = FlowObjective(
         generator.to(accelerator.device),
         scaler,
@@ -47,52 +46,6 @@ def build(options: FlowOptions, spec: FeatureSpec, n_classes: int, batches: Batc
         tolerance=options.overfit,
     )
     return Parts(objective, generator, scaler, augment=augment)
-
-
-def drawn_shares(batches: Batches, n_classes: int) -> np.ndarray:
-    """How often each clip is drawn among those of each class, and among all in the last row: (K + 1, N)."""
-    drawn = np.full(batches.clips, 1 / batches.clips) if batches.weights is None else batches.weights
-    of_class = drawn * (batches.labels == np.arange(n_classes)[:, None])
-    return np.vstack([of_class / of_class.sum(axis=1, keepdims=True), drawn]).astype(np.float32)
-
-
-def statistics(x: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the linear estimate needs to know of scaled clips x (N, M, T).
-
-    Args:
-        shares: how often each clip is drawn among those of each class, and among all in the last row (K + 1, N).
-
-    Returns:
-        The mean spectra (K + 1, M); the variances (K + 1, F, M) of the modulation frequencies, F = T // 2 + 1, along
-        directions (F, M, M) in which the bands of all clips are uncorrelated. White noise has the variance 1.
-    """
-    means = torch.stack([torch.einsum("n,nmt->m", share, x) / x.shape[-1] for share in shares])
-    everything = coefficients(x, means[-1]) * shares[-1].sqrt()[:, None]
-    basis = torch.linalg.eigh(smooth(torch.stack([(X.mT @ X.conj()).real for X in everything]))).eigenvectors
-    of_all = powers(everything, basis).sum(dim=1)
-    variances = []
-    for share, mean in zip(shares, means, strict=True):
-        own = torch.einsum("n,fnm->fm", share, powers(coefficients(x, mean), basis))
-        count = 1 / share.square().sum()  # as many clips as would be this certain, if all counted the same
-        variances.append(smooth((count * own + PRIOR * of_all) / (count + PRIOR)))
-    return means, torch.stack(variances).clamp(min=1e-4), basis
-
-
-def powers(coefficients: Tensor, basis: Tensor) -> Tensor:
-    """The squared magnitudes of complex (F, N, M) along the directions (F, M, M)."""
-    return (coefficients @ basis.to(coefficients.dtype)).abs().square()
-
-
-def coefficients(x: Tensor, mean: Tensor) -> Tensor:
-    """The modulation frequencies of clips x (N, M, T) minus their mean spectrum (M,): complex (F, N, M)."""
-    return torch.fft.rfft(x - mean[:, None], norm="ortho").permute(2, 0, 1)
-
-
-def smooth(S: Tensor) -> Tensor:
-    """The mean of S (F, ...) over five neighbouring frequencies; the three lowest stay as they are."""
-    flat = S.flatten(1).T[None]
-    means = F.avg_pool1d(flat, 5, stride=1, padding=2, count_include_pad=False)[0].T.reshape(S.shape)
-    return torch.cat([S[:3], means[3:]])
 
 
 def draw_times(count: int, random: torch.Generator | None = None) -> Tensor:
@@ -147,7 +100,7 @@ class FlowObjective(Trained):
         """The weighted squared errors (B,) of clean x (B, M, T) at times t (B,) with this noise (B, M, T)."""
         at = t[:, None, None]
         error = (net(at * x + (1 - at) * noise, t, y) - x).square().mean(dim=(1, 2))
-        return error / self.average.remaining(at, y)[:, 0, 0].square()
+        return error / self.average.gaussian.remaining(at, y)[:, 0, 0].square()
 
     @property
     def stop_reason(self) -> str:

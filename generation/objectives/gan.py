@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from generation.models.gan2d import initialise_level
 from generation.objectives.adversarial import LOSSES, as_logits, augment, mean_loss, squared_gradient
+from generation.objectives.statistics import drawn_shares, statistics
 from generation.objectives.trained import Parts, Trained
 from generation.recipes import CganOptions
 from generation.registry import load_nets
@@ -27,7 +28,11 @@ def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batc
     scaler = Scaler.of(options.scaling, batches)
     size = {"width": options.width} if options.net == "style" else {}
     generator = make_generator(n_classes, latent=options.latent, shape=spec.shape, output=options.output, **size)
-    initialise_level(generator, scaler.mean(batches))
+    if options.net == "style":
+        x = scaler.forward(torch.from_numpy(np.concatenate(list(batches.each_clip()))))
+        generator.gaussian.set(*statistics(x, torch.from_numpy(drawn_shares(batches, n_classes))))
+    else:
+        initialise_level(generator, scaler.mean(batches))
     objective = GanObjective(
         generator,
         make_discriminator(n_classes, shape=spec.shape, spectral_norm=options.spectral_norm, **size),
