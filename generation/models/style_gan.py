@@ -58,7 +58,8 @@ class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T).
 
     The first ``style`` dimensions of z are the global noise. The others are a noise image for each scale, so a sound
-    depends on z alone. The finest image becomes a draw from the class's normal distribution, to which the network adds
+    depends on z alone. What happens when comes from the noise images only: an own start for each frame leads to sounds
+    that are all alike. The finest image becomes a draw from the class's normal distribution, to which the network adds
     its output: untrained, it already makes noise with the class's spectrum and texture.
 
     Args:
@@ -85,7 +86,8 @@ class Generator(nn.Module):
         self.gaussian = Gaussian(n_classes, shape)
         self.classes = nn.Embedding(n_classes, STYLE)
         self.mapping = nn.Sequential(nn.Linear(latent + STYLE, STYLE), nn.LeakyReLU(0.2), nn.Linear(STYLE, STYLE))
-        self.start = nn.Parameter(torch.randn(widths[0], *self.sizes[0]))
+        self.start = nn.Parameter(torch.randn(widths[0], self.sizes[0][0], 1))  # the same at all times
+        self.start_noise = nn.Parameter(torch.randn(widths[0], 1, 1))
         self.blocks = nn.ModuleList(StyledBlock(channels) for channels in widths)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.layers = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1), OUTPUTS[output]())
@@ -96,7 +98,8 @@ class Generator(nn.Module):
         z, *images = z.split([self.style, *map(math.prod, self.sizes)], dim=1)
         drawn = self.gaussian.draw(images.pop().view(-1, *self.sizes[-1]), y)[:, None]
         w = self.mapping(torch.cat([z, self.classes(y)], dim=1))
-        h = self.start.expand(len(z), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        h = self.start + self.start_noise * images[0].view(-1, 1, *self.sizes[0])
+        h = h.contiguous(memory_format=torch.channels_last)
         for scale, (block, size, image) in enumerate(zip(self.blocks, self.sizes, [*images, drawn], strict=True)):
             if scale:
                 h = self.doublings[scale - 1](h)
