@@ -83,8 +83,8 @@ class GeneratorOptions(VocoderOptions, CommonOptions):
 class CganOptions(GeneratorOptions):
     """Train a conditional GAN on spectrograms of labelled sounds."""
 
-    recipe: str = "plain"
-    """Named set of options: plain, strong, or linear (linear spectrograms without classes); flags override it."""
+    recipe: str = "strong"
+    """Named set of options: strong, plain, or linear (linear spectrograms without classes); flags override it."""
     net: Literal["dcgan", "style", "linear"] = "dcgan"
     """dcgan: convolutions with batch norm; style: residual blocks with noise at every scale, scores of patches of three
     sizes; linear: a generator that starts with dense layers, a dense discriminator."""

@@ -24,7 +24,7 @@ SMALL = {  # verb -> options that make it quick; the last value of a repeated op
     "cas": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
     "augmentation": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1 --seeds 2",
     "train-flow": "--minutes 0.01 --fraction 0.5 --n-jobs 1 --width 32 --depth 1 --heads 2 --steps 2",
-    "train-cgan": "--epochs 1 --fraction 0.5 --n-jobs 1 --griffin-lim-iterations 1",
+    "train-cgan": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 4 --griffin-lim-iterations 1",
     "train-wgan-gp": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
     "train-vocoder": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 8 --blocks 1 --crop-seconds 0.2",
     "train-vae": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",

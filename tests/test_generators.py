@@ -104,7 +104,7 @@ def classifier(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_scrip
 @pytest.fixture(scope="module")
 def cgan(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script: Callable) -> Path:
     run = tmp_path_factory.mktemp("runs") / "cgan"
-    arguments = ["--data-dir", sounds, "--out-dir", run, "--epochs", 2, "--fraction", 0.5]
+    arguments = ["--data-dir", sounds, "--out-dir", run, "--epochs", 2, "--fraction", 0.5, "--width", 4]
     run_script("tests/without.py", "tensorflow,keras", "generation/train_cgan.py", *arguments)
     return run
 
@@ -120,7 +120,7 @@ def test_the_cgan_writes_sounds_and_figures(cgan: Path, sounds: Path, run_script
     assert figures == ["epoch_001.png", "epoch_002.png"]
     history = [json.loads(line) for line in (cgan / "history.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["generator/loss"]) and np.isfinite(line["discriminator/loss"]) for line in history)
-    arguments = ["--data-dir", sounds, "--out-dir", cgan, "--fraction", 0.5]
+    arguments = ["--data-dir", sounds, "--out-dir", cgan, "--fraction", 0.5, "--width", 4]
     assert "already done" in run_script("generation/train_cgan.py", *arguments, "--epochs", 2).stdout
     assert "resuming" in run_script("generation/train_cgan.py", *arguments, "--epochs", 3).stdout
     assert len((cgan / "history.jsonl").read_text().splitlines()) == 3
@@ -156,6 +156,6 @@ def test_a_damaged_run_is_refused_in_one_line(
     state = torch.load(checkpoint, weights_only=True)
     state["objective"] = {name.upper(): value for name, value in state["objective"].items()}  # as if renamed since
     torch.save(state, checkpoint)
-    data = ("--data-dir", sounds, "--out-dir", run, "--fraction", 0.5, "--epochs", 9)
+    data = ("--data-dir", sounds, "--out-dir", run, "--fraction", 0.5, "--width", 4, "--epochs", 9)
     with pytest.raises(UserError, match="--overwrite"):
         call(monkeypatch, "generation.train_cgan", *data)
