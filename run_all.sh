@@ -8,7 +8,7 @@ usage="usage: ./run_all.sh [--data-dir DIR] [--out-dir runs/NAME] [--generate-mi
   --data-dir DIR    folder of labelled sounds (Kaggle layout, a folder per class, UrbanSound8K); default: synthetic demo data
   --out-dir DIR     folder of all results; default: runs/demo, or runs/<name of the data folder>
   --generate-minutes M  minutes to train the flow model (default 60; on the demo data, 6 epochs: a minute)
-  --gan-epochs N    epochs of the conditional GAN (default 10, on the demo data 3, or 100 with --full); a larger N continues a finished run
+  --gan-epochs N    epochs of the conditional GAN (default 10, on the demo data 1, or 100 with --full); a larger N continues a finished run
   --full            three seeds per classifier and every generator's full recipe: takes hours
   --smoke           every stage with tiny settings, to check that it runs: two minutes"
 
@@ -45,7 +45,7 @@ else
     frequency-quest data demo --data-dir "$data_dir"
     if [ "$size" != full ]; then
         [ -n "$minutes" ] || flow=(--epochs 6 --sample-every 6 --steps 16)
-        gan_epochs=${gan_epochs:-3} others=(--epochs 10 --sample-every 5) sounds=20
+        gan_epochs=${gan_epochs:-1} others=(--epochs 10 --sample-every 5) sounds=20
     fi
     leak=(--epochs 15) # enough on the demo sounds to show how optimistic a random split is
 fi
