@@ -110,6 +110,11 @@ def test_a_band_and_some_frames_of_each_clip_are_silent(features: str) -> None:
     assert masks(CganOptions(masking=False), options.spec) is None
 
 
+def test_a_relu_is_refused_for_features_with_negative_values(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--features amplitude --output relu"):
+        CganOptions(data_dir=tmp_path, features="amplitude").check()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_moves_both_nets(precision: str, batches: Batches) -> None:
     gan = objective(Scaler.of("dataset", batches), precision)

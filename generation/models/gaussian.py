@@ -37,6 +37,7 @@ class Gaussian(nn.Module):
         self.register_buffer("share", share / math.prod(shape), persistent=False)
 
     def set(self, mean: Tensor, variance: Tensor, basis: Tensor) -> None:
+        """Copy the statistics of the training clips into the buffers, which have the same shapes."""
         for buffer, value in ((self.mean, mean), (self.variance, variance), (self.basis, basis)):
             buffer.copy_(value)
 

@@ -58,9 +58,9 @@ class Generator(nn.Module):
     """Noise z (B, Z) and ordinals y (B,) -> spectrograms (B, 1, M, T).
 
     The first ``style`` dimensions of z are the global noise. The others are a noise image for each scale, so a sound
-    depends on z alone. What happens when comes from the noise images only: an own start for each frame leads to sounds
-    that are all alike. The finest image becomes a draw from the class's normal distribution, to which the network adds
-    its output: untrained, it already makes noise with the class's spectrum and texture.
+    depends on z alone. The network starts from the same values at every frame, so the noise images decide what happens
+    when. The finest image becomes a draw from the class's normal distribution, to which the network adds its output:
+    untrained, it already makes noise with the class's spectrum and texture.
 
     Args:
         latent: dimensions of the global noise; ``self.latent`` counts the noise images, too.
@@ -104,10 +104,7 @@ class Generator(nn.Module):
             if scale:
                 h = self.doublings[scale - 1](h)
             h = block(h, w, image.view(-1, 1, *size))
-        *layers, activation = self.layers
-        for layer in layers:
-            h = layer(h)
-        return activation(drawn + h.float())
+        return self.layers[-1](drawn + self.layers[:-1](h).float())
 
 
 class Block(nn.Module):
