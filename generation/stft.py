@@ -1,4 +1,4 @@
-"""The STFT in PyTorch, on any device and with gradients: its inverse, log-mels, and a phase that fits magnitudes."""
+"""The STFT in PyTorch, on any device and with gradients: its inverse, log-mels, and Griffin-Lim."""
 
 import math
 from functools import lru_cache
@@ -11,6 +11,8 @@ from shared.features.spec import FLOOR, FeatureSpec
 from shared.features.transforms import mel_filterbank
 
 TINY = 1e-10  # smaller magnitudes count as silence
+MOMENTUM = 0.99  # of the fast Griffin-Lim iteration
+CLIPS = 4  # reconstructed together on a CPU; more do not fit into its cache
 
 
 class Stft:
@@ -70,6 +72,23 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
     for t in range(1, A.shape[1]):
         phase[:, t] += phase[:, t - 1].gather(-1, source[:, t])
     return phase
+
+
+def griffin_lim(A: Tensor, transform: Stft, *, iterations: int) -> Tensor:
+    """Magnitudes A (B, T, F) -> the waveforms (B, N) of ``transform``'s length whose STFT nearly has them.
+
+    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013) starts from ``initial_phase`` here, so it needs
+    no random numbers. The STFT is linear, so the momentum is applied to the waveforms.
+    """
+    waveforms = []
+    for part in A.split(CLIPS if A.device.type == "cpu" else len(A)):
+        phase = initial_phase(part, n_fft=transform.n_fft, hop_length=transform.hop_length)
+        y = previous = transform.inverse(torch.polar(part, phase))
+        for _ in range(iterations):
+            X = transform(torch.lerp(previous, y, 1 + MOMENTUM))
+            previous, y = y, transform.inverse(X.sgn_().mul_(part))
+        waveforms.append(y)
+    return torch.cat(waveforms)
 
 
 @lru_cache(maxsize=16)

@@ -11,8 +11,8 @@ import torch
 
 from generation.recipes import VocoderName
 from generation.registry import load
-from generation.stft import Stft
-from generation.vocoders.griffin_lim import GriffinLimVocoder, griffin_lim
+from generation.stft import Stft, griffin_lim
+from generation.vocoders.griffin_lim import GriffinLimVocoder
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.torchaudio import TorchaudioVocoder
 from generation.vocoders.vocoder import AUTO, VOCODERS, make_vocoder
@@ -143,12 +143,10 @@ def test_more_iterations_come_closer(sounds: Path) -> None:
     def error(y: np.ndarray) -> float:
         return np.linalg.norm(magnitude(y) - S) / np.linalg.norm(S)
 
-    A = torch.from_numpy(S)[None]
-    random = 2 * np.pi * torch.rand(A.mT.shape, generator=torch.Generator().manual_seed(0))
-    unfit = Stft(**SIZES, length=len(y)).inverse(torch.polar(A.mT.contiguous(), random))[0].numpy()
-    found = [
-        error(griffin_lim(A, **SIZES, length=len(y), iterations=iterations)[0].numpy()) for iterations in (0, 2, 8, 32)
-    ]
+    A, transform = torch.from_numpy(S)[None].mT.contiguous(), Stft(**SIZES, length=len(y))
+    random = 2 * np.pi * torch.rand(A.shape, generator=torch.Generator().manual_seed(0))
+    unfit = transform.inverse(torch.polar(A, random))[0].numpy()
+    found = [error(griffin_lim(A, transform, iterations=iterations)[0].numpy()) for iterations in (0, 2, 8, 32)]
     assert error(unfit) > 2 * found[0] and found == sorted(found, reverse=True)
 
 

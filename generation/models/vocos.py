@@ -1,9 +1,9 @@
-"""A neural vocoder like Vocos (Siuzdak 2023): ConvNeXt blocks at the frame rate and an inverse STFT."""
+"""A neural vocoder like Vocos (Siuzdak 2023): ConvNeXt blocks at the frame rate, Griffin-Lim, an inverse STFT."""
 
 import torch
 from torch import Tensor, nn
 
-from generation.stft import initial_phase, stft
+from generation.stft import griffin_lim, stft
 from shared.features.spec import FLOOR
 
 LOUDEST = 7.0  # ln of the largest magnitude of a bin; a sine at full scale has ln(n_fft / 4)
@@ -34,17 +34,17 @@ class Vocos(nn.Module):
     """Log-mels, ln(max(mel magnitude, 1e-5)), and white noise -> waveforms.
 
     A first guess of the linear magnitudes, the pseudo-inverse of the mel filterbank, is a second input as in FreeV
-    (Lv et al. 2024). The network predicts by what to multiply it. Vocos predicts the phase directly; but its layers do
-    not know at what time a frame stands, so that a steady tone would get the same phase in each frame. Here the phase
-    that fits the magnitudes (``initial_phase``) is the first guess, and the network predicts by what to rotate it.
-    The last layer starts at zero: an untrained network gives the two guesses. Noise lets it make texture that the mels
-    lack.
+    (Lv et al. 2024). The network predicts by what to multiply it. Vocos predicts the phase directly, which takes a
+    million steps to learn. Here a few iterations of Griffin-Lim find the phase of the magnitudes, and the network
+    predicts by what to rotate it, as a last iteration (compare Masuyama et al. 2019, Deep Griffin-Lim Iteration).
+    The last layer starts at zero: an untrained network is Griffin-Lim. Noise lets it make texture that the mels lack.
 
     Args:
         n_mels, n_fft, hop_length: as in FeatureSpec.
         width: channels of a block.
         blocks: ConvNeXt blocks; each sees three frames to either side.
         noise: channels of white noise.
+        iterations: of Griffin-Lim.
         filterbank: mel filterbank (M, F); None before the weights are loaded, which contain its inverse.
     """
 
@@ -57,12 +57,14 @@ class Vocos(nn.Module):
         width: int = 256,
         blocks: int = 8,
         noise: int = 16,
+        iterations: int = 6,
         filterbank: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.arguments = {"n_mels": n_mels, "n_fft": n_fft, "hop_length": hop_length}
-        self.arguments |= {"width": width, "blocks": blocks, "noise": noise}
-        self.n_fft, self.hop_length, self.noise, bins = n_fft, hop_length, noise, 1 + n_fft // 2
+        self.arguments |= {"width": width, "blocks": blocks, "noise": noise, "iterations": iterations}
+        self.n_fft, self.hop_length, self.noise, self.iterations = n_fft, hop_length, noise, iterations
+        bins = 1 + n_fft // 2
         inverse = torch.zeros(bins, n_mels) if filterbank is None else torch.linalg.pinv(filterbank)
         self.register_buffer("inverse", inverse.contiguous())
         self.embed = nn.Conv1d(n_mels + noise, width, 7, padding=3)
@@ -83,9 +85,9 @@ class Vocos(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 has two digits, too few for a phase
             gain, rotation = self.head(x.float()).chunk(2, dim=-1)
             magnitude = (guess + gain).clamp(max=LOUDEST).exp()
-            with torch.no_grad():
-                phase = initial_phase(magnitude, n_fft=self.n_fft, hop_length=self.hop_length)
             transform = stft(n_fft=self.n_fft, hop_length=self.hop_length, length=length, device=S.device)
+            with torch.no_grad():
+                phase = transform(griffin_lim(magnitude, transform, iterations=self.iterations)).angle()
             return transform.inverse(torch.polar(magnitude, phase + rotation))
 
     def guess(self, S: Tensor) -> Tensor:

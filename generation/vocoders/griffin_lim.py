@@ -6,34 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generation.stft import Stft, initial_phase
+from generation.stft import griffin_lim, stft
 from generation.vocoders.inverse_mel import InverseMel
 from generation.vocoders.inverse_stft import fades, level, linear_magnitude
 from generation.vocoders.vocoder import Vocoder
 from shared.features.spec import FeatureSpec
-
-MOMENTUM = 0.99  # of the fast Griffin-Lim iteration
-CLIPS = 4  # reconstructed together on a CPU; more do not fit into its cache
-
-
-def griffin_lim(S: Tensor, *, n_fft: int, hop_length: int, length: int, iterations: int) -> Tensor:
-    """Linear magnitudes (B, F, T) -> waveforms (B, length), on their device; missing frames are silent.
-
-    The fast Griffin-Lim of Perraudin, Balazs & Sondergaard (2013) starts from ``initial_phase`` here, so it needs
-    no random numbers. The STFT is linear, so the momentum is applied to the waveforms.
-    """
-    stft = Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=S.device)
-    waveforms = []
-    S = F.pad(S, (0, 1 + length // hop_length - S.shape[-1]))
-    for A in S.transpose(1, 2).split(CLIPS if S.device.type == "cpu" else len(S)):
-        A = A.contiguous()
-        y = stft.inverse(torch.polar(A, initial_phase(A, n_fft=n_fft, hop_length=hop_length)))
-        previous = y
-        for _ in range(iterations):
-            X = stft(torch.lerp(previous, y, 1 + MOMENTUM))
-            previous, y = y, stft.inverse(X.sgn_().mul_(A))
-        waveforms.append(y)
-    return torch.cat(waveforms)
 
 
 class GriffinLimVocoder(Vocoder):
@@ -53,8 +30,9 @@ class GriffinLimVocoder(Vocoder):
     def invert(self, S: Tensor) -> Tensor:
         spec, S = self.spec, S.to(self.fades)
         A = self.magnitude(S) if self.magnitude else linear_magnitude(S, spec)
-        sizes = {"n_fft": spec.n_fft, "hop_length": spec.hop_length, "length": spec.n_samples}
-        return level(griffin_lim(A, **sizes, iterations=self.iterations), spec) * self.fades
+        A = F.pad(A, (0, 1 + spec.n_samples // spec.hop_length - A.shape[-1])).mT.contiguous()
+        transform = stft(n_fft=spec.n_fft, hop_length=spec.hop_length, length=spec.n_samples, device=A.device)
+        return level(griffin_lim(A, transform, iterations=self.iterations), spec) * self.fades
 
 
 class MfccVocoder(Vocoder):
