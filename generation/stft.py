@@ -1,4 +1,4 @@
-"""The STFT in PyTorch, on any device and with gradients: its inverse, log-mels, and Griffin-Lim."""
+"""The STFT in PyTorch, on any device and with gradients: its inverse, log-mels and theirs, and Griffin-Lim."""
 
 import math
 from functools import lru_cache
@@ -11,6 +11,7 @@ from shared.features.spec import FLOOR, FeatureSpec
 from shared.features.transforms import mel_filterbank
 
 TINY = 1e-10  # smaller magnitudes count as silence
+UPDATES = 10  # of inverse_mel
 MOMENTUM = 0.99  # of the fast Griffin-Lim iteration
 CLIPS = 4  # reconstructed together on a CPU; more do not fit into its cache
 
@@ -95,6 +96,20 @@ def griffin_lim(A: Tensor, transform: Stft, *, iterations: int) -> Tensor:
 def stft(*, n_fft: int, hop_length: int, length: int, device: torch.device) -> Stft:
     """The Stft of these sizes; its window and gain are computed once."""
     return Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=device)
+
+
+def inverse_mel(mel: Tensor, filterbank: Tensor) -> Tensor:
+    """Mels (B, M, T) of a filterbank (M, F), unscaled -> linear magnitudes or powers (B, F, T).
+
+    The multiplicative updates of Richardson (1972) and Lucy (1974) minimise KL divergence over non-negative spectra.
+    They start with each band spread evenly over its bins. Of the many spectra with the same mels they find a smooth
+    one. The least squares of a pseudo-inverse give negative values, and cutting these off changes the mels.
+    """
+    spread = (filterbank / filterbank.sum(0).clamp(min=TINY)).T.contiguous()
+    S = spread @ mel
+    for _ in range(UPDATES):
+        S *= spread @ ((mel + TINY) / (filterbank @ S + TINY))
+    return S
 
 
 class LogMel(nn.Module):

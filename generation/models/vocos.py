@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from generation.stft import griffin_lim, stft
+from generation.stft import griffin_lim, inverse_mel, stft
 from shared.features.spec import FLOOR
 
 LOUDEST = 7.0  # ln of the largest magnitude of a bin; a sine at full scale has ln(n_fft / 4)
@@ -33,11 +33,11 @@ class ConvNeXtBlock(nn.Module):
 class Vocos(nn.Module):
     """Log-mels, ln(max(mel magnitude, 1e-5)), and white noise -> waveforms.
 
-    A first guess of the linear magnitudes, the pseudo-inverse of the mel filterbank, is a second input as in FreeV
-    (Lv et al. 2024). The network predicts by what to multiply it. Vocos predicts the phase directly, which takes a
-    million steps to learn. Here a few iterations of Griffin-Lim find the phase of the magnitudes, and the network
-    predicts by what to rotate it, as a last iteration (compare Masuyama et al. 2019, Deep Griffin-Lim Iteration).
-    The last layer starts at zero: an untrained network is Griffin-Lim. Noise lets it make texture that the mels lack.
+    A first guess of the linear magnitudes (``inverse_mel``) is a second input, as in FreeV (Lv et al. 2024). The
+    network predicts by what to multiply it. Vocos predicts the phase, too, which it learns in a million steps. Here a
+    few iterations of Griffin-Lim find the phase of these magnitudes, and the network predicts by what to rotate it, as
+    in a last iteration (compare Deep Griffin-Lim Iteration, Masuyama et al. 2019). The last layer starts at zero: an
+    untrained network is Griffin-Lim. Noise lets it make texture that the mels lack.
 
     Args:
         n_mels, n_fft, hop_length: as in FeatureSpec.
@@ -45,7 +45,7 @@ class Vocos(nn.Module):
         blocks: ConvNeXt blocks; each sees three frames to either side.
         noise: channels of white noise.
         iterations: of Griffin-Lim.
-        filterbank: mel filterbank (M, F); None before the weights are loaded, which contain its inverse.
+        filterbank: mel filterbank (M, F); None before the weights are loaded, which contain it.
     """
 
     def __init__(
@@ -65,8 +65,7 @@ class Vocos(nn.Module):
         self.arguments |= {"width": width, "blocks": blocks, "noise": noise, "iterations": iterations}
         self.n_fft, self.hop_length, self.noise, self.iterations = n_fft, hop_length, noise, iterations
         bins = 1 + n_fft // 2
-        inverse = torch.zeros(bins, n_mels) if filterbank is None else torch.linalg.pinv(filterbank)
-        self.register_buffer("inverse", inverse.contiguous())
+        self.register_buffer("filterbank", torch.zeros(n_mels, bins) if filterbank is None else filterbank)
         self.embed = nn.Conv1d(n_mels + noise, width, 7, padding=3)
         self.embed_guess = nn.Linear(bins, width)
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -93,4 +92,4 @@ class Vocos(nn.Module):
     def guess(self, S: Tensor) -> Tensor:
         """The first guess of the log magnitudes (B, T, F)."""
         with torch.autocast(S.device.type, enabled=False):
-            return (self.inverse @ S.float().exp()).abs().clamp(min=FLOOR).log().mT
+            return inverse_mel(S.float().exp(), self.filterbank).clamp(min=FLOOR).log().mT
