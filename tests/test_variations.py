@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from generation.objectives.variations import Variations
+from generation.objectives.variations import Variations, curves
 
 SILENCE = float(np.log(1e-5))
 THREE_DB = np.log(10) * 3 / 20
@@ -21,7 +21,7 @@ def varied(x: np.ndarray, y: np.ndarray | None = None, **how: float) -> np.ndarr
 
 
 def steady(clips: int, *, seed: int = 1) -> np.ndarray:
-    """Clips (N, 80, 6) that do not change in time, with smooth spectra that differ."""
+    """Clips (N, 80, 6) that do not change in time, with spectra that differ."""
     rng = np.random.default_rng(seed)
     spectra = rng.standard_normal((clips, 5)) @ rng.standard_normal((5, 80)) + np.linspace(0, -3, 80)
     return spectra.astype("f4")[:, :, None].repeat(6, axis=2)
@@ -73,13 +73,17 @@ def test_a_steady_clip_gets_another_spectrum_of_its_class() -> None:
 
 
 def test_with_an_equaliser_the_spectra_of_a_class_vary_as_before() -> None:
-    x = steady(600)
-    shape = x[:, :, 0] - x[:, :, 0].mean(axis=1, keepdims=True)
-    new = varied(x, equalise=10.0, blend=1.0)[:, :, 0]
-    new = new - new.mean(axis=1, keepdims=True)
-    alone = varied(x, equalise=10.0)[:, :, 0]
-    assert new.std(axis=0).mean() == pytest.approx(shape.std(axis=0).mean(), rel=0.1)
-    assert alone.std(axis=0).mean() > 1.1 * shape.std(axis=0).mean()
+    x = 0.3 * steady(600) + 2 * curves(600, 80, np.random.default_rng(2)).astype("f4")[:, :, None]
+    new, alone = varied(x, equalise=10.0, blend=1.0), varied(x, equalise=10.0)
+
+    def spread(x: np.ndarray) -> float:
+        return x[:, :, 0].std(axis=0).mean()
+
+    def fine_structure(x: np.ndarray) -> float:
+        return np.square(np.diff(x[:, :, 0], n=2, axis=1)).mean() ** 0.5
+
+    assert spread(new) == pytest.approx(spread(x), rel=0.1) and spread(alone) > 1.1 * spread(x)
+    assert fine_structure(new) == pytest.approx(fine_structure(x), rel=0.1)
 
 
 def test_silence_stays_and_does_not_count_as_a_spectrum() -> None:

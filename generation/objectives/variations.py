@@ -23,8 +23,9 @@ class Variations:
         equalise: a smooth random curve is added to a steady clip's spectrum, as another microphone or place would do.
             Its root mean square is this many dB, and less for clips that vary in time.
         blend: how much of a steady clip's mean spectrum is drawn from the normal distribution of its class: 0 keeps the
-            clip's own, 1 replaces it; clips that vary in time keep more. The result is shrunk towards the mean of the
-            class, so that spectra with curves differ as much as the clips' own spectra do.
+            clip's own, 1 replaces it; clips that vary in time keep more. Its smooth part is shrunk towards the mean of
+            the class, so that spectra with curves differ as much as the clips' own spectra do. The fine structure, such
+            as a motor's harmonics, keeps its size.
         time_shift: whether clips are rotated by a random number of frames.
         means: mean spectra of the classes (K, M).
         roots: square roots of the covariances (K, M, M) of their clips' mean spectra.
@@ -63,9 +64,10 @@ class Variations:
         if self.blend:
             own, mean, roots, share = self.spectra(x), self.means[y], self.roots[y], self.blend * steady
             drawn = np.einsum("bi,bim->bm", rng.standard_normal((clips, bands)), roots)
-            variance = np.square(roots - roots.mean(axis=2, keepdims=True)).sum(axis=(1, 2))[:, None] / bands
+            deviation = (1 - share) ** 0.5 * (own - mean) + share**0.5 * drawn
+            variance = np.square(smooth(roots)).sum(axis=(1, 2))[:, None] / bands
             left = np.maximum(1 - self.blend * size**2 / np.maximum(variance, 1e-6), 0)
-            new = mean + left**0.5 * ((1 - share) ** 0.5 * (own - mean) + share**0.5 * drawn)
+            new = mean + deviation - (1 - left**0.5) * smooth(np.nan_to_num(deviation))
             change = change + np.nan_to_num(new - own)
         changed = np.maximum(x + change.astype(np.float32)[:, :, None], np.float32(self.silence))
         return np.where(self.heard(x), changed, x), y
@@ -85,11 +87,21 @@ def steadiness(x: np.ndarray) -> np.ndarray:
     return np.minimum(x.mean(axis=2).var(axis=1) / np.maximum(x.var(axis=(1, 2)), 1e-6), 1)
 
 
+def cosines(bands: int) -> np.ndarray:
+    """The smooth changes of a spectrum (CURVES, bands): orthogonal, the root mean square of each is 1."""
+    return np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * 2**0.5
+
+
 def curves(clips: int, bands: int, rng: np.random.Generator) -> np.ndarray:
     """Smooth random curves (clips, bands), the root mean square of each is 1."""
-    cosines = np.cos(np.pi * np.arange(1, CURVES + 1)[:, None] * (np.arange(bands) + 0.5) / bands) * 2**0.5
     weights = rng.standard_normal((clips, CURVES))
-    return weights / np.linalg.norm(weights, axis=1, keepdims=True) @ cosines
+    return weights / np.linalg.norm(weights, axis=1, keepdims=True) @ cosines(bands)
+
+
+def smooth(spectra: np.ndarray) -> np.ndarray:
+    """The part of spectra (..., bands) that curves can make."""
+    basis = cosines(spectra.shape[-1])
+    return spectra @ basis.T @ basis / spectra.shape[-1]
 
 
 def root(deviations: np.ndarray) -> np.ndarray:
