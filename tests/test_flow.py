@@ -50,13 +50,25 @@ def objective(batches: Batches, *, precision: str = "float32", seed: int = 0, **
 def test_an_untrained_generator_has_the_texture_of_the_clips(batches: Batches) -> None:
     """The linear part alone makes noise with the clips' change from frame to frame, which networks learn late."""
     flow, generator = objective(batches)
-    generator.steps = 32
+    generator.steps, generator.guidance = 32, 1.0
     real = clips(batches, flow.scaler)
     z = torch.randn(40, generator.latent)
     with torch.no_grad():
         made = generator(z, torch.arange(40) % 5)[:, 0]
     real_change, made_change = (x.diff(dim=2).square().mean() for x in (real, made))
     assert made.shape == (40, 16, 60) and abs(made_change / real_change - 1) < 0.25
+
+
+def test_a_few_steps_follow_the_path(batches: Batches) -> None:
+    """Untrained, the path of each direction is known: from white noise to a draw with the direction's variance."""
+    _, generator = objective(batches)
+    z, y = torch.randn(8, generator.latent, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 5
+    drawn, errors = generator.net.gaussian.draw(z.unflatten(1, generator.shape), y), []
+    generator.guidance = 1.0
+    for generator.steps in (16, 32):
+        with torch.no_grad():
+            errors.append(float((generator(z, y)[:, 0] - drawn).norm() / drawn.norm()))
+    assert errors[1] < errors[0] / 2 and errors[1] < 0.05
 
 
 def test_the_linear_estimate_is_noise_free_at_the_end_and_the_mean_at_the_start() -> None:

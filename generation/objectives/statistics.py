@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from shared.features.batches import Batches
 
-PRIOR = 30  # clips of all classes that count beside a class's own, whose variances rest on few recordings
+PRIOR = 30  # clips of all classes that say how the directions share a class's variance, beside its own few recordings
 
 
 def drawn_shares(batches: Batches, n_classes: int) -> np.ndarray:
@@ -35,7 +35,8 @@ def statistics(x: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for share, mean in zip(shares, means, strict=True):
         own = torch.einsum("n,fnm->fm", share, powers(coefficients(x, mean), basis))
         count = 1 / share.square().sum()  # as many clips as would be this certain, if all counted the same
-        variances.append(smooth((count * own + PRIOR * of_all) / (count + PRIOR)))
+        prior = of_all * own.sum(dim=1, keepdim=True) / of_all.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        variances.append(smooth((count * own + PRIOR * prior) / (count + PRIOR)))
     return means, torch.stack(variances).clamp(min=1e-4), basis
 
 
