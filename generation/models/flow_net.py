@@ -16,6 +16,7 @@ from generation.models.gaussian import Gaussian, of_class
 from shared.runs.loop import bfloat16_pays
 
 CHUNK = 16  # sounds made together
+LONGER = 2.0  # largest ratio of a step to the one before, so that no estimate is extrapolated far
 GUIDED = 0.02, 0.9  # times between which guidance acts (Kynkäänniemi et al. 2024); elsewhere it costs variety
 
 
@@ -201,9 +202,9 @@ class Generator(nn.Module):
         times = [t for t in grid.tolist() if t > start]
         before, last = 0.0, x
         for t, following in itertools.pairwise([start, *times]):
-            found, further = self.estimate(x, t, y), 0.0
+            found, further = self.estimate(x, t, y), 0.0  # the first and the last step do not extrapolate
             if before > 0 and following < 1:
-                further = min((logit(following) - logit(t)) / (logit(t) - logit(before)), 2.0) / 2
+                further = min((logit(following) - logit(t)) / (logit(t) - logit(before)), LONGER) / 2
             x = x + (following - t) / (1 - t) * (found + further * (found - last) - x)
             before, last = t, found
             if kept is not None:  # as in RePaint (Lugmayr et al. 2022), without its repetitions
@@ -221,4 +222,5 @@ class Generator(nn.Module):
 
 
 def logit(t: float) -> float:
+    """Half the logarithm of the signal-to-noise ratio at the time t, on whose scale the solver measures its steps."""
     return math.log(t / (1 - t))
