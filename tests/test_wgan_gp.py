@@ -92,12 +92,12 @@ def test_the_networks_have_the_documented_layers() -> None:
 @both_nets
 @pytest.mark.parametrize("experiment", [3, 4])
 def test_noise_label_and_phase_all_have_an_effect(net: str, experiment: int) -> None:
+    torch.manual_seed(0)
     nets = [part.eval() for part in make_nets(WganOptions(experiment=experiment, net=net), SPECS["digits"], 2)]
-    given = [torch.randn(1, 100), torch.tensor([0]), torch.rand(1, 1, 16, 16)]
-    others = [torch.randn(1, 100), torch.tensor([1]), torch.rand(1, 1, 16, 16)]
-    for part, first in zip(nets, ((), (torch.rand(1, 1, 16, 16),)), strict=True):
+    given, others = ([torch.randn(8, 100), torch.full((8,), label), torch.rand(8, 1, 16, 16)] for label in (0, 1))
+    for part, first in zip(nets, ((), (torch.rand(8, 1, 16, 16),)), strict=True):
         inputs = [*first, *given[1:]] if first else given
-        changed = [torch.rand(1, 1, 16, 16), *others[1:]] if first else others
+        changed = [torch.rand(8, 1, 16, 16), *others[1:]] if first else others
         for i, other in enumerate(changed):
             assert not torch.allclose(part(*inputs), part(*inputs[:i], other, *inputs[i + 1 :]), atol=1e-6)
 
