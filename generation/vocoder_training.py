@@ -20,7 +20,7 @@ from shared.audio import AUDIO_SUFFIXES, write_wav
 from shared.data.datasets import Dataset
 from shared.errors import UserError
 from shared.features.batches import Augmentation, Batches
-from shared.features.cache import Features
+from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
 from shared.report.plots import plot_history

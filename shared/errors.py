@@ -1,8 +1,13 @@
 """Errors that the user can fix: one clear line, exit code 2, no traceback."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+
+# Errors of the system that only the user can mend, wherever they occur; the message is the system's.
+_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG}
+_USERS |= {errno.EMFILE, errno.ENFILE, errno.ELOOP}
 
 
 class UserError(Exception):
@@ -16,6 +21,8 @@ class AudioError(Exception):
 def run_entry(main: Callable[[], None]) -> None:
     """Run an entry script's ``main``: UserError -> one line and exit 2; Ctrl-C -> one line and exit 130.
 
+    Errors of the system that only the user can mend, such as a missing permission, are one line and exit 2, too.
+
     If the reader of a pipe closes it (``| head``), the script ends silently with exit code 1.
     """
     try:
@@ -26,6 +33,12 @@ def run_entry(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the interpreter's last flush
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _USERS:
+            raise
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; finished work is kept. Run the same command again to continue", file=sys.stderr)
         sys.exit(130)

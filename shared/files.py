@@ -1,6 +1,7 @@
 """Atomic file writes, content hashes, and the default folders of the cache and the demo data."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -8,6 +9,8 @@ import os
 import platform
 import re
 import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,15 @@ from typing import Any
 import platformdirs
 import psutil
 
+from shared.errors import UserError
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 IN_CHECKOUT = (PROJECT_ROOT / "pyproject.toml").is_file()  # False in an installed wheel
 _HOME = PROJECT_ROOT if IN_CHECKOUT else platformdirs.user_cache_path("frequency-quest")
 CACHE_DIR = Path(os.environ.get("FREQUENCY_QUEST_CACHE", _HOME / "cache"))  # computed spectrograms
 DEMO_DIR = _HOME / "data" / "demo"  # synthetic demo sounds
 _MACHINE = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()  # in the names of temporary files
+_LEAST_FREE = 64 << 10  # bytes; with less, a disk counts as full
 
 
 @contextlib.contextmanager
@@ -33,16 +39,34 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent.resolve())
     temporary = path.with_name(f".{path.stem}-{_MACHINE}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
-    temporary.touch(exist_ok=False)
-    mode = temporary.stat().st_mode
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(mode)  # safetensors writes files that only their owner may read
-        temporary.replace(path)
+        with naming_full_disk(path):  # before the finally, because the file still takes its space
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(mode)  # safetensors writes files that only their owner may read
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Turn any error of a block that writes ``path`` into a UserError if the disk is full.
+
+    The libraries that write models raise errors of their own types, often without a reason.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or shutil.disk_usage(path.parent).free < _LEAST_FREE:
+            raise UserError(f"disk full: {path}; free some space and run the same command again") from error
+        raise
 
 
 @functools.cache
@@ -88,7 +112,13 @@ def read_json(path: Path) -> Any:
 
 
 def content_hash(path: Path) -> str:
-    """The BLAKE2b hash of a file's bytes, 32 hex digits."""
+    """The BLAKE2b hash of a file's bytes, 32 hex digits.
+
+    Raises:
+        OSError: it cannot be read, or it is not a file: reading a pipe or a device might never end.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from shared.features.cache import OPEN_SHARDS, FeatureCache, _open_shard
+from shared.errors import UserError
+from shared.features.cache import FeatureCache
+from shared.features.index import INDEX, CacheIndex
+from shared.features.shards import OPEN_SHARDS
 from shared.features.spec import PRESETS
 from shared.features.transforms import VERSION, extract, extract_parts
 from shared.files import content_hash
@@ -67,7 +70,7 @@ def test_a_file_of_many_clips_is_hashed_and_decoded_once(tmp_path: Path, monkeyp
     path, offsets = tmp_path / "long.wav", [0.25 * k for k in range(100)]
     sf.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 25 * 16000), 16000)
     seen = []
-    monkeypatch.setattr("shared.features.cache.content_hash", lambda p: seen.append("hashed") or content_hash(p))
+    monkeypatch.setattr("shared.features.cache._hash", lambda p: seen.append("hashed") or content_hash(p))
     monkeypatch.setattr("shared.audio.sf.SoundFile", lambda p, opened=sf.SoundFile: seen.append("opened") or opened(p))
     cache = FeatureCache(spec, tmp_path / "cache")
     found = cache.build([path] * 100, offsets=offsets, n_jobs=1)
@@ -97,21 +100,92 @@ def test_only_bad_files_are_rejected(tmp_path: Path, clips: list[Path]) -> None:
     assert "cannot be decoded" in found.rejects[paths[1]]
 
 
-def test_a_shard_without_its_listing_is_ignored(tmp_path: Path, clips: list[Path]) -> None:
-    """If a process is killed between the two writes, the shard is computed again."""
+def damaged(shard: Path, damage: str) -> None:
+    content = bytearray(shard.read_bytes())
+    if damage == "flipped bit":
+        content[-5] ^= 1
+        shard.write_bytes(content)
+    elif damage == "truncated":
+        shard.write_bytes(content[:1000])
+    elif damage == "deleted":
+        shard.unlink()
+    elif damage == "misshapen":
+        np.save(shard, np.zeros((1, 2), np.float32))
+    elif damage == "object array":
+        np.save(shard, np.array([{}]), allow_pickle=True)
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "deleted", "misshapen", "object array"])
+@pytest.mark.parametrize("moment", ["before the start", "before the first read"])
+def test_a_damaged_shard_is_named_and_computed_again(
+    tmp_path: Path, clips: list[Path], capsys: pytest.CaptureFixture, damage: str, moment: str
+) -> None:
     cache = FeatureCache(SPEC, tmp_path / "cache")
     expected = cache.build(clips).features[range(6)]
-    for listing in cache.dir.glob("*.json"):
-        listing.unlink()
-    for shard in cache.dir.glob("*.npy"):
-        shard.write_bytes(shard.read_bytes()[:1000])
+    found = cache.build(clips) if moment == "before the first read" else None
+    (shard,) = shards(cache)
+    damaged(shard, damage)
+    found = found or cache.build(clips)
+    np.testing.assert_array_equal(found.features[range(6)], expected)
+    assert str(cache.dir) in (message := capsys.readouterr().err) and "computed again" in message
+    np.testing.assert_array_equal(cache.build(clips).features[range(6)], expected)  # the damage is gone
+    assert capsys.readouterr().err == ""
+
+
+def test_a_restored_shard_keeps_only_the_clips_of_this_run(tmp_path: Path, clips: list[Path]) -> None:
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    expected = cache.build(clips).features[range(6)]
+    found = cache.build(clips[:4])
+    damaged(next(iter(shards(cache))), "flipped bit")
+    np.testing.assert_array_equal(found.features[range(4)], expected[:4])
+    np.testing.assert_array_equal(cache.build(clips).features[range(6)], expected)
+
+
+def test_a_shard_whose_files_have_changed_cannot_be_restored(tmp_path: Path, clips: list[Path]) -> None:
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    features = cache.build(clips).features
+    damaged(next(iter(shards(cache))), "flipped bit")
+    shutil.copy(clips[1], clips[0])
+    with pytest.raises(UserError, match=rf"{clips[0]}: has changed; run the same command again"):
+        features[[0]]
+    assert len(cache.build(clips).kept) == 6
+
+
+@pytest.mark.parametrize("damage", ["torn line", "flipped bit", "no JSON", "other JSON", "empty", "deleted"])
+def test_a_damaged_index_costs_only_the_clips_that_it_lists(tmp_path: Path, clips: list[Path], damage: str) -> None:
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    expected = cache.build(clips[:3]).features[range(3)]
+    cache.build(clips)
+    index = cache.dir / INDEX
+    first, second = index.read_bytes().splitlines(keepends=True)
+    changed = {
+        "torn line": first + second[:40],
+        "flipped bit": first + second.replace(b'"clips": ["', b'"clips": ["f'),
+        "no JSON": b"\xff\x00\n" + second,
+        "other JSON": first + b'[1, 2]\n"x"\n{}\n',
+        "empty": b"",
+    }
+    index.write_bytes(changed[damage]) if damage in changed else index.unlink()
+    found = cache.build(clips)
+    assert found.kept == list(range(6))
+    np.testing.assert_array_equal(found.features[range(3)], expected)
+    assert CacheIndex(cache.dir).damaged == 0 and len(CacheIndex(cache.dir)) == 6
+
+
+def test_an_unlisted_shard_is_ignored(tmp_path: Path, clips: list[Path]) -> None:
+    """If a process is killed between writing a shard and listing it, the shard is computed again."""
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    expected = cache.build(clips).features[range(6)]
+    (cache.dir / INDEX).unlink()
+    for shard in shards(cache):
+        damaged(shard, "truncated")
     np.testing.assert_array_equal(cache.build(clips).features[range(6)], expected)
 
 
 def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:
     features = FeatureCache(SPEC, tmp_path / "cache").build(clips).features.take([1, 3])
     assert features[[0]].shape == (1, *SPEC.shape)
-    assert isinstance(_open_shard(features.locations[0][0]), np.memmap)
+    assert isinstance(features.shards[features.locations[0, 0]], np.memmap)
 
 
 def test_the_number_of_open_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +199,7 @@ def test_the_number_of_open_files_is_limited(tmp_path: Path, monkeypatch: pytest
     for part in parts:
         part[np.arange(len(part))]
     descriptors = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
-    assert len({shard for shard, _ in features.locations}) == clips
+    assert len(set(features.locations[:, 0])) == clips
     assert sum((tmp_path / "cache") in path.parents for path in descriptors) <= OPEN_SHARDS
 
 

@@ -11,7 +11,8 @@ from classification.models.architecture import BandStatistics
 from generation.evaluation.clips import Pictured
 from generation.evaluation.figures import mean
 from shared.evaluation.pictures import change
-from shared.features.cache import FeatureCache, Features
+from shared.features.cache import FeatureCache
+from shared.features.shards import Features
 from shared.features.spec import PRESETS
 
 FRAMES = PRESETS["flow"]  # 80-band log-mels, a frame every 12 ms

@@ -11,7 +11,8 @@ from shared.audio import sampling_rate
 from shared.data.datasets import audio_files, load_dataset, segments
 from shared.data.splits import assign_splits
 from shared.errors import UserError
-from shared.features.cache import FeatureCache, Features
+from shared.features.cache import FeatureCache
+from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.runs.sounds import sample_labels
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from shared.features.cache import Features
+from shared.features.shards import Features
 
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 

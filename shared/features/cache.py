@@ -2,19 +2,19 @@
 
 A clip is identified by the hash of its file's bytes and its start in seconds, so moved or renamed files are not
 computed again. One folder holds the arrays of one FeatureSpec, computed with the same versions of the libraries and of
-the transforms. A shard ``<id>.npy`` has the shape (clips, *spec.shape). ``<id>.json`` lists its clips and is written
-last: a shard without it is ignored.
+the transforms. A shard ``<name>.npy`` has the shape (clips, *spec.shape). It is listed in the index after it was
+written: a shard that is not listed is ignored. A damaged shard is computed again.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
@@ -25,12 +25,13 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError
+from shared.features.index import LOST, CacheIndex, Listed
+from shared.features.shards import Features, Shards, close_shards
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
-from shared.files import CACHE_DIR, content_hash, read_json, replacing, text_hash, write_json
+from shared.files import CACHE_DIR, content_hash, replacing, text_hash, write_json
 
 CLIPS_PER_SHARD = 64  # 2 to 45 MiB with the presets: what a worker holds in memory, and what it loses on Ctrl-C
-OPEN_SHARDS = 64  # open at the same time; the limit on open files is 1024 on most systems, 256 on some
 Part = tuple[Path, float, str]  # a clip's file, its start there in seconds, its id
 _NAMES = {
     "log_mel": "log-mel spectrograms",
@@ -40,34 +41,6 @@ _NAMES = {
     "waveform": "waveforms",
 }
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
-
-
-@lru_cache(maxsize=OPEN_SHARDS)
-def _open_shard(shard: Path) -> np.ndarray:
-    """Open a shard as a memory map. All ``Features`` of a process share the maps: each holds a file descriptor."""
-    return np.load(shard, mmap_mode="r", allow_pickle=False)
-
-
-class Features:
-    """The cached arrays of a sequence of clips, read from disk when they are indexed."""
-
-    def __init__(self, locations: Sequence[tuple[Path, int]], spec: FeatureSpec) -> None:
-        self.locations, self.spec = list(locations), spec
-
-    def __len__(self) -> int:
-        return len(self.locations)
-
-    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The clips at ``indices``: float32 (B, *spec.shape)."""
-        batch = np.empty((len(indices), *self.spec.shape), dtype=np.float32)
-        for row, index in enumerate(indices):
-            shard, position = self.locations[index]
-            batch[row] = _open_shard(shard)[position]
-        return batch
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> "Features":
-        """Select or reorder clips without reading them."""
-        return Features([self.locations[index] for index in indices], self.spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +60,6 @@ class FeatureCache:
         self.spec = spec
         self.key = dataclasses.asdict(spec) | {name: version(name) for name in _LIBRARIES} | {"transforms": VERSION}
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
-
-    def index(self) -> dict[str, tuple[Path, int]]:
-        """Map the id of each clip in the cache to (shard, row)."""
-        listings = sorted(set(self.dir.glob("*.json")) - {self.dir / "spec.json"})
-        shards = {listing.with_suffix(".npy"): read_json(listing) for listing in listings}
-        return {clip: (shard, row) for shard, clips in shards.items() for row, clip in enumerate(clips)}
 
     def build(
         self,
@@ -116,37 +83,83 @@ class FeatureCache:
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
-        clips = list(zip(paths, [0.0] * len(paths) if offsets is None else offsets, strict=True))
-        files = list(dict.fromkeys(paths))
-        with ThreadPoolExecutor(8) as pool:
-            hidden = None if progress else True  # None hides the bar if stderr is not a terminal
-            bar = tqdm(pool.map(_hash_or_none, files), "hashing", len(files), unit="file", delay=1, disable=hidden)
-            hashes = dict(zip(files, bar, strict=True))
-        ids = [f"{hashes[path]}@{float(offset)}" if hashes[path] and offset else hashes[path] for path, offset in clips]
-        with FileLock(self.dir / ".lock"):
+        starts = np.zeros(len(paths)) if offsets is None else np.asarray(offsets, dtype=float)
+        ids, rejects = _identify(paths, starts, progress=progress)
+        with self._locked():
             write_json(self.dir / "spec.json", self.key)
-            known = self.index()
-            places = {clip: where for clip, where in zip(ids, clips, strict=True) if clip and clip not in known}
-            missing = sorted((path, offset, clip) for clip, (path, offset) in places.items())
-            reasons = self._compute(missing, n_jobs=n_jobs, progress=progress)
+            index = self._usable_index()
+            shards, rows = index.find(ids)
+            missing = {ids[i]: (paths[i], float(starts[i]), ids[i]) for i in np.flatnonzero(shards < 0) if ids[i]}
+            reasons = self._compute(sorted(missing.values()), n_jobs=n_jobs, progress=progress)
             if missing:
-                _open_shard.cache_clear()  # a shard may have been overwritten
-                known = self.index()
-        rejects = {paths[i]: reasons.get(clip, "cannot be read") for i, clip in enumerate(ids) if clip not in known}
-        kept = [i for i, clip in enumerate(ids) if clip in known]
-        features = Features([known[ids[i]] for i in kept], self.spec)
-        return CachedClips(features, kept, [ids[i] for i in kept], rejects)
+                close_shards()  # one may have been overwritten
+                index = CacheIndex(self.dir)
+                shards, rows = index.find(ids)
+        rejects |= {paths[i]: reasons[ids[i]] for i in np.flatnonzero(shards < 0) if ids[i]}
+        kept = np.flatnonzero(shards >= 0)
+
+        def restore(listed: Listed) -> Listed:
+            return self._restore(listed, dict(zip(ids, zip(paths, starts, strict=True), strict=True)))
+
+        opened = Shards(self.dir, index.shards.values(), restore)
+        features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec)
+        return CachedClips(features, kept.tolist(), [ids[i] for i in kept], rejects)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with FileLock(self.dir / ".lock"):
+            yield
+
+    def _usable_index(self) -> CacheIndex:
+        """The index, after damaged lines and shards that are missing or of another size were taken out of it."""
+        index = CacheIndex(self.dir)
+        lost = [name for name, listed in index.shards.items() if _size(self.dir / listed.file) != listed.size]
+        if index.damaged or lost:
+            faults = f"{index.damaged} damaged lines, {len(lost)} shards missing or cut short"
+            print(f"{index.path}: {faults}; their clips are computed again", file=sys.stderr)
+            index.drop(lost)
+            index = CacheIndex(self.dir)
+        return index
+
+    def _restore(self, listed: Listed, sources: Mapping[str, tuple[Path, float]]) -> Listed:
+        """Compute a damaged shard's clips again, except those that ``sources`` (id -> file and start) does not have.
+
+        Raises:
+            UserError: a clip's file cannot be used any more.
+        """
+        shard = self.dir / listed.file
+        print(f"{shard}: damaged; its clips are computed again", file=sys.stderr, flush=True)
+        clips = [clip if clip in sources else LOST for clip in listed.clips]
+        arrays = np.zeros((len(clips), *self.spec.shape), dtype=np.float32)
+        with self._locked():
+            for row, clip in enumerate(clips):
+                if clip != LOST:
+                    path, start = sources[clip]
+                    try:
+                        if content_hash(path) != clip.partition("@")[0]:
+                            raise AudioError("has changed")
+                        arrays[row] = next(extract_parts(path, self.spec, [start]))
+                    except (AudioError, OSError) as error:
+                        raise UserError(f"{shard}: damaged, and {path}: {error}; run the same command again") from error
+            restored = _save(self.dir, clips, arrays)
+            index = CacheIndex(self.dir)
+            index.drop([listed.name])
+            index.append(restored)
+        return restored
 
     def _compute(self, missing: list[Part], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
         """Write the shards of the missing clips; return the ids of unusable clips with the reasons."""
         n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
         size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
         reasons: dict[str, str] = {}
+        index = CacheIndex(self.dir)
         jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
         name, began = _NAMES[self.spec.kind], time.perf_counter()
         hidden = None if progress and missing else True
         with tqdm(total=len(missing), desc=f"computing {name}", unit="clip", disable=hidden) as bar:
-            for done, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
+            for done, written, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
+                for listed in written:
+                    index.append(listed)
                 reasons |= failed
                 bar.update(done)
         computed = len(missing) - len(reasons)
@@ -155,9 +168,33 @@ class FeatureCache:
         return reasons
 
 
-def _hash_or_none(path: Path) -> str | None:
+def _identify(paths: Sequence[Path], starts: np.ndarray, *, progress: bool) -> tuple[list[str], dict[Path, str]]:
+    """The id of each clip, "" if its file cannot be read; and these files with the reasons."""
+    files = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(8) as pool:
+        hidden = None if progress else True  # None hides the bar if stderr is not a terminal
+        bar = tqdm(pool.map(_hash, files), "hashing", len(files), unit="file", delay=1, disable=hidden)
+        hashes = dict(zip(files, bar, strict=True))
+    reasons = {path: str(error) for path, error in hashes.items() if isinstance(error, AudioError)}
+    whole = [hashes[path] if path not in reasons else "" for path in paths]
+    return [
+        f"{one}@{start}" if one and start else one for one, start in zip(whole, starts.tolist(), strict=True)
+    ], reasons
+
+
+def _hash(path: Path) -> str | AudioError:
     try:
+        str(path).encode()
         return content_hash(path)
+    except UnicodeEncodeError:
+        return AudioError("its name is not valid UTF-8; rename it")
+    except OSError as error:
+        return AudioError(f"cannot be read: {error.strerror}")
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
     except OSError:
         return None
 
@@ -174,8 +211,14 @@ def _jobs(missing: list[Part], size: int) -> Iterator[list[Part]]:
         yield job
 
 
-def _write_shards(folder: Path, spec: FeatureSpec, job: list[Part], size: int) -> tuple[int, dict[str, str]]:
-    """Write one job's clips in shards of at most ``size``; return their number and the reasons for unusable ids."""
+def _write_shards(
+    folder: Path, spec: FeatureSpec, job: list[Part], size: int
+) -> tuple[int, list[Listed], dict[str, str]]:
+    """Write one job's clips in shards of at most ``size``.
+
+    Returns:
+        The number of the job's clips, the shards, and the reasons for the ids of unusable clips.
+    """
     reasons: dict[str, str] = {}
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
@@ -187,10 +230,15 @@ def _write_shards(folder: Path, spec: FeatureSpec, job: list[Part], size: int) -
             except AudioError as error:
                 reasons.update(dict.fromkeys(ids, str(error)))
 
-    computed = arrays()
+    computed, written = arrays(), []
     while shard := dict(itertools.islice(computed, size)):
-        name = text_hash("".join(shard))
-        with replacing(folder / f"{name}.npy") as temporary:
-            np.save(temporary, np.stack(list(shard.values())), allow_pickle=False)
-        write_json(folder / f"{name}.json", list(shard))  # written last: makes the shard valid
-    return len(job), reasons
+        written.append(_save(folder, list(shard), np.stack(list(shard.values()))))
+    return len(job), written, reasons
+
+
+def _save(folder: Path, clips: list[str], arrays: np.ndarray) -> Listed:
+    """Write a shard of these clips, arrays (clips, *spec.shape)."""
+    listed = Listed("", 0, "\n".join(clips))
+    with replacing(folder / listed.file) as temporary:
+        np.save(temporary, arrays, allow_pickle=False)
+        return dataclasses.replace(listed, checksum=content_hash(temporary), size=temporary.stat().st_size)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg
 from tqdm import tqdm
 
-from shared.features.cache import Features
+from shared.features.shards import Features
 from shared.features.transforms import power_to_db
 
 CLIPS_PER_DIMENSION = 8  # minimum, limits the dimensions for few clips

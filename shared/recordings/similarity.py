@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from shared.errors import UserError
-from shared.features.cache import Features
+from shared.features.shards import Features
 from shared.recordings.embedding import AnyFeatures, chunks, embed
 from shared.recordings.thresholds import DISTANCE, THRESHOLD
 

@@ -13,7 +13,8 @@ from shared.data.datasets import Dataset, load_dataset, segments
 from shared.data.demo_data import make_demo_data
 from shared.data.splits import take_fraction
 from shared.errors import UserError
-from shared.features.cache import FeatureCache, Features
+from shared.features.cache import FeatureCache
+from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.files import DEMO_DIR
 from shared.runs.options import CommonOptions, flat
