@@ -219,3 +219,37 @@ def test_what_was_computed_is_printed_once(tmp_path: Path, clips: list[Path], ca
     (tmp_path / "text.wav").write_text("no sound")
     cache.build([tmp_path / "text.wav"])
     assert capsys.readouterr().err == ""
+
+
+def test_the_cache_is_verified_repaired_and_pruned(tmp_path: Path, clips: list[Path], run_script) -> None:
+    def cache_command(action: str, *, code: int = 0) -> str:
+        done = run_script("shared/commands.py", "cache", action, "--cache-dir", tmp_path / "cache", code=code)
+        return done.stdout + done.stderr
+
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    expected = cache.build(clips).features[range(6)]
+    assert re.search(r"classifier, 6 clips, [\d.]+ MiB, current", cache_command("info"))
+    assert "intact" in cache_command("verify")
+    (shard,) = shards(cache)
+    damaged(shard, "flipped bit")
+    found = cache_command("verify", code=2)
+    assert f"  {shard}\n" in found and "1 of 1 shards" in found and "cache repair" in found
+    assert str(shard) in cache_command("repair") and not shard.exists()
+    assert "intact" in cache_command("verify")
+    np.testing.assert_array_equal(cache.build(clips).features[range(6)], expected)
+    np.save(cache.dir / "0123456789abcdef.npy", np.zeros((1000, 1000)))
+    other = tmp_path / "cache" / "log_mel-0123456789abcdef"
+    shutil.copytree(cache.dir, other)
+    (other / "spec.json").write_text((other / "spec.json").read_text().replace('"transforms": ', '"transforms": 9'))
+    assert "of other versions" in cache_command("info")
+    assert re.search(r"freed 1[5-9]\.\d MiB", cache_command("prune")) and not other.exists()
+    assert list(shards(cache)) == [shard] and "intact" in cache_command("verify")
+
+
+def test_a_folder_that_is_no_cache_is_named(tmp_path: Path, run_script) -> None:
+    assert (
+        "no such folder"
+        in run_script("shared/commands.py", "cache", "info", "--cache-dir", tmp_path / "x", code=2).stderr
+    )
+    assert "holds no" in run_script("shared/commands.py", "cache", "verify", "--cache-dir", tmp_path).stdout
+    assert "--data-dir: missing" in run_script("shared/commands.py", "cache", code=2).stderr

@@ -43,6 +43,11 @@ _NAMES = {
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
 
+def current_versions() -> dict[str, str | int]:
+    """The versions of all code that computes the arrays; they are part of each folder's key."""
+    return {name: version(name) for name in _LIBRARIES} | {"transforms": VERSION}
+
+
 @dataclasses.dataclass(frozen=True)
 class CachedClips:
     """The result of ``FeatureCache.build``: the usable clips' features, and why the other files were rejected."""
@@ -58,7 +63,7 @@ class FeatureCache:
 
     def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR) -> None:
         self.spec = spec
-        self.key = dataclasses.asdict(spec) | {name: version(name) for name in _LIBRARIES} | {"transforms": VERSION}
+        self.key = dataclasses.asdict(spec) | current_versions()
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
 
     def build(
