@@ -1,6 +1,7 @@
 """Reads and writes audio files: decoding, mixing to mono, resampling, fixing the length."""
 
 import contextlib
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from shared.files import replacing
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 _BLOCK = 1 << 18  # frames decoded at a time
 _MARGIN_SECONDS = 0.5  # decoded beyond the last part, so that the resampler's filter does not run into a cut
+_RATES = range(1000, 1_000_001)  # sampling rates in Hz that sounds are recorded at
+_MP3_FRAMES_PER_BYTE = 16  # 8 kbit/s at 8 kHz has 8 samples per byte, 32 kbit/s at 48 kHz 12
+_LOUDEST = 1e6  # larger samples are damage: even unscaled 16-bit integers stay below it, and spectra stay finite
+_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes
 _UNKNOWN_RIFF_SIZES = {0, 0xFFFFFFFF}  # placeholder sizes in the header of a streamed wav
 
 
@@ -100,10 +105,12 @@ def resample(y: np.ndarray, y_sr: float, sr: float) -> np.ndarray:
 
 
 def _finite_mono(y: np.ndarray) -> np.ndarray:
-    """Average the channels of y (C, N): float32 (N,). Refuse NaN and infinite samples."""
+    """Average the channels of y (C, N): float32 (N,). Refuse NaN, infinite and absurdly large samples."""
     y = y.mean(axis=0) if len(y) > 1 else y[0]
     if not np.isfinite(y).all():
         raise AudioError("holds samples that are NaN or infinite")
+    if len(y) and np.abs(y).max() > _LOUDEST:
+        raise AudioError(f"holds samples up to {np.abs(y).max():.1e}; expected floats in [-1, 1]")
     return y
 
 
@@ -119,8 +126,9 @@ def sampling_rate(path: Path | str) -> int:
 
 def _header(path: Path | str, field: str) -> float:
     try:
+        _refuse_special(Path(path))
         return getattr(sf.info(str(path)), field)
-    except (sf.LibsndfileError, OSError):
+    except (sf.LibsndfileError, OSError, AudioError):
         return 0
 
 
@@ -128,9 +136,7 @@ def decode(path: Path | str, *, duration: float | None = None) -> tuple[np.ndarr
     """Decode the first ``duration`` seconds of a file: mono float32 (N,) and the file's sampling rate in Hz."""
     with _opened(path) as file:
         wanted = file.frames if duration is None else _frames(file, duration)
-        y = file.read(wanted, dtype="float32", always_2d=True)
-        _refuse_short(len(y), wanted)
-        return _finite_mono(y.T), file.samplerate
+        return np.concatenate([y for y, _ in _blocks(file, wanted)]), file.samplerate
 
 
 @contextlib.contextmanager
@@ -138,13 +144,19 @@ def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
     """Open a file for decoding; errors in opening and reading it become an AudioError."""
     path = Path(path)
     try:
+        _refuse_special(path)
         if path.stat().st_size == 0:
             raise AudioError("the file is empty (0 bytes)")
         _refuse_truncated_wav(path)
+        _refuse_truncated_ogg(path)
         with sf.SoundFile(path) as file:
+            if file.samplerate not in _RATES:
+                raise AudioError(f"has a sampling rate of {file.samplerate} Hz; expected 1000 to 1000000 Hz")
             yield file
     except sf.LibsndfileError as error:
-        raise AudioError(f"cannot be decoded as audio: {error.error_string}") from error
+        missing = "does not exist" in error.error_string  # said of a cut mp3; that it exists was checked above
+        reason = "damaged or cut short" if missing else error.error_string
+        raise AudioError(f"cannot be decoded as audio: {reason}") from error
     except OSError as error:
         raise AudioError(f"cannot be decoded as audio: {error.strerror or error}") from error
 
@@ -154,28 +166,41 @@ def _frames(file: sf.SoundFile, duration: float) -> int:
     return min(file.frames, round(duration * file.samplerate))
 
 
+def _blocks(file: sf.SoundFile, wanted: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield the first ``wanted`` frames as mono blocks (N,), and whether each is the last.
+
+    An AudioError is raised after the last block if the file is truncated.
+
+    Memory is taken for the frames that were decoded, not for those that the header promises.
+    """
+    most = max(1, _BLOCK // file.channels)
+    if file.format == "MP3":  # soundfile seeks after each read, which alters mp3 samples
+        most = min(wanted, _MP3_FRAMES_PER_BYTE * Path(file.name).stat().st_size)
+    read, last = 0, False
+    while not last:
+        asked = min(most, wanted - read)
+        block = file.read(asked, dtype="float32", always_2d=True)
+        read += len(block)
+        last = len(block) < asked or read == wanted
+        yield _finite_mono(block.T), last
+    _refuse_short(read, wanted)
+
+
 def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[np.ndarray]:
     """Yield the first ``wanted`` frames as mono blocks (N,) at ``sr`` Hz; raise AudioError if the file is truncated.
 
     The joined blocks are bit-identical to ``resample`` of all these frames.
     """
     stream = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
-    most = wanted if file.format == "MP3" else _BLOCK  # soundfile seeks after each read, which alters mp3 samples
     read = given = 0
-    last = False
-    while not last:
-        asked = min(most, wanted - read)
-        block = file.read(asked, dtype="float32", always_2d=True)
-        read += len(block)
-        last = len(block) < asked or read == wanted
-        y = _finite_mono(block.T)
-        if last and read == len(block):
+    for y, last in _blocks(file, wanted):
+        read += len(y)
+        if last and read == len(y):
             y = resample(y, file.samplerate, sr)  # a single block is faster without a stream
         elif file.samplerate != sr:
             y = stream.resample_chunk(y, last)[: int(np.ceil(read * sr / file.samplerate)) - given]
         given += len(y)
         yield y
-    _refuse_short(read, wanted)
 
 
 def _refuse_short(read: int, wanted: int) -> None:
@@ -193,6 +218,30 @@ def _refuse_truncated_wav(path: Path) -> None:
     promised, size = int.from_bytes(head[4:], "little"), path.stat().st_size
     if head[:4] == b"RIFF" and promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
         raise AudioError(f"is truncated: its header says {promised + 8} bytes, the file has {size}")
+
+
+def _refuse_truncated_ogg(path: Path) -> None:
+    """Raise AudioError if an Ogg file does not end in a complete page that closes the stream (RFC 3533, section 6).
+
+    libsndfile takes the last page that it finds for the end and would silently return less audio.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _LARGEST_OGG_PAGE))
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    table = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    complete = len(page) > 26 and len(table) == page[26] and len(page) >= 27 + len(table) + sum(table)
+    if not (complete and page[5] & 4):
+        raise AudioError("is truncated: its last Ogg page is incomplete or does not end the stream")
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise AudioError for a pipe, a device or a folder: reading one might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise AudioError("is not a regular file")
 
 
 def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Errors that the user can fix: one clear line, exit code 2, no traceback."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +26,9 @@ def run_entry(main: Callable[[], None]) -> None:
 
     If the reader of a pipe closes it (``| head``), the script ends silently with exit code 1.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid UTF-8
     try:
         main()
     except UserError as error:

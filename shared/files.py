@@ -99,8 +99,9 @@ def safe_name(label: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text atomically. Bytes of file names that are not valid UTF-8 are written as escapes."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -125,4 +126,4 @@ def content_hash(path: Path) -> str:
 
 def text_hash(text: str) -> str:
     """The BLAKE2b hash of a text, 16 hex digits."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
