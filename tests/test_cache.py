@@ -1,6 +1,7 @@
 """The cache computes each clip once, recovers from a killed run, and rejects only the bad files."""
 
 import dataclasses
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile as sf
 
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
+from shared.features.hashes import FILE
 from shared.features.index import INDEX, CacheIndex
 from shared.features.shards import OPEN_SHARDS
 from shared.features.spec import PRESETS
@@ -70,7 +72,7 @@ def test_a_file_of_many_clips_is_hashed_and_decoded_once(tmp_path: Path, monkeyp
     path, offsets = tmp_path / "long.wav", [0.25 * k for k in range(100)]
     sf.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 25 * 16000), 16000)
     seen = []
-    monkeypatch.setattr("shared.features.cache._hash", lambda p: seen.append("hashed") or content_hash(p))
+    monkeypatch.setattr("shared.features.hashes.content_hash", lambda p: seen.append("hashed") or content_hash(p))
     monkeypatch.setattr("shared.audio.sf.SoundFile", lambda p, opened=sf.SoundFile: seen.append("opened") or opened(p))
     cache = FeatureCache(spec, tmp_path / "cache")
     found = cache.build([path] * 100, offsets=offsets, n_jobs=1)
@@ -253,3 +255,46 @@ def test_a_folder_that_is_no_cache_is_named(tmp_path: Path, run_script) -> None:
     )
     assert "holds no" in run_script("shared/commands.py", "cache", "verify", "--cache-dir", tmp_path).stdout
     assert "--data-dir: missing" in run_script("shared/commands.py", "cache", code=2).stderr
+
+
+def old(path: Path) -> Path:
+    """Set the time of the last change back by a minute, as for data that were there before."""
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
+    return path
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, seen = FeatureCache(SPEC, tmp_path / "cache"), []
+    monkeypatch.setattr("shared.features.hashes.content_hash", lambda p: seen.append(p) or content_hash(p))
+    first = cache.build([old(path) for path in clips])
+    assert sorted(seen) == sorted(clips)
+    seen.clear()
+    assert cache.build(clips).hashes == first.hashes and not seen
+    old(Path(shutil.copy(clips[1], clips[0])))
+    assert cache.build(clips).hashes == [first.hashes[1], *first.hashes[1:]] and seen == [clips[0]]
+    seen.clear()
+    cache.build(clips, verify_data=True)
+    assert sorted(seen) == sorted(clips)
+
+
+def test_a_file_that_was_just_written_is_read_again(tmp_path: Path, clips: list[Path]) -> None:
+    """It may change again without a change of its time."""
+    cache, stamp = FeatureCache(SPEC, tmp_path / "cache"), clips[0].stat().st_mtime_ns
+    first = cache.build(clips[:1])
+    content = bytearray(clips[0].read_bytes())
+    content[-100] ^= 1
+    clips[0].write_bytes(content)
+    os.utime(clips[0], ns=(stamp, stamp))
+    assert cache.build(clips[:1]).hashes != first.hashes
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000, None])
+def test_damaged_memory_of_hashes_costs_only_time(tmp_path: Path, clips: list[Path], content: bytes | None) -> None:
+    cache = FeatureCache(SPEC, tmp_path / "cache")
+    first = cache.build([old(path) for path in clips])
+    memory = tmp_path / "cache" / FILE
+    if content is None:
+        content = bytearray(memory.read_bytes())
+        content[4096:] = bytes(len(content) - 4096)
+    memory.write_bytes(content)
+    assert [cache.build(clips).hashes for _ in range(2)] == [first.hashes] * 2

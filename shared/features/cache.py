@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
@@ -25,6 +24,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError
+from shared.features.hashes import file_hashes
 from shared.features.index import LOST, CacheIndex, Listed
 from shared.features.shards import Features, Shards, close_shards
 from shared.features.spec import FeatureSpec
@@ -73,6 +73,7 @@ class FeatureCache:
         offsets: Sequence[float] | None = None,
         n_jobs: int | None = None,
         progress: bool = True,
+        verify_data: bool = False,
     ) -> CachedClips:
         """Compute the missing arrays in parallel and return all usable clips, in the order of ``paths``.
 
@@ -84,12 +85,15 @@ class FeatureCache:
             offsets: each clip's start in its file in seconds; None is 0 for all.
             n_jobs: worker processes; None is one per core.
             progress: show progress bars on a terminal; in a log, print one line if anything was computed.
+            verify_data: read all files to compute their hashes, also those whose size and time have not changed.
         """
         if n_jobs is not None and n_jobs < 1:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
         starts = np.zeros(len(paths)) if offsets is None else np.asarray(offsets, dtype=float)
-        ids, rejects = _identify(paths, starts, progress=progress)
+        hashes = file_hashes(paths, self.dir.parent, verify=verify_data, progress=progress)
+        rejects = {path: str(value) for path, value in hashes.items() if isinstance(value, AudioError)}
+        ids = ["" if path in rejects else _id(hashes[path], start) for path, start in zip(paths, starts, strict=True)]
         with self._locked():
             write_json(self.dir / "spec.json", self.key)
             index = self._usable_index()
@@ -107,7 +111,7 @@ class FeatureCache:
             return self._restore(listed, dict(zip(ids, zip(paths, starts, strict=True), strict=True)))
 
         opened = Shards(self.dir, index.shards.values(), restore)
-        features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec)
+        features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec, [paths[i] for i in kept])
         return CachedClips(features, kept.tolist(), [ids[i] for i in kept], rejects)
 
     @contextlib.contextmanager
@@ -173,28 +177,8 @@ class FeatureCache:
         return reasons
 
 
-def _identify(paths: Sequence[Path], starts: np.ndarray, *, progress: bool) -> tuple[list[str], dict[Path, str]]:
-    """The id of each clip, "" if its file cannot be read; and these files with the reasons."""
-    files = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(8) as pool:
-        hidden = None if progress else True  # None hides the bar if stderr is not a terminal
-        bar = tqdm(pool.map(_hash, files), "hashing", len(files), unit="file", delay=1, disable=hidden)
-        hashes = dict(zip(files, bar, strict=True))
-    reasons = {path: str(error) for path, error in hashes.items() if isinstance(error, AudioError)}
-    whole = [hashes[path] if path not in reasons else "" for path in paths]
-    return [
-        f"{one}@{start}" if one and start else one for one, start in zip(whole, starts.tolist(), strict=True)
-    ], reasons
-
-
-def _hash(path: Path) -> str | AudioError:
-    try:
-        str(path).encode()
-        return content_hash(path)
-    except UnicodeEncodeError:
-        return AudioError("its name is not valid UTF-8; rename it")
-    except OSError as error:
-        return AudioError(f"cannot be read: {error.strerror}")
+def _id(content: str, start: float) -> str:
+    return f"{content}@{float(start)}" if start else content
 
 
 def _size(path: Path) -> int | None:

@@ -21,7 +21,7 @@ class CommonOptions:
     """Options of every training command."""
 
     data_dir: Path | None = None
-    """Folder of labelled sounds; None synthesises demo sounds in data/demo."""
+    """Folder of labelled sounds, or a CSV that lists them; None synthesises demo sounds in data/demo."""
     out_dir: Path | None = None
     """Run folder; the same command resumes an interrupted run. None chooses a folder below runs/."""
     recipe: str = "plain"
@@ -44,6 +44,8 @@ class CommonOptions:
     """Folder for the computed spectrograms."""
     n_jobs: int | None = None
     """Processes that compute spectrograms; None uses all cores."""
+    verify_data: bool = False
+    """Read all sounds to find changes, also those whose size and modification time have not changed."""
     dry_run: bool = False
     """Print the run's configuration and stop."""
     overwrite: bool = False
