@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import UserError
 from shared.files import read_json, write_json, write_text
 from shared.runs.sounds import CLIPS, SAMPLES
+from shared.tables import read_table
 
 if TYPE_CHECKING:  # sampling needs only the file names
     import pandas as pd
@@ -23,13 +24,13 @@ EVALUATION = "evaluation.json"  # figures of the generator's samples, in its run
 
 
 def clip_table(dataset: Dataset) -> pd.DataFrame:
-    """One row per clip: path below the data folder, label, recording, clip. A copy of the folder has the same table.
+    """One row per clip: path from the data folder, label, recording, clip. A copy of the folder has the same table.
 
     Label and file name identify a clip. If the recordings are unknown, each clip counts as its own recording.
     """
     manifest = dataset.manifest
     table = manifest.assign(
-        path=[path.relative_to(dataset.root).as_posix() for path in manifest.path],
+        path=[os.path.relpath(path, dataset.folder).replace(os.sep, "/") for path in manifest.path],
         label="" if dataset.layout == "unlabelled" else manifest.label,  # unlabelled clips have the folder's name
     )
     table["clip"] = table.label + "/" + [path.stem for path in manifest.path]
@@ -56,19 +57,19 @@ def mark_trained_on(dataset: Dataset, run: Path | None, *, asked: bool) -> tuple
     Raises:
         UserError: --generator names no run of a generator.
     """
-    import pandas as pd
+    import pandas as pd  # imported here, as sampling needs only the file names
 
     if asked and not (run / DESCRIPTION).is_file():
         raise UserError(f"--generator {run}: {NO_GENERATOR}")
     table = pd.DataFrame()
     if run and (run / CLIPS).is_file():
-        table = pd.read_csv(run / CLIPS, dtype={"recording": str, "clip": str}, keep_default_na=False)
+        table = read_table(run / CLIPS, ("recording", "clip"))
     if run is None:
         why = "It is not known which generator made these samples (name its run with --generator RUN)"
     elif "trained_on" not in table:
         why = f"{run} does not say which clips it was trained on (no {CLIPS}, or one of an older version)"
     else:
-        known, here = table[table.trained_on], clip_table(dataset)
+        known, here = table[table.trained_on == "True"], clip_table(dataset)
         trained_on = here["clip"].isin(set(known["clip"]))  # DataFrame.clip is a method
         held_out = ~trained_on & ~here.recording.isin(set(known.recording))
         if trained_on.any():
@@ -106,9 +107,9 @@ def read_origin(folder: Path) -> dict[str, Any]:
         UserError: samples.json was not written by sample.py.
     """
     try:
-        said = read_json(folder / SAMPLES)
-        return said | {"generator": (folder / said["generator"]).resolve(), "classes": list(said["classes"])}
+        said = read_json(folder / SAMPLES, generator=str, classes=list)
+        return said | {"generator": (folder / said["generator"]).resolve(), "classes": said["classes"]}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, LookupError, TypeError) as error:
+    except UserError as error:
         raise UserError(f"{folder / SAMPLES}: was not written by generation/sample.py; remove it") from error

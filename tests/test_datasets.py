@@ -184,3 +184,49 @@ def test_a_fraction_is_stratified_by_class_and_recording() -> None:
     assert part.index.is_monotonic_increasing and part.equals(take_fraction(frame, fraction=0.25, seed=0))
     with pytest.raises(UserError, match="--fraction 0"):
         take_fraction(frame, fraction=0.0, seed=0)
+
+
+def write_list(table: Path, manifest: pd.DataFrame, **columns: object) -> Path:
+    rows = pd.DataFrame({"path": [str(path) for path in manifest.path], "label": manifest.label, **columns})
+    rows.sample(frac=1, random_state=0).to_csv(table, index=False)
+    return table
+
+
+def test_a_csv_lists_the_clips_of_a_folder(sounds: Path, tmp_path: Path) -> None:
+    whole = load_dataset(sounds)
+    listed = load_dataset(write_list(tmp_path / "list.csv", whole.manifest, group=whole.manifest.group))
+    pd.testing.assert_frame_equal(listed.manifest, whole.manifest)
+    assert listed.layout == "list" and listed.groups_known and listed.folder == tmp_path
+
+
+def test_a_csv_without_groups_and_with_splits(sounds: Path, tmp_path: Path) -> None:
+    manifest = load_dataset(sounds).manifest
+    splits = ["test" if i % 4 == 0 else "train" for i in range(len(manifest))]
+    listed = load_dataset(write_list(tmp_path / "list.csv", manifest, split=splits))
+    assert not listed.groups_known and listed.manifest.official.tolist() == splits
+    assert resolve_split(listed.manifest, how="auto") == "official"
+
+
+def test_paths_in_a_csv_are_relative_to_it(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.wav", tmp_path / "2.wav")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "x.csv").write_text("label,path\n007,../a/1.wav\nNA,../2.wav\n")
+    manifest = load_dataset(tmp_path / "lists" / "x.csv").manifest
+    assert sorted(manifest.label) == ["007", "NA"] and all(path.is_file() for path in manifest.path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "cannot be read as CSV"),
+        ("path,class\na.wav,x\n", "lacks the columns label"),
+        ("path,label\n", "lists no clip"),
+        ("path,label\na.wav,x\n,y\n", "line 3 has no path"),
+        ("path,label\na.wav,\n", "line 2 has no label"),
+        ("path,label,split\na.wav,x,val\n", "line 2: split val: must be"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_names_the_line(content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(UserError, match=f"list.csv: .*{says}"):
+        load_dataset(tmp_path / "list.csv")

@@ -17,6 +17,7 @@ from classification.inference.timeline import Timeline, by_class
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
 from shared.features.cache import FeatureCache
+from shared.files import is_file
 
 LONG = 1.5  # recordings longer than this many model durations get a timeline even without --timeline
 
@@ -136,10 +137,10 @@ def predict_sounds(
     stems: Counter[str] = Counter()
     bar = tqdm(sounds, "files", unit="file", leave=False, delay=1, disable=True if len(sounds) == 1 else None)
     for i, sound in enumerate(bar):
-        length = seconds(sound.path)
         try:
-            if not sound.path.is_file():
-                raise AudioError("no such file")
+            if not is_file(sound.path):
+                raise AudioError("no such file, or not a regular file")
+            length = seconds(sound.path)
             longer = every or length > SLACK * window
             if longer or len(sounds) == 1:  # the cache does not help a single sound
                 timeline = classifier.predict_windows(sound.path, hop=options.hop, bar=True)

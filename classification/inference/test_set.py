@@ -12,7 +12,8 @@ from classification.rundir import TEST_PROBABILITIES
 from shared.audio import AUDIO_SUFFIXES
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
-from shared.files import write_text
+from shared.files import is_file, write_text
+from shared.tables import read_table
 
 # prefixes of the probability columns: clip by clip; averaged over clips that sound like one recording
 ALONE, TOGETHER = "p_", "together_"
@@ -26,10 +27,7 @@ def wanted_ids(files: Sequence[Path], sample: Path | None) -> pd.DataFrame:
     """
     if sample is None:
         return pd.DataFrame({"ID": sorted(path.name for path in files), "Class": ""})
-    try:
-        table = pd.read_csv(sample, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--sample-submission {sample}: cannot be read as CSV ({error})") from error
+    table = read_table(sample, flag="--sample-submission")
     if len(table.columns) < 2:
         raise UserError(f"--sample-submission {sample}: has only {table.columns[0]}; expected an ID and a class column")
     return table.iloc[:, :2]
@@ -45,7 +43,7 @@ def find_file(folder: Path, clip_id: str) -> Path | str:
         return "the ID is not a plain file name"
     for name in (clip_id, *(clip_id + suffix for suffix in sorted(AUDIO_SUFFIXES))):
         path = folder / name
-        if path.is_file():
+        if is_file(path):
             inside = path.resolve().is_relative_to(folder.resolve())
             return path if inside else "the file is a link out of the test folder"
     return "no such file in the test folder"
@@ -112,7 +110,7 @@ def write_probabilities(run_dir: Path, table: pd.DataFrame) -> None:
 
 def read_probabilities(run_dir: Path) -> pd.DataFrame:
     """The table that ``write_probabilities`` wrote."""
-    table = pd.read_csv(run_dir / TEST_PROBABILITIES, dtype=str, keep_default_na=False)
+    table = read_table(run_dir / TEST_PROBABILITIES)
     return table.iloc[:, :2].join(table.iloc[:, 2:].apply(pd.to_numeric))
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.data.sources import URBANSOUND8K_CLASSES
 from shared.errors import UserError
+from shared.files import base_folder, is_file
+from shared.tables import read_table
 
 _URBANSOUND_NAME = re.compile(r"(?P<group>\d+)-(?P<class_id>\d+)-\d+-\d+")  # fsID-classID-occurrence-slice
 _URBANSOUND_CSV = "UrbanSound8K.csv"
@@ -25,7 +27,7 @@ class Dataset:
     """Labelled clips and, if the folder has one, the competition's test set.
 
     Attributes:
-        root: the data folder.
+        root: the data folder, or the CSV that lists the clips.
         layout: the name of its layout.
         manifest: one row per clip, sorted by path. Columns: path (Path), label, group (the source recording), official
             (the fold, "train" or "test" that the data set itself assigns, or "") and split (initially "").
@@ -42,14 +44,21 @@ class Dataset:
     test_files: list[Path] = dataclasses.field(default_factory=list)
     sample_submission: Path | None = None
 
+    @property
+    def folder(self) -> Path:
+        """The data folder, or the folder of the CSV."""
+        return base_folder(self.root)
+
 
 def load_dataset(data_dir: Path | str) -> Dataset:
-    """Detect the layout of ``data_dir`` and list its clips, without opening any audio file.
+    """Detect the layout of ``data_dir``, or read a CSV, and list the clips, without opening any audio file.
 
     Raises:
-        UserError: the folder is missing or empty, or its layout is unknown.
+        UserError: the folder is missing or empty, its layout is unknown, or the CSV cannot be used.
     """
     root = Path(data_dir)
+    if root.suffix.lower() == ".csv" and root.is_file():
+        return _dataset(root, "list", _list(root))
     if not root.is_dir():
         raise UserError(f"--data-dir {root}: {_why_no_folder(root)}")
     readers = {
@@ -73,7 +82,7 @@ def load_dataset(data_dir: Path | str) -> Dataset:
 
 def _why_no_folder(root: Path) -> str:
     if root.exists():
-        return "is a file, not a folder"
+        return "is a file, not a folder; give a folder, or a CSV with the columns path and label"
     close = difflib.get_close_matches(root.name, [folder.name for folder in _folders(root.parent)], n=1)
     return "no such folder" + (f"; did you mean {root.parent / close[0]}?" if close else "")
 
@@ -116,6 +125,28 @@ def _kaggle(root: Path) -> _Rows:
     return _class_folders(root / "train" / "train") or _class_folders(root / "train")
 
 
+def _list(table: Path) -> _Rows:
+    """The rows of a CSV that the user wrote: path, label and, if it has them, group (recording) and split.
+
+    A path may be absolute or relative to the CSV's folder, and it may lead anywhere.
+
+    Raises:
+        UserError: a path or label is blank, or a split is neither train nor test.
+    """
+    frame = read_table(table, ("path", "label"), flag="--data-dir")
+    rows = []
+    for line, row in enumerate(frame.to_dict("records"), start=2):
+        path, label, split = row["path"].strip(), row["label"].strip(), row.get("split", "").strip()
+        if not path or not label:
+            raise UserError(f"--data-dir {table}: line {line} has no {'label' if path else 'path'}")
+        if split not in ("", "train", "test"):
+            raise UserError(f"--data-dir {table}: line {line}: split {split}: must be train, test or empty")
+        rows.append((table.parent / path, label, row.get("group", "").strip() or None, split))
+    if not rows:
+        raise UserError(f"--data-dir {table}: lists no clip")
+    return rows
+
+
 def _urbansound8k(root: Path) -> _Rows:
     """audio/fold*/ and metadata/UrbanSound8K.csv, or both directly in the folder, as in some downloads.
 
@@ -155,13 +186,19 @@ def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
     Raises:
         UserError: a column is missing, or none of the files exists.
     """
-    table = pd.read_csv(metadata)
-    missing = {"slice_file_name", "fsID", "fold", "class"} - set(table.columns)
-    if missing:
-        raise UserError(f"{metadata}: lacks the columns {', '.join(sorted(missing))}; use the official file")
-    columns = zip(table.slice_file_name, table.fsID, table.fold, table["class"], strict=True)
-    rows = [(audio / f"fold{k}" / name, label, str(fs_id), str(k)) for name, fs_id, k, label in columns]
-    if not any(row[0].is_file() for row in rows):
+    columns = ("slice_file_name", "fsID", "fold", "class")
+    table = read_table(metadata, columns)
+    rows = []
+    for i, (name, fs_id, fold, label) in enumerate(zip(*(table[column] for column in columns), strict=True)):
+        blank = [column for column in columns if not table[column][i].strip()]
+        if blank:
+            raise UserError(f"{metadata}: line {i + 2} has no {blank[0]}; use the official file")
+        if Path(name).name != name or not _FOLD.fullmatch(f"fold{fold}"):  # never leads out of the folder
+            raise UserError(
+                f"{metadata}: line {i + 2}: fold {fold}, {name}: not a file of a fold; use the official file"
+            )
+        rows.append((audio / f"fold{fold}" / name, label, fs_id, fold))
+    if not any(is_file(row[0]) for row in rows):
         raise UserError(f"{metadata}: none of its {len(rows)} files exists in {audio}; unpack the audio there")
     return rows
 

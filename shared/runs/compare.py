@@ -15,6 +15,7 @@ import tyro
 from shared.errors import UserError, run_entry
 from shared.evaluation import bootstrap
 from shared.files import read_json
+from shared.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +36,9 @@ class CompareOptions:
 
 def read_predictions(run: Path) -> pd.DataFrame:
     """A run's predictions.csv. Labels stay text: "007" and "NA" are not converted."""
-    import pandas as pd  # imported late: --help does not wait half a second for it
-
-    text = dict.fromkeys(("path", "label", "group", "split", "predicted", "together", "alone"), str)
-    return pd.read_csv(run / PREDICTIONS, dtype=text, keep_default_na=False, na_values={"fold": [""]})
+    text = ("path", "label", "group", "split", "predicted")
+    types = dict.fromkeys((*text, "together", "alone"), str)
+    return read_table(run / PREDICTIONS, text, dtype=types, na_values={"fold": [""]})
 
 
 def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def evaluated(run: Path, *, together: bool = False) -> pd.DataFrame:
     if not (run / "metrics.json").is_file() or not (run / PREDICTIONS).is_file():
         raise UserError(f"--runs {run}: no finished classifier with held-out clips; train it first")
     table = read_predictions(run)
-    table = table[table.split == read_json(run / "metrics.json")["reported_on"]]
+    table = table[table.split == read_json(run / "metrics.json", reported_on=str)["reported_on"]]
     if "alone" in table:  # written by an older version: "predicted" is averaged, "alone" is clip by clip
         table = table.rename(columns={"predicted": "together", "alone": "predicted"})
     if together and "together" not in table:

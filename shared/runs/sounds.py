@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.files import read_json, safe_name
+from shared.errors import UserError
+from shared.files import base_folder, read_json, safe_name
 
 CLIPS = "clips.csv"  # every clip of the data folder: path, label, recording, clip, trained_on (true or false)
 SAMPLES = "samples.json"  # in a folder of samples: the run of the generator that made them, its classes, the vocoder
@@ -93,7 +94,7 @@ def _said(folder: Path) -> dict[str, Any]:
     """samples.json; {} for samples of another origin."""
     try:
         return dict(read_json(folder / SAMPLES))
-    except (OSError, ValueError, TypeError):
+    except (OSError, UserError, ValueError, TypeError):
         return {}
 
 
@@ -114,7 +115,7 @@ def real_clips(
     """
     if not (run_dir / CLIPS).is_file():
         return {}
-    root = data_dir or Path(read_json(run_dir / "config.json")["data"]["root"])
+    root = base_folder(data_dir or Path(read_json(run_dir / "config.json", data=dict)["data"]["root"]))
     with (run_dir / CLIPS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     trained_on = {row["recording"] for row in rows if row.get("trained_on") == "True"}
