@@ -13,11 +13,12 @@ from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, Optimiser, TrainOptions
 from classification.training.fit_torch import ClassifierObjective
 from generation.recipes import CGAN_RECIPES, CganOptions
+from shared.errors import UserError
 from shared.features.augment import Augment
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
-from shared.runs.loop import fit, make_accelerator
+from shared.runs.loop import CHECKPOINT, fit, make_accelerator
 from shared.runs.options import assemble
 from shared.runs.run import Run, describe
 
@@ -150,3 +151,17 @@ def test_a_killed_run_resumes_to_the_same_losses(toy: Batches, tmp_path: Path, s
 
     whole = trained("whole", 4)
     assert len(whole) == 4 and whole == trained("killed", 1, 3, 4)
+
+
+def test_a_loss_that_is_not_finite_names_the_clips_and_keeps_the_model(toy: Batches, tmp_path: Path) -> None:
+    run = Run(tmp_path, describe({}, {"root": "d", "clips": 16, "fingerprint": "f"}))
+    objective = make_objective(toy, tmp_path, schedule="cosine", learning_rate=1e-3)
+    fit(objective, toy, run, epochs=1, device=torch.device("cpu"))
+    kept = {path: path.read_bytes() for path in (tmp_path / "best.safetensors", run.checkpoints / CHECKPOINT)}
+    steps, step = iter(range(4)), objective.step
+    objective.step = lambda x, y: step(x * (float("nan") if next(steps) == 2 else 1), y)
+    with pytest.raises(UserError, match=r"step 3 of epoch 2.*--learning-rate") as refused:
+        fit(objective, toy, run, epochs=2, device=torch.device("cpu"))
+    named = [str(path) in str(refused.value) for path in toy.features.paths]
+    assert named == [path in toy.paths(1, 2) for path in toy.features.paths] and sum(named) == 4
+    assert all(path.read_bytes() == content for path, content in kept.items())

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from classification.inference.keras_model import keras, use_device  # it chooses the backend first
+from classification.inference.keras_model import keras, load_model, use_device  # it chooses the backend first
 from classification.models.architecture import Network
 from classification.models.keras_cnn import build
 from classification.models.weights import initial_weight, tensor_names, to_keras, to_torch
 from classification.recipes import TrainOptions
 from classification.rundir import H5_MODEL, KERAS_MODEL
 from classification.training.inputs import Inputs
+from shared.errors import UserError
 from shared.features.batches import Batches
-from shared.files import replacing
+from shared.files import naming_full_disk, replacing
 from shared.runs.progress import Progress
 from shared.runs.run import Run
 from shared.runs.timing import EpochTimer
@@ -69,13 +70,13 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
                 epochs=options.epochs,
                 initial_epoch=first,
                 shuffle=False,  # the batches shuffle themselves
-                callbacks=[*callbacks, log],
+                callbacks=[Finite(train), *callbacks, log],
                 verbose=0,
             )
         if log.state["stop"]:
             reason = f"val/loss has not improved for {optimiser.stop_patience} epochs"
             log.progress.stop(log.state["epoch"] + 1, reason)
-    best = keras.models.load_model(run.dir / KERAS_MODEL)
+    best = load_model(run.dir)
     logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that .h5 is a legacy format
     with replacing(run.dir / H5_MODEL) as temporary:
         best.save(temporary)
@@ -127,6 +128,23 @@ class BatchSequence(keras.utils.PyDataset):
         return x[..., None], y
 
 
+class Finite(keras.callbacks.Callback):
+    """Ends the training after an epoch in which the loss of a step was not finite, before its model is kept."""
+
+    def __init__(self, train: BatchSequence) -> None:
+        super().__init__()
+        self.train, self.losses = train, []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.losses = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self.losses.append(logs["loss"])  # the mean of the epoch so far; looked at only after the epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.train.batches.refuse_divergence([bool(np.isfinite(float(loss))) for loss in self.losses], epoch)
+
+
 class BestModel(keras.callbacks.ModelCheckpoint):
     """ModelCheckpoint that writes a better model to a new file first, so that the best model is never lost.
 
@@ -143,7 +161,8 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         self.kept.set_weights(self._model.get_weights())
         trainee, self._model = self._model, self.kept
         try:
-            super()._save_model(*args, **kwargs)
+            with naming_full_disk(self.path):
+                super()._save_model(*args, **kwargs)
         finally:
             self._model = trainee
         if self.new.exists():  # only when val_accuracy improved
@@ -168,9 +187,13 @@ class RunLog(keras.callbacks.Callback):
         self.timer = EpochTimer(train.batches.clips)
         self.state, self.arrays = {"epoch": -1, "stop": False}, {}
         if self.file.exists():
-            with np.load(self.file, allow_pickle=False) as saved:
-                self.arrays = dict(saved)
-            self.state = json.loads(str(self.arrays.pop("state")))
+            try:
+                with np.load(self.file, allow_pickle=False) as saved:
+                    self.arrays = dict(saved)
+                self.state = json.loads(str(self.arrays.pop("state")))
+            except Exception as error:  # numpy raises many types for a damaged file
+                reason = f"cannot resume ({type(error).__name__}: {error}); the file is damaged"
+                raise UserError(f"{self.file}: {reason}. Start the training again with --overwrite") from error
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self.arrays:

@@ -3,9 +3,11 @@ same batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from shared.errors import UserError
 from shared.features.shards import Features
 
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -54,9 +56,30 @@ class Batches:
             return rng.choice(self.clips, size=self.clips, p=self.weights)
         return rng.permutation(self.clips)
 
+    def _indices(self, epoch: int, step: int) -> np.ndarray:
+        return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def paths(self, epoch: int, step: int) -> list[Path]:
+        """The files of the clips in the batch of one step."""
+        return [self.features.paths[i] for i in self._indices(epoch, step)]
+
+    def refuse_divergence(self, finite: Sequence[bool], epoch: int) -> None:
+        """Refuse an epoch in which the loss of a step was not finite, before anything of it is kept.
+
+        Raises:
+            UserError: it names the step and its clips.
+        """
+        if not all(finite):
+            step = list(finite).index(False)
+            raise UserError(
+                f"the loss is not finite in step {step + 1} of epoch {epoch + 1}: training diverged. Lower "
+                "--learning-rate, or look for damage in that step's clips: "
+                f"{', '.join(map(str, self.paths(epoch, step)))}. The state of the epoch before is kept"
+            )
+
     def get(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The batch of one step: x float32 (B, M, T) and y int64 (B,), or the result of ``augment``."""
-        indices = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        indices = self._indices(epoch, step)
         x, y = self.features[indices], self.labels[indices]
         if self.augment is None:
             return x, y

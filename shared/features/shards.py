@@ -61,10 +61,11 @@ class Features:
     Args:
         shards: the shards of these clips and perhaps others.
         locations: position in ``shards`` and row there of each clip, int32 (N, 2).
+        paths: each clip's file.
     """
 
-    def __init__(self, shards: Shards, locations: np.ndarray, spec: FeatureSpec) -> None:
-        self.shards, self.locations, self.spec = shards, locations, spec
+    def __init__(self, shards: Shards, locations: np.ndarray, spec: FeatureSpec, paths: Sequence[Path]) -> None:
+        self.shards, self.locations, self.spec, self.paths = shards, locations, spec, paths
 
     def __len__(self) -> int:
         return len(self.locations)
@@ -78,4 +79,5 @@ class Features:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Features":
         """Select or reorder clips without reading them."""
-        return Features(self.shards, self.locations[np.asarray(indices, dtype=int)], self.spec)
+        indices = np.asarray(indices, dtype=int)
+        return Features(self.shards, self.locations[indices], self.spec, [self.paths[i] for i in indices])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -124,13 +125,20 @@ def fit(
 def _train_epoch(
     objective: Objective, batches: Batches, epoch: int, device: torch.device, progress: Progress
 ) -> dict[str, float]:
-    """The means of the objective's metrics over the clips of an epoch."""
+    """The means of the objective's metrics over the clips of an epoch.
+
+    Raises:
+        UserError: a metric of a step is not finite.
+    """
     sums: dict[str, Tensor] = defaultdict(float)
+    finite: list[Tensor] = []  # looked at only after the epoch: a GPU need not wait for each step
     for x, y in batches(epoch):
         metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
         for name, value in metrics.items():
             sums[name] = sums[name] + value.detach().float() * len(x)
+        finite.append(torch.stack([value.detach().float().isfinite() for value in metrics.values()]).all())
         progress.batch()
+    batches.refuse_divergence(torch.stack(finite).tolist(), epoch)
     return {name: float(total) / batches.clips for name, total in sums.items()}
 
 
@@ -159,6 +167,8 @@ def load_checkpoint(run: Run, objective: Objective) -> int:
         objective.load_state_dict(state["objective"])
     except Exception as error:  # torch raises many types for a damaged file or another version's nets
         reason = str(error).strip().split("\n", 1)[0]
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:
+            reason = "it holds other things than tensors and plain values"  # torch recommends to run them
         raise UserError(
             f"{path}: cannot resume ({type(error).__name__}: {reason}); the file is damaged or was written by another "
             "version. Start the training again with --overwrite"
