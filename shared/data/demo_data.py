@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from shared.data.sources import URBANSOUND8K_CLASSES, DemoSize
 from shared.errors import UserError
+from shared.files import naming_full_disk
 
 VERSION = 1  # raise when the audio changes, so that older demo data is not reused
 SYNTH_SR = 32_000
@@ -278,7 +279,8 @@ def make_demo_data(data_dir: Path | str, **size: int) -> Path:
         if data_dir.exists():
             raise UserError(f"--data-dir {data_dir}: exists without these demo sounds; remove it or choose another")
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-        write_demo_data(partial, plan(wanted))
-        (partial / marker.name).write_text(made_with)
+        with naming_full_disk(partial):
+            write_demo_data(partial, plan(wanted))
+            (partial / marker.name).write_text(made_with)
         partial.replace(data_dir)
     return data_dir
