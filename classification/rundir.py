@@ -22,7 +22,8 @@ def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, A
     """Read config.json and labels.json of a finished classification run, given by the option ``flag``.
 
     Raises:
-        UserError: the folder is not a finished run; the message suggests one that lies below or beside it.
+        UserError: the folder is not a finished run (the message suggests one that lies below or beside it), or one of
+            the files is damaged.
     """
     for name in ("config.json", LABELS, "metrics.json"):
         if not (model_dir / name).is_file():
@@ -30,7 +31,10 @@ def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, A
             runs = sorted(labels.parent for labels in near if (labels.parent / "metrics.json").is_file())
             hint = f"did you mean {runs[0]}?" if runs else "give the --out-dir of classification/train.py"
             raise UserError(f"{flag} {model_dir}: no finished classification run ({name} is missing); {hint}")
-    return read_json(model_dir / "config.json"), read_json(model_dir / LABELS)
+    config = read_json(model_dir / "config.json", options=dict, features=dict)
+    if config["options"].get("framework") not in ("keras", "torch"):
+        raise UserError(f"{model_dir / 'config.json'}: is damaged, names no framework; train the run again")
+    return config, read_json(model_dir / LABELS, classes=list)
 
 
 def network_of(run_dir: Path) -> Network:

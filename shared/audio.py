@@ -126,7 +126,7 @@ def sampling_rate(path: Path | str) -> int:
 
 def _header(path: Path | str, field: str) -> float:
     try:
-        _refuse_special(Path(path))
+        _refuse_unusual(Path(path))
         return getattr(sf.info(str(path)), field)
     except (sf.LibsndfileError, OSError, AudioError):
         return 0
@@ -144,7 +144,7 @@ def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
     """Open a file for decoding; errors in opening and reading it become an AudioError."""
     path = Path(path)
     try:
-        _refuse_special(path)
+        _refuse_unusual(path)
         if path.stat().st_size == 0:
             raise AudioError("the file is empty (0 bytes)")
         _refuse_truncated_wav(path)
@@ -238,8 +238,12 @@ def _refuse_truncated_ogg(path: Path) -> None:
         raise AudioError("is truncated: its last Ogg page is incomplete or does not end the stream")
 
 
-def _refuse_special(path: Path) -> None:
-    """Raise AudioError for a pipe, a device or a folder: reading one might never end."""
+def _refuse_unusual(path: Path) -> None:
+    """Raise AudioError for a name that soundfile cannot open, and for pipes and devices, which might never end."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise AudioError("its name is not valid UTF-8; rename it") from error
     if not stat.S_ISREG(path.stat().st_mode):
         raise AudioError("is not a regular file")
 

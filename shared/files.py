@@ -98,6 +98,19 @@ def safe_name(label: str) -> str:
     return name if name and name == label else f"{name or 'label'}-{text_hash(label)[:8]}"
 
 
+def base_folder(data: Path) -> Path:
+    """The folder that paths of clips are relative to: ``data`` itself, or the folder of a CSV that lists the clips."""
+    return data.parent if data.suffix.lower() == ".csv" and not data.is_dir() else data
+
+
+def is_file(path: Path) -> bool:
+    """Like Path.is_file, also for a name that is too long for the system or holds a zero byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text atomically. Bytes of file names that are not valid UTF-8 are written as escapes."""
     with replacing(path) as temporary:
@@ -108,8 +121,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=True) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path, **needed: type) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        needed: the names that its object must have, with the types of their values.
+
+    Raises:
+        OSError: it cannot be read.
+        UserError: it is not JSON, or lacks one of the names.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged, not JSON ({error}); restore it or make it again") from error
+    for name, kind in needed.items():
+        if not isinstance(value, dict) or not isinstance(value.get(name), kind):
+            raise UserError(f"{path}: is damaged, lacks {name} ({kind.__name__}); restore it or make it again")
+    return value
 
 
 def content_hash(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Fixtures: a small synthetic data folder, the real one if FREQUENCY_QUEST_DATA is set, and entry scripts; helpers."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from shared.errors import run_entry
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,3 +68,19 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run an entry that must fail, in this process; return its error message, one line by default."""
+
+    def line(script: str, *arguments: object, lines: int | None = 1) -> str:
+        monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_entry(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main)
+        assert ended.value.code == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith("computed ")]
+        assert lines is None or len(said) == lines
+        return "\n".join(said)
+
+    return line

@@ -1,6 +1,5 @@
 """Training and prediction run on synthetic sounds in their own processes; bad input ends in one line, exit code 2."""
 
-import importlib
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,6 @@ import pandas as pd
 import pytest
 import soundfile as sf
 from conftest import ROOT
-
-from shared.errors import run_entry
 
 TRAIN, PREDICT, CGAN = "classification/train.py", "classification/predict.py", "generation/train_cgan.py"
 WGAN, VAE, SAMPLE = "generation/train_wgan_gp.py", "generation/train_vae.py", "generation/sample.py"
@@ -183,22 +179,6 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
 )
 def test_impossible_options_give_one_clear_line(script: str, option: str, value, sounds: Path, refused) -> None:
     assert refused(script, "--data-dir", sounds, option, value, "--dry-run").startswith(f"error: {option} {value}")
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run an entry that must fail, in this process; return its error message, one line by default."""
-
-    def line(script: str, *arguments: object, lines: int | None = 1) -> str:
-        monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run_entry(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main)
-        assert ended.value.code == 2
-        said = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith("computed ")]
-        assert lines is None or len(said) == lines
-        return "\n".join(said)
-
-    return line
 
 
 def copy_of(sounds: Path, target: Path, classes: int = 2) -> Path:

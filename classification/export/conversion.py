@@ -20,14 +20,17 @@ STATISTICS = ("mean", "variance")
 
 def keras_to_torch(run_dir: Path) -> dict[str, np.ndarray]:
     """The weights of a Keras run under the names of the PyTorch model."""
-    import keras
+    from classification.inference.keras_model import load_model
 
     network = network_of(run_dir)
-    model = keras.models.load_model(run_dir / KERAS_MODEL)
+    model = load_model(run_dir)
     tensors = {}
-    for layer, names in tensor_names(network):
-        for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
-            tensors[name] = np.ascontiguousarray(to_torch(array, name, network), dtype=np.float32)
+    try:
+        for layer, names in tensor_names(network):
+            for name, array in zip(names, model.get_layer(layer).get_weights(), strict=True):
+                tensors[name] = np.ascontiguousarray(to_torch(array, name, network), dtype=np.float32)
+    except ValueError as error:
+        raise UserError(f"{run_dir / KERAS_MODEL}: is not the model that config.json describes ({error})") from error
     if network.architecture.standardise:  # not weights: Keras stores them in the layer's configuration
         layer = model.get_layer("standardise")
         tensors |= {name: np.reshape(getattr(layer, name), (-1, 1)).astype(np.float32) for name in STATISTICS}
@@ -41,7 +44,10 @@ def torch_to_keras(run_dir: Path):
     from classification.models.keras_cnn import build
 
     network = network_of(run_dir)
-    tensors = load_file(run_dir / TORCH_MODEL)
+    try:
+        tensors = load_file(run_dir / TORCH_MODEL)
+    except Exception as error:  # safetensors raises its own type for a damaged file
+        raise UserError(f"{run_dir / TORCH_MODEL}: cannot be loaded ({error}); damaged or missing") from error
     statistics = (
         BandStatistics(*(tensors[name][:, 0] for name in STATISTICS)) if network.architecture.standardise else None
     )

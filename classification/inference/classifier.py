@@ -113,6 +113,7 @@ class Classifier:
             spec = FeatureSpec(**config["features"])
             network = network_from(config, len(labels["classes"]))
             forward = module.load(run, network, device=device)
+            together = Together.load(run)
         except UserError:
             raise
         except ModuleNotFoundError as error:
@@ -126,8 +127,8 @@ class Classifier:
             forward,
             labels["classes"],
             spec,
-            most_frequent=labels["most_frequent"],
-            together=Together.load(run),
+            most_frequent=labels.get("most_frequent"),
+            together=together,
             framework=framework,
             load_features=functools.partial(module.load, run, network, device=device, features=True),
         )

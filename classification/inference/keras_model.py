@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,12 +53,29 @@ def load(
     ``network`` is not used: the Keras file contains the network.
     """
     use_device(device)
-    # without the optimiser, loading takes half the time
-    model = keras.models.load_model(run_dir / KERAS_MODEL, compile=False)
+    model = load_model(run_dir)
     if features:  # models/keras_cnn.py names the last layers
         last = [layer.input for layer in model.layers if layer.name.endswith("logits")]
         model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
     return lambda x: model.predict_on_batch(x[..., None])
+
+
+def load_model(run_dir: Path) -> keras.Model:
+    """The best model of a run, without its optimiser, which halves the time.
+
+    Raises:
+        UserError: it is damaged, or holds code of its own.
+    """
+    path = run_dir / KERAS_MODEL
+    if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
+        raise UserError(f"{path}: {'is damaged or cut short' if path.is_file() else 'is missing'}; train the run again")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many types
+        if "lambda" in str(error).lower():  # its message recommends running the code
+            raise UserError(f"{path}: holds code (a Lambda layer), which is never run; train the run again") from error
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(f"{path}: cannot be loaded ({reason}); damaged, or of another version") from error
 
 
 def use_device(device: str) -> None:

@@ -130,8 +130,6 @@ def read_config(checkpoint: Path, content: dict[str, Any]) -> dict[str, Any]:
         config = read_json(file)
     except OSError as error:
         raise UserError("it holds no configuration, and there is no config.json beside it") from error
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON ({error})") from error
     if not isinstance(config, dict):
         raise UserError(f"{file} is not a HiFi-GAN configuration")
     return config

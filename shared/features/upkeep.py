@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from shared.errors import UserError
 from shared.features.cache import current_versions
 from shared.features.index import CacheIndex
 from shared.features.shards import is_damaged
@@ -54,7 +55,7 @@ def folders(root: Path) -> Iterator[Folder]:
     for spec in sorted(Path(root).glob("*/spec.json")):
         try:
             key = dict(read_json(spec))
-        except (ValueError, TypeError, OSError):
+        except (UserError, ValueError, TypeError, OSError):
             key = {}
         index = CacheIndex(spec.parent)
         listed = {listed.file for listed in index.shards.values()}

@@ -113,7 +113,7 @@ def _names(runs: Sequence[Path]) -> list[str]:
 def _read(run: Path, name: str) -> dict:
     try:
         return read_json(run / name)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         raise UserError(f"{run}: is no finished run of a generator (no readable {name}); train one first") from error
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from shared.files import read_json
 from shared.report.cards import OLDER
 from shared.report.pages import png_uri
 
+CLASSIFIER = ("framework", "recipe", "reported_on", "classes")  # in the metrics of every trained classifier
 FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch"}
 
 
@@ -21,6 +21,7 @@ class RunView:
     dir: Path
     config: dict[str, Any]
     metrics: dict[str, Any]
+    fault: str = ""  # why the run cannot be shown
 
     @property
     def name(self) -> str:
@@ -29,6 +30,8 @@ class RunView:
     @property
     def kind(self) -> str:
         """ "classifier", "generator", or the reason why the run is not shown."""
+        if self.fault:
+            return self.fault
         if source := self.metrics.get("converted_from"):
             return f"converted from {source}, which has the figures"
         if "framework" in self.metrics:
@@ -119,7 +122,8 @@ class RunView:
     @functools.cached_property
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation.json of a generator; None if its samples were not evaluated."""
-        return json.loads(self.text("evaluation.json") or "null")
+        path = self.dir / "evaluation.json"
+        return read_json(path) if path.is_file() else None
 
     @property
     def spectrograms(self) -> list[tuple[str, str]]:
@@ -133,23 +137,31 @@ def find_runs(out_dir: Path) -> list[RunView]:
     """The finished runs directly below ``out_dir``, sorted by name.
 
     Raises:
-        UserError: no such folder, no finished run in it, or a file that is not JSON.
+        UserError: no such folder, or no finished run in it.
     """
     if not out_dir.is_dir():
         raise UserError(f"--out-dir {out_dir}: no such folder")
     folders = [path.parent for path in sorted(out_dir.glob("*/metrics.json"))]
-    runs = [
-        RunView(folder, _read(folder / "config.json"), _read(folder / "metrics.json"))
-        for folder in folders
-        if (folder / "config.json").is_file()
-    ]
+    runs = [_view(folder) for folder in folders if (folder / "config.json").is_file()]
     if not runs:
         raise UserError(f"--out-dir {out_dir}: no finished run below it (no */metrics.json); train one first")
+    if all(run.fault for run in runs):
+        raise UserError(runs[0].fault)
     return runs
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _view(folder: Path) -> RunView:
+    """The run in a folder; one whose files are damaged has a fault instead of figures."""
     try:
-        return read_json(path)
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); move its folder away or train the run again") from error
+        config = read_json(folder / "config.json", options=dict, data=dict)
+        metrics = read_json(folder / "metrics.json")
+        if not isinstance(metrics, dict):
+            raise UserError(f"{folder / 'metrics.json'}: is damaged, no object")
+        needed = CLASSIFIER if "held_out" in metrics else ()
+        if missing := [name for name in needed if name not in metrics]:
+            raise UserError(f"{folder / 'metrics.json'}: is damaged, lacks {', '.join(missing)}")
+        if (folder / "evaluation.json").is_file():
+            read_json(folder / "evaluation.json")
+        return RunView(folder, config, metrics)
+    except (UserError, TypeError) as error:
+        return RunView(folder, {"options": {}, "data": {"clips": -1}}, {}, str(error))

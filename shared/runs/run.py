@@ -25,11 +25,11 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from shared.errors import UserError
-from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
+from shared.files import IN_CHECKOUT, PROJECT_ROOT, naming_full_disk, read_json, text_hash, write_json, write_text
 
 # Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
-NOT_IDENTITY |= {"minutes"}
+NOT_IDENTITY |= {"minutes", "verify_data"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
@@ -81,6 +81,22 @@ def peak_memory_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The lines of a run's history.jsonl, without damaged ones, which are counted on stderr."""
+    history, damaged = [], 0
+    path = folder / "history.jsonl"
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+            record["epoch"] + 0
+            history.append(record)
+        except (ValueError, TypeError, KeyError):
+            damaged += 1
+    if damaged:
+        print(f"{path}: {damaged} damaged line(s) are left out", file=sys.stderr)
+    return history
+
+
 class Run:
     """An open run folder, locked so that only one process writes to it.
 
@@ -116,8 +132,7 @@ class Run:
             self._check_same(extendable)
         else:
             write_json(config_file, config)
-        earlier = self.dir / "history.jsonl"
-        self._history = [json.loads(line) for line in earlier.read_text().splitlines()] if earlier.is_file() else []
+        self._history = read_history(self.dir)
 
     @property
     def finished(self) -> bool:
@@ -131,7 +146,7 @@ class Run:
                 path.unlink()
 
     def _check_same(self, extendable: Collection[str]) -> None:
-        old = read_json(self.dir / "config.json")
+        old = read_json(self.dir / "config.json", options=dict, data=dict)
         before, now = old["options"], self.config["options"]
         changed = {key for key in (before.keys() | now.keys()) - NOT_IDENTITY if before.get(key) != now.get(key)}
         grown = {key for key in changed.intersection(extendable) if now[key] > before[key]}
@@ -139,8 +154,8 @@ class Run:
             f"its run has --{key.replace('_', '-')} {before.get(key)}, not {now.get(key)}"
             for key in sorted(changed - grown)
         ]
-        if old["data"]["fingerprint"] != self.config["data"]["fingerprint"]:
-            problems.append(f"its run has other data ({old['data']['root']}, {old['data']['clips']} clips)")
+        if old["data"].get("fingerprint") != self.config["data"]["fingerprint"]:
+            problems.append(f"its run has other data ({old['data'].get('root')}, {old['data'].get('clips')} clips)")
         if old["data"].get("test_fingerprint") not in (None, self.config["data"].get("test_fingerprint")):
             problems.append("the test set has changed; predict it with predict --sample-submission CSV")
         if problems:
@@ -171,11 +186,12 @@ class Run:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        if self._writer is None:
-            self._writer = EventFileWriter(str(self.dir / "events"))
         values = [{"tag": k, "simple_value": v} for k, v in record.items() if k != "epoch"]
-        self._writer.add_event(Event(step=epoch, summary={"value": values}))
-        self._writer.flush()
+        with naming_full_disk(self.dir / "events"):
+            if self._writer is None:
+                self._writer = EventFileWriter(str(self.dir / "events"))
+            self._writer.add_event(Event(step=epoch, summary={"value": values}))
+            self._writer.flush()
 
     def write_rejects(self, rejects: Mapping[Path, str]) -> None:
         """Write rejects.csv (path, reason) and print the first skipped files."""

@@ -58,7 +58,8 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
     if segmented:
         manifest = segments(manifest, duration=spec.duration)
     offsets = manifest.offset if segmented else None
-    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), offsets=offsets, n_jobs=options.n_jobs)
+    how = {"offsets": offsets, "n_jobs": options.n_jobs, "verify_data": options.verify_data}
+    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), **how)
     first = next((f"the first, {path}: {reason}" for path, reason in clips.rejects.items()), "")
     if not clips.kept:
         raise UserError(f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; {first}")
