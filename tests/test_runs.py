@@ -4,15 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from joblib import Parallel, delayed
 
 from shared.errors import UserError
 from shared.files import read_json, replacing, write_text
 from shared.runs.compare import read_predictions
+from shared.runs.processes import in_own_process
 from shared.runs.run import Run, describe, fingerprint
 
 
@@ -189,3 +192,15 @@ def test_a_test_set_that_has_changed_is_reported(sounds: Path, tmp_path: Path, r
     shutil.copy(clip, clip.with_name("added.wav"))
     failed = run_script(*arguments, code=2).stderr
     assert "the test set has changed" in failed and "--overwrite" in failed
+
+
+def _squares(count: int) -> list[int]:
+    return Parallel(n_jobs=2)(delayed(pow)(i, 2) for i in range(count))
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_its_work() -> None:
+    """joblib's workers stay for five minutes; the process that started them must not wait for that."""
+    began = time.monotonic()
+    assert in_own_process(_squares, 4) == [0, 1, 4, 9]
+    assert time.monotonic() - began < 200
