@@ -160,7 +160,7 @@ def prepare(
     torch.manual_seed(options.seed)
     spec = clips.features.spec
     precision = choose_precision(options, kind.auto_precision, spec.shape[-1])
-    accelerator = make_accelerator(options.device, precision)
+    accelerator = make_accelerator(options.device, precision, deterministic=options.deterministic)
     # made before training, so that a missing vocoder fails at once
     vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
     batches, held_out = make_batches(options, clips, held_out)

@@ -99,7 +99,7 @@ def fit(options: VocoderTrainingOptions, dataset: Dataset, clips: Clips, rows: n
     spec, size = options.spec, round(options.crop_seconds * options.spec.sr)
     torch.manual_seed(options.seed)
     precision = choose_precision(options, "auto", 1 + size // spec.hop_length)
-    accelerator = make_accelerator(options.device, precision)
+    accelerator = make_accelerator(options.device, precision, deterministic=options.deterministic)
     crops = random_crops(size)
     labels, how = np.zeros(len(rows), int), {"batch_size": options.batch_size, "seed": options.seed, "shuffle": True}
     batches = Batches(clips.features.take(rows), labels, augment=crops, **how)

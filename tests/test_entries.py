@@ -265,3 +265,16 @@ def test_bad_files_among_good_ones_are_skipped_and_counted(sounds: Path, tmp_pat
 @pytest.mark.slow
 def test_entries_work_from_any_folder(sounds: Path, tmp_path: Path, run_script) -> None:
     run_script(ROOT / TRAIN, "--data-dir", os.path.relpath(sounds, tmp_path), "--dry-run", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+def test_deterministic_kernels_change_nothing_on_a_cpu(
+    framework: str, sounds: Path, tmp_path: Path, run_script
+) -> None:
+    losses = []
+    for name, flags in (("without", ()), ("with", ("--deterministic",))):
+        small = ("--framework", framework, "--epochs", 1, "--widths", 4, "--dense", 4, "--no-refit", "--device", "cpu")
+        run_script(TRAIN, "--data-dir", sounds, "--out-dir", tmp_path / name, *small, *flags)
+        history = next((tmp_path / name).rglob("history.jsonl")).read_text()
+        losses.append(json.loads(history)["train/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -78,8 +78,10 @@ def load_model(run_dir: Path) -> keras.Model:
         raise UserError(f"{path}: cannot be loaded ({reason}); damaged, or of another version") from error
 
 
-def use_device(device: str) -> None:
+def use_device(device: str, *, deterministic: bool = False) -> None:
     """Make Keras compute on ``device``; call it before the first tensor is made.
+
+    With ``deterministic``, only kernels are used that give equal results for equal inputs.
 
     Raises:
         UserError: a device that Keras cannot use on this machine.
@@ -90,3 +92,7 @@ def use_device(device: str) -> None:
         if not ON_TENSORFLOW:
             raise UserError("--device cpu: Keras on torch always uses a GPU; hide it with CUDA_VISIBLE_DEVICES=")
         tf.config.set_visible_devices([], "GPU")
+    if deterministic and ON_TENSORFLOW:
+        tf.config.experimental.enable_op_determinism()
+    elif deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)

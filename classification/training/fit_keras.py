@@ -34,7 +34,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
         further entries of metrics.json.
     """
     options, optimiser = inputs.options, inputs.options.optimiser
-    use_device(options.device)
+    use_device(options.device, deterministic=options.deterministic)
     keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")

@@ -155,7 +155,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     """
     options, train = inputs.options, inputs.splits["train"]
     torch.manual_seed(options.seed)
-    accelerator = make_accelerator(options.device, options.precision)
+    accelerator = make_accelerator(options.device, options.precision, deterministic=options.deterministic)
     net = CNN(**inputs.network.arguments, statistics=inputs.statistics())
     set_initial_weights(net, inputs.network, seed=options.seed)
     steps, best_file = options.epochs * len(train), run.dir / TORCH_MODEL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import pickle
 import sys
 from collections import defaultdict
@@ -62,8 +63,14 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_accelerator(device: str, precision: str) -> Accelerator:
-    """Create the Accelerator of a training for its device and precision; the precision "auto" is float32."""
+def make_accelerator(device: str, precision: str, *, deterministic: bool = False) -> Accelerator:
+    """Create the Accelerator of a training for its device and precision; the precision "auto" is float32.
+
+    With ``deterministic``, PyTorch warns of each operation that has no deterministic kernel.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
+        torch.use_deterministic_algorithms(True, warn_only=True)
     _keep_freed_memory()
     AcceleratorState._reset_state(reset_partial_state=True)  # otherwise the first run's device is kept
     mixed = "bf16" if precision == "bfloat16" else "no"

@@ -40,6 +40,8 @@ class CommonOptions:
     """Device to train on; auto uses a GPU if there is one."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto uses bfloat16 only where it is faster and safe, else float32."""
+    deterministic: bool = False
+    """Use deterministic kernels only, which are slower on a GPU; on a CPU, equal seeds give equal runs anyway."""
     cache_dir: Path = CACHE_DIR
     """Folder for the computed spectrograms."""
     n_jobs: int | None = None
