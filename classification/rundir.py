@@ -31,10 +31,7 @@ def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, A
             runs = sorted(labels.parent for labels in near if (labels.parent / "metrics.json").is_file())
             hint = f"did you mean {runs[0]}?" if runs else "give the --out-dir of classification/train.py"
             raise UserError(f"{flag} {model_dir}: no finished classification run ({name} is missing); {hint}")
-    config = read_json(model_dir / "config.json", options=dict, features=dict)
-    if config["options"].get("framework") not in ("keras", "torch"):
-        raise UserError(f"{model_dir / 'config.json'}: is damaged, names no framework; train the run again")
-    return config, read_json(model_dir / LABELS, classes=list)
+    return read_json(model_dir / "config.json", options=dict), read_json(model_dir / LABELS, classes=list)
 
 
 def network_of(run_dir: Path) -> Network:

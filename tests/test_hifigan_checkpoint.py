@@ -109,7 +109,7 @@ def test_a_missing_part_is_named(tiny: HifiGan, tmp_path: Path) -> None:
     torch.save([1], folder / "g_02600000")
     with pytest.raises(UserError, match="holds a list"):
         load_generator(folder / "g_02600000")
-    for text, why in (("{", "is not JSON"), ("[]", "not a HiFi-GAN configuration")):
+    for text, why in (("{", "is damaged, not JSON"), ("[]", "not a HiFi-GAN configuration")):
         (folder / "config.json").write_text(text)
         with pytest.raises(UserError, match=why):
             load_generator(folder / "g_02500000")

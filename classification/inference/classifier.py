@@ -105,7 +105,9 @@ class Classifier:
         """
         run = Path(run)
         config, labels = read_run(run)
-        framework = config["options"]["framework"]
+        framework = config["options"].get("framework")
+        if framework not in ("keras", "torch"):
+            raise UserError(f"{run / 'config.json'}: is damaged, names no framework; train the run again")
         if framework == "keras":  # the backend that trained it, unless the environment sets another
             os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
