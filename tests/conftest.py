@@ -84,3 +84,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return "\n".join(said)
 
     return line
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
+    """A finished PyTorch run in a folder of its own."""
+    folder = tmp_path_factory.mktemp("runs") / "torch"
+    arguments = ("--framework", "torch", "--epochs", 1, "--widths", 4, "--dense", 4, "--members", 1)
+    run_script("classification/train.py", "--data-dir", sounds, "--out-dir", folder, *arguments)
+    return folder

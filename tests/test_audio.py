@@ -1,6 +1,5 @@
-"""Decoding agrees with librosa.load; every kind of bad file raises an AudioError with its reason."""
+"""Decoding agrees with librosa.load; damage in the middle of a file costs what lies behind it."""
 
-import os
 from pathlib import Path
 
 import librosa
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from shared.audio import decode, fix_length, load_audio, load_parts, resample, seconds, write_wav
+from shared.audio import decode, fix_length, load_audio, load_parts, resample, write_wav
 from shared.errors import AudioError, UserError
 
 
@@ -73,67 +72,6 @@ def test_a_truncated_file_is_not_padded_with_silence(tmp_path: Path) -> None:
         for y in load_parts(tmp_path / "cut.mp3", sr=8000, duration=1.0, offsets=range(60)):
             parts.append(y)
     assert len(parts) > 50 and all(y.any() for y in parts)
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("empty.wav", "0 bytes"),
-        ("text.wav", "cannot be decoded"),
-        ("truncated.wav", "truncated"),
-        ("header_only.wav", "truncated"),
-        ("truncated.flac", "truncated|cannot be decoded"),
-        ("nan.wav", "NaN"),
-        ("no_samples.wav", "no samples"),
-        ("missing.wav", "cannot be decoded"),
-        ("pipe.wav", "not a regular file"),
-        ("folder.wav", "not a regular file"),
-        ("loud.wav", r"samples up to 3\.0e\+38"),
-        ("slow.wav", "sampling rate of 1 Hz"),
-        ("fast.wav", "sampling rate of 2000000000 Hz"),
-        ("half.ogg", "truncated"),
-        ("no_end.ogg", "truncated"),
-        ("vast.flac", "truncated|cannot be decoded"),
-        ("truncated.mp3", "damaged or cut short"),
-        ("magic.ogg", "truncated"),
-    ],
-)
-def test_a_bad_file_gives_the_reason(tmp_path: Path, name: str, reason: str) -> None:
-    sf.write(tmp_path / "good.wav", y := tone(8000, 1), 8000)
-    sf.write(tmp_path / "good.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
-    good = (tmp_path / "good.wav").read_bytes()
-    contents = {
-        "empty.wav": b"",
-        "text.wav": b"this is a text, not a sound\n" * 20,
-        "truncated.wav": good[:9000],
-        "header_only.wav": good[:44],
-        "truncated.flac": (tmp_path / "good.flac").read_bytes()[:20000],
-    }
-    for file, content in contents.items():
-        (tmp_path / file).write_bytes(content)
-    y[500] = np.nan
-    sf.write(tmp_path / "nan.wav", y, 8000, subtype="FLOAT")
-    sf.write(tmp_path / "no_samples.wav", np.zeros(0), 8000)
-    os.mkfifo(tmp_path / "pipe.wav")
-    (tmp_path / "folder.wav").mkdir()
-    sf.write(tmp_path / "loud.wav", np.full(8000, 3e38), 8000, subtype="FLOAT")
-    sf.write(tmp_path / "slow.wav", tone(8000, 1), 1)
-    sf.write(tmp_path / "fast.wav", tone(8000, 1), 2_000_000_000)
-    sf.write(tmp_path / "whole.ogg", np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
-    ogg = (tmp_path / "whole.ogg").read_bytes()
-    (tmp_path / "half.ogg").write_bytes(ogg[: len(ogg) // 2])
-    (tmp_path / "no_end.ogg").write_bytes(ogg[: ogg.rindex(b"OggS")])
-    (tmp_path / "magic.ogg").write_bytes(b"OggS")
-    sf.write(tmp_path / "short.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 8000)
-    flac = bytearray((tmp_path / "short.flac").read_bytes())
-    flac[21] |= 0x0F  # the upper four of the 36 bits of the number of samples: 64 billion
-    (tmp_path / "vast.flac").write_bytes(flac)
-    sf.write(tmp_path / "whole.mp3", np.random.default_rng(0).uniform(-0.5, 0.5, 40000), 8000)
-    (tmp_path / "truncated.mp3").write_bytes((tmp_path / "whole.mp3").read_bytes()[:60])
-    assert seconds(tmp_path / "pipe.wav") == 0
-    for duration in (4.0, None):
-        with pytest.raises(AudioError, match=reason):
-            load_audio(tmp_path / name, sr=22050, duration=duration)
 
 
 def test_written_wavs_never_clip(tmp_path: Path) -> None:

@@ -1,129 +1,17 @@
-"""Damaged files end in one line that names the file, and exit code 2, or they cost only themselves."""
+"""Damaged runs, models and tables end in one line that names the file, and exit code 2, or cost only themselves."""
 
-import io
 import json
 import os
 import pickle
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile as sf
+from bad_sounds import sound
 
-from shared.features.cache import FeatureCache
-from shared.features.spec import PRESETS
-
-PREDICT, CARD, COMMANDS = "classification/predict.py", "generation/card.py", "shared/commands.py"
-NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 24000)
-
-
-def sound(format: str, **how: object) -> bytes:
-    file = io.BytesIO()
-    sf.write(file, NOISE, 8000, format=format, **how)
-    return file.getvalue()
-
-
-def floats(value: float) -> bytes:
-    file = io.BytesIO()
-    sf.write(file, np.full(8000, value), 8000, format="WAV", subtype="FLOAT")
-    return file.getvalue()
-
-
-def header(field: int, value: bytes) -> bytes:
-    """A wav whose header has other bytes at this place."""
-    whole = bytearray(sound("WAV"))
-    whole[field : field + len(value)] = value
-    return bytes(whole)
-
-
-def vast_flac() -> bytes:
-    """A FLAC whose header promises 64 billion samples."""
-    whole = bytearray(sound("FLAC"))
-    whole[21] |= 0x0F
-    return bytes(whole)
-
-
-AUDIO: dict[str, tuple[bytes, str]] = {  # file -> its content and what the message says
-    "empty.wav": (b"", "0 bytes"),
-    "text.wav": (b"not a sound\n" * 50, "cannot be decoded"),
-    "html.mp3": (b"<!DOCTYPE html><html><body>404</body></html>\n" * 20, "cannot be decoded"),
-    "zeros.wav": (bytes(5000), "cannot be decoded"),
-    "zeros.mp3": (bytes(5000), "cannot be decoded"),
-    "random.ogg": (np.random.default_rng(1).bytes(5000), "cannot be decoded"),
-    "random.flac": (np.random.default_rng(2).bytes(5000), "cannot be decoded"),
-    "cut.wav": (sound("WAV")[:9000], "truncated"),
-    "header.wav": (sound("WAV")[:44], "truncated"),
-    "riff.wav": (b"RIFF", "cannot be decoded"),
-    "cut.flac": (sound("FLAC")[:15000], "truncated|cannot be decoded"),
-    "header.flac": (sound("FLAC")[:60], "truncated|cannot be decoded|no samples"),
-    "vast.flac": (vast_flac(), "truncated|cannot be decoded"),
-    "cut.ogg": (sound("OGG")[:6000], "truncated"),
-    "magic.ogg": (b"OggS", "truncated"),
-    "page.ogg": ((whole := sound("OGG"))[: whole.rindex(b"OggS")], "truncated"),
-    "cut.mp3": (sound("MP3")[: len(sound("MP3")) // 2], "truncated"),
-    "header.mp3": (sound("MP3")[:60], "damaged or cut short"),
-    "nan.wav": (floats(np.nan), "NaN"),
-    "infinite.wav": (floats(np.inf), "infinite"),
-    "loud.wav": (floats(3e38), r"up to 3\.0e\+38"),
-    "large.wav": (floats(-2e6), r"up to 2\.0e\+06"),
-    "slow.wav": (header(24, (1).to_bytes(4, "little")), "sampling rate of 1 Hz"),
-    "no_rate.wav": (header(24, bytes(4)), "cannot be decoded|sampling rate"),
-    "fast.wav": (header(24, (2**31 - 1).to_bytes(4, "little")), "sampling rate of 2147483647 Hz"),
-    "no_channels.wav": (header(22, bytes(2)), "cannot be decoded"),
-    "many_channels.wav": (header(22, b"\xff\xff"), "cannot be decoded"),
-    "no_format.wav": (header(20, b"\xff\x7f"), "cannot be decoded"),
-    "long.wav": (header(4, b"\xff\xff\xff\x7f"), "truncated"),
-    "no_samples.wav": (header(40, bytes(4)), "no samples"),
-}
-LINKS = {  # name -> how to make it, what the message says
-    "pipe.wav": (os.mkfifo, "not a regular file"),
-    "folder.wav": (Path.mkdir, "not a regular file"),
-    "loop.wav": (lambda path: path.symlink_to(path), "cannot be read|symbolic links|cannot be decoded|no such file"),
-    "broken.wav": (lambda path: path.symlink_to("nowhere"), "No such file|no such file"),
-    "device.wav": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
-}
-
-
-@pytest.fixture
-def bad_sounds(tmp_path: Path) -> Path:
-    """A folder of all bad sounds."""
-    folder = tmp_path / "sounds" / "siren"
-    folder.mkdir(parents=True)
-    for name, (content, _) in AUDIO.items():
-        (folder / name).write_bytes(content)
-    for name, (make, _) in LINKS.items():
-        make(folder / name)
-    return folder
-
-
-@pytest.mark.parametrize("name", [*AUDIO, *LINKS])
-def test_a_bad_sound_is_named(name: str, bad_sounds: Path, tmp_path: Path) -> None:
-    path, reason = bad_sounds / name, (AUDIO | LINKS)[name][1]
-    found = FeatureCache(PRESETS["classifier"], tmp_path / "cache").build([path], n_jobs=1, progress=False)
-    assert not found.kept and re.search(reason, found.rejects[path])
-
-
-def test_bad_sounds_cost_only_themselves(bad_sounds: Path, trained: Path, tmp_path: Path, run_script) -> None:
-    (bad_sounds / "good.wav").write_bytes(sound("WAV"))
-    (bad_sounds / "text.wav").rename(bad_sounds / os.fsdecode(b"text\xff.wav"))
-    done = run_script(PREDICT, "--model-dir", trained, "--input", bad_sounds, "--output", tmp_path / "p.csv")
-    bad = len(AUDIO) + len(LINKS)
-    assert f"{bad} of {bad + 1} files skipped" in done.stdout and "1 rows" in done.stdout
-    assert len((tmp_path / "p.csv").read_text().splitlines()) == 2 and "Traceback" not in done.stderr
-    cached = run_script(COMMANDS, "cache", "--data-dir", bad_sounds.parent, "--cache-dir", tmp_path / "cache").stdout
-    assert f"{bad} files skipped" in cached and "not valid UTF-8" in cached
-
-
-@pytest.fixture(scope="module")
-def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory, run_script) -> Path:
-    """A finished PyTorch run in a folder of its own."""
-    folder = tmp_path_factory.mktemp("runs") / "torch"
-    arguments = ("--framework", "torch", "--epochs", 1, "--widths", 4, "--dense", 4, "--members", 1)
-    run_script("classification/train.py", "--data-dir", sounds, "--out-dir", folder, *arguments)
-    return folder
+PREDICT, COMMANDS = "classification/predict.py", "shared/commands.py"
+SOUND = sound("WAV")
 
 
 @pytest.fixture(scope="module")
@@ -155,25 +43,25 @@ def damage(run: Path, target: Path, name: str, content: Callable[[bytes], bytes]
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("name", ["config.json", "labels.json"])
-def test_a_damaged_description_of_a_classifier(name, content, trained, sounds, tmp_path, refused) -> None:
-    run = damage(trained, tmp_path / "run", name, CONTENTS[content])
+def test_a_damaged_description_of_a_classifier(name, content, tiny_classifier, sounds, tmp_path, refused) -> None:
+    run = damage(tiny_classifier, tmp_path / "run", name, CONTENTS[content])
     line = refused(PREDICT, "--model-dir", run, "--input", sounds / "test" / "test")
     assert line.startswith("error: ") and str(run / name) in line
 
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("name", ["config.json", "metrics.json"])
-def test_a_damaged_run_is_left_out_of_the_report(name, content, trained, tmp_path, run_script) -> None:
-    shutil.copytree(trained, tmp_path / "good")
-    damage(trained, tmp_path / "bad", name, CONTENTS[content])
+def test_a_damaged_run_is_left_out_of_the_report(name, content, tiny_classifier, tmp_path, run_script) -> None:
+    shutil.copytree(tiny_classifier, tmp_path / "good")
+    damage(tiny_classifier, tmp_path / "bad", name, CONTENTS[content])
     done = run_script(COMMANDS, "report", "--out-dir", tmp_path)
     assert "Traceback" not in done.stderr and "bad" in done.stdout
     assert "bad" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("content", ["empty", "cut", "binary", "a list", "deep"])
-def test_a_damaged_configuration_is_not_resumed(content, trained, sounds, tmp_path, refused) -> None:
-    run = damage(trained, tmp_path / "run", "config.json", CONTENTS[content])
+def test_a_damaged_configuration_is_not_resumed(content, tiny_classifier, sounds, tmp_path, refused) -> None:
+    run = damage(tiny_classifier, tmp_path / "run", "config.json", CONTENTS[content])
     small = ("--framework", "torch", "--epochs", 1, "--widths", 4, "--dense", 4, "--members", 1)
     assert str(run / "config.json") in refused(
         "classification/train.py", "--data-dir", sounds, "--out-dir", run, *small
@@ -182,11 +70,11 @@ def test_a_damaged_configuration_is_not_resumed(content, trained, sounds, tmp_pa
 
 @pytest.mark.parametrize("content", ["empty", "cut", "binary", "a list"])
 @pytest.mark.parametrize("name", ["predictions.csv", "metrics.json"])
-def test_damaged_figures_are_not_compared(name, content, trained, tmp_path, refused) -> None:
-    run = damage(trained, tmp_path / "run", name, CONTENTS[content])
+def test_damaged_figures_are_not_compared(name, content, tiny_classifier, tmp_path, refused) -> None:
+    run = damage(tiny_classifier, tmp_path / "run", name, CONTENTS[content])
     if (name, content) == ("predictions.csv", "cut"):
         (run / name).write_text("path,label\na,b\n")
-    assert str(run / name) in refused(COMMANDS, "compare", "--runs", run, trained)
+    assert str(run / name) in refused(COMMANDS, "compare", "--runs", run, tiny_classifier)
 
 
 class Code:
@@ -200,9 +88,9 @@ class Code:
     "content", [b"", b"PK\x03\x04", b"\x08\x00\x00\x00\x00\x00\x00\x00{}", pickle.dumps(Code()), bytes(10_000)]
 )
 @pytest.mark.parametrize("name", ["best_model.safetensors", "together.npz"])
-def test_damaged_weights_are_named(name, content, trained, sounds, tmp_path, refused, monkeypatch) -> None:
+def test_damaged_weights_are_named(name, content, tiny_classifier, sounds, tmp_path, refused, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run = damage(trained, tmp_path / "run", "best_model.safetensors", lambda whole: whole)
+    run = damage(tiny_classifier, tmp_path / "run", "best_model.safetensors", lambda whole: whole)
     (run / name).write_bytes(content)
     line = refused(PREDICT, "--model-dir", run, "--input", sounds / "test" / "test")
     assert "cannot be loaded" in line and str(run) in line and not (tmp_path / "ran").exists()
@@ -271,7 +159,7 @@ def test_a_damaged_table_of_urbansound8k(table: str, tmp_path: Path, refused) ->
     content, reason = URBANSOUND[table]
     (tmp_path / "metadata").mkdir()
     (tmp_path / "audio" / "fold1").mkdir(parents=True)
-    (tmp_path / "audio" / "fold1" / "1-3-0-0.wav").write_bytes(sound("WAV"))
+    (tmp_path / "audio" / "fold1" / "1-3-0-0.wav").write_bytes(SOUND)
     (tmp_path / "metadata" / "UrbanSound8K.csv").write_bytes(content)
     line = refused(COMMANDS, "cache", "--data-dir", tmp_path)
     assert "UrbanSound8K.csv" in line and reason in line
@@ -281,7 +169,7 @@ def test_labels_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     from shared.data.datasets import load_dataset
 
     (tmp_path / "audio" / "fold1").mkdir(parents=True)
-    (tmp_path / "audio" / "fold1" / "1-3-0-0.wav").write_bytes(sound("WAV"))
+    (tmp_path / "audio" / "fold1" / "1-3-0-0.wav").write_bytes(SOUND)
     rows = [ROW.replace("dog_bark", label) for label in ("007", "1e5", "NA", "null")]
     (tmp_path / "UrbanSound8K.csv").write_text("\n".join([COLUMNS, *rows]) + "\n")
     assert sorted(load_dataset(tmp_path).manifest.label) == ["007", "1e5", "NA", "null"]
@@ -296,11 +184,11 @@ SAMPLE: dict[str, tuple[bytes, str]] = {  # content of sample_submission.csv, wh
 
 
 @pytest.mark.parametrize("table", SAMPLE)
-def test_a_damaged_sample_submission(table: str, trained, sounds: Path, tmp_path: Path, refused) -> None:
+def test_a_damaged_sample_submission(table: str, tiny_classifier, sounds: Path, tmp_path: Path, refused) -> None:
     content, reason = SAMPLE[table]
     (tmp_path / "sample.csv").write_bytes(content)
     wanted = ("--sample-submission", tmp_path / "sample.csv", "--output", tmp_path / "s.csv")
-    line = refused(PREDICT, "--model-dir", trained, "--input", sounds / "test" / "test", *wanted)
+    line = refused(PREDICT, "--model-dir", tiny_classifier, "--input", sounds / "test" / "test", *wanted)
     assert "sample.csv" in line and reason in line
 
 
@@ -315,27 +203,28 @@ LISTS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("table", LISTS)
-def test_a_damaged_list_of_sounds(table: str, trained, tmp_path: Path, refused) -> None:
+def test_a_damaged_list_of_sounds(table: str, tiny_classifier, tmp_path: Path, refused) -> None:
     (tmp_path / "list.csv").write_bytes(LISTS[table])
-    line = refused(PREDICT, "--model-dir", trained, "--input", tmp_path / "list.csv")
+    line = refused(PREDICT, "--model-dir", tiny_classifier, "--input", tmp_path / "list.csv")
     assert "list.csv" in line or "no such file" in line
 
 
-def test_a_name_that_is_too_long_costs_only_its_row(trained, tmp_path: Path, run_script) -> None:
-    (tmp_path / "good.wav").write_bytes(sound("WAV"))
+def test_a_name_that_is_too_long_costs_only_its_row(tiny_classifier, tmp_path: Path, run_script) -> None:
+    (tmp_path / "good.wav").write_bytes(SOUND)
     (tmp_path / "list.csv").write_text(f"path\n{5000 * 'x'}.wav\ngood.wav\n")
-    done = run_script(PREDICT, "--model-dir", trained, "--input", tmp_path / "list.csv")
+    done = run_script(PREDICT, "--model-dir", tiny_classifier, "--input", tmp_path / "list.csv")
     assert "good.wav: " in done.stdout and "1 of 2 files skipped" in done.stdout
 
 
 @pytest.mark.parametrize("content", ["empty", "cut", "binary", "a list", "another object", "deep"])
-def test_damaged_origin_of_samples(content, generator, sounds, trained, tmp_path, refused) -> None:
+def test_damaged_origin_of_samples(content, generator, sounds, tiny_classifier, tmp_path, refused) -> None:
     samples = tmp_path / "samples"
     samples.mkdir()
-    (samples / "siren_0.wav").write_bytes(sound("WAV"))
+    (samples / "siren_0.wav").write_bytes(SOUND)
     (samples / "samples.json").write_bytes(CONTENTS[content](b'{"generator": "..", "classes": ["siren"]}'))
     line = refused(
-        *("generation/evaluate.py", "--samples", samples, "--reference", sounds, "--classifier", trained), lines=None
+        *("generation/evaluate.py", "--samples", samples, "--reference", sounds, "--classifier", tiny_classifier),
+        lines=None,
     )
     assert f"{samples / 'samples.json'}: was not written by" in line
 
@@ -363,3 +252,26 @@ def test_a_diverged_training_names_the_clips(framework: str, sounds: Path, tmp_p
         "classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "r", *arguments, code=2
     )
     assert "not finite in step" in failed.stderr and str(sounds) in failed.stderr and "Traceback" not in failed.stderr
+
+
+@pytest.mark.slow
+def test_damaged_and_foreign_keras_models(sounds: Path, tmp_path: Path, run_script) -> None:
+    run, model = tmp_path / "run", tmp_path / "run" / "best_model.keras"
+    train = ("classification/train.py", "--data-dir", sounds, "--out-dir", run, "--framework", "keras", "--no-refit")
+    train += ("--epochs", 2, "--widths", 4, "--dense", 4)
+    run_script(*train)
+    whole = model.read_bytes()
+    test_clip = next(iter(sorted(sounds.glob("test/test/*"))))
+    for content, reason in ((whole[: len(whole) // 2], "damaged or cut short"), (b"", "damaged or cut short")):
+        model.write_bytes(content)
+        failed = run_script(PREDICT, "--model-dir", run, "--input", test_clip, code=2)
+        assert f"{model}: is {reason}" in failed.stderr and "Traceback" not in failed.stderr
+    code = "import keras; m = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]); m.save({!r})"
+    run_script("-c", code.format(str(model)))
+    failed = run_script("classification/convert.py", "--model-dir", run, "--out-dir", tmp_path / "c", code=2)
+    assert "holds code (a Lambda layer)" in failed.stderr and "safe_mode" not in failed.stderr
+    (run / "metrics.json").unlink()
+    state = run / "checkpoints" / "training_state.npz"
+    state.write_bytes(state.read_bytes()[:1000])
+    failed = run_script(*train, code=2)
+    assert f"{state}: cannot resume" in failed.stderr and "--overwrite" in failed.stderr

@@ -6,7 +6,6 @@ the transforms. A shard ``<name>.npy`` has the shape (clips, *spec.shape). It is
 written: a shard that is not listed is ignored. A damaged shard is computed again.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -19,13 +18,12 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError
 from shared.features.hashes import file_hashes
-from shared.features.index import LOST, CacheIndex, Listed
+from shared.features.index import LOST, CacheIndex, Listed, locked
 from shared.features.shards import Features, Shards, close_shards
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
@@ -94,12 +92,12 @@ class FeatureCache:
         hashes = file_hashes(paths, self.dir.parent, verify=verify_data, progress=progress)
         rejects = {path: str(value) for path, value in hashes.items() if isinstance(value, AudioError)}
         ids = ["" if path in rejects else _id(hashes[path], start) for path, start in zip(paths, starts, strict=True)]
-        with self._locked():
+        with locked(self.dir):
             write_json(self.dir / "spec.json", self.key)
             index = self._usable_index()
             shards, rows = index.find(ids)
             missing = {ids[i]: (paths[i], float(starts[i]), ids[i]) for i in np.flatnonzero(shards < 0) if ids[i]}
-            reasons = self._compute(sorted(missing.values()), n_jobs=n_jobs, progress=progress)
+            reasons = self._compute(sorted(missing.values()), index, n_jobs=n_jobs, progress=progress)
             if missing:
                 close_shards()  # one may have been overwritten
                 index = CacheIndex(self.dir)
@@ -113,11 +111,6 @@ class FeatureCache:
         opened = Shards(self.dir, index.shards.values(), restore)
         features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec, [paths[i] for i in kept])
         return CachedClips(features, kept.tolist(), [ids[i] for i in kept], rejects)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with FileLock(self.dir / ".lock"):
-            yield
 
     def _usable_index(self) -> CacheIndex:
         """The index, after damaged lines and shards that are missing or of another size were taken out of it."""
@@ -140,7 +133,7 @@ class FeatureCache:
         print(f"{shard}: damaged; its clips are computed again", file=sys.stderr, flush=True)
         clips = [clip if clip in sources else LOST for clip in listed.clips]
         arrays = np.zeros((len(clips), *self.spec.shape), dtype=np.float32)
-        with self._locked():
+        with locked(self.dir):
             for row, clip in enumerate(clips):
                 if clip != LOST:
                     path, start = sources[clip]
@@ -156,12 +149,11 @@ class FeatureCache:
             index.append(restored)
         return restored
 
-    def _compute(self, missing: list[Part], *, n_jobs: int | None, progress: bool) -> dict[str, str]:
-        """Write the shards of the missing clips; return the ids of unusable clips with the reasons."""
+    def _compute(self, missing: list[Part], index: CacheIndex, *, n_jobs: int | None, progress: bool) -> dict[str, str]:
+        """Write and list the shards of the missing clips; return the ids of unusable clips with the reasons."""
         n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
         size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
         reasons: dict[str, str] = {}
-        index = CacheIndex(self.dir)
         jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
         name, began = _NAMES[self.spec.kind], time.perf_counter()
         hidden = None if progress and missing else True

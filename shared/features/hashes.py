@@ -4,7 +4,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,22 +59,22 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 @contextlib.contextmanager
-def _database(path: Path):
-    """The open database; one in memory if it cannot be used, because all hashes can be computed again."""
+def _database(path: Path) -> Iterator[sqlite3.Connection]:
+    """The open database. If it cannot be used, an empty one in memory: all hashes can be computed again.
+
+    A damaged file is deleted, so that the next command has a memory again.
+    """
     table = "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INT, mtime INT, hash TEXT) WITHOUT ROWID"
-    database = sqlite3.connect(path, timeout=60)
-    try:
-        database.execute(table)
-    except sqlite3.Error as error:
-        database.close()
-        if "not a database" in str(error) or "malformed" in str(error):
-            path.unlink(missing_ok=True)
-        database = sqlite3.connect(":memory:")
-        database.execute(table)
-    try:
-        yield database
-    finally:
-        database.close()
+    for place in (path, ":memory:"):
+        with contextlib.closing(sqlite3.connect(place, timeout=60)) as database:
+            try:
+                database.execute(table)
+            except sqlite3.DatabaseError as error:
+                if "not a database" in str(error) or "malformed" in str(error):
+                    path.unlink(missing_ok=True)
+                continue
+            yield database
+            return
 
 
 def _key(path: Path) -> bytes:
@@ -84,7 +84,7 @@ def _key(path: Path) -> bytes:
 def _remembered(database: sqlite3.Connection, stamps: dict[Path, _Stamp | None]) -> dict[Path, str]:
     """The hashes of the files whose size and time have not changed."""
     found = {}
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error):  # the files that are not found here are read again
         for path, stamp in stamps.items():
             row = database.execute("SELECT size, mtime, hash FROM files WHERE path = ?", (_key(path),)).fetchone()
             if row is not None and row[:2] == stamp:
@@ -100,5 +100,5 @@ def _remember(database: sqlite3.Connection, hashes: dict[Path, str], stamps: dic
         for path, value in hashes.items()
         if (stamp := stamps[path]) is not None and stamp[1] < limit and _stamp(path) == stamp
     ]
-    with contextlib.suppress(sqlite3.Error), database:
+    with contextlib.suppress(sqlite3.Error), database:  # without a memory the next command reads the files again
         database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)

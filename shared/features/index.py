@@ -12,11 +12,17 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from shared.files import naming_full_disk, text_hash, write_text
 
 INDEX = "index.jsonl"
 LOST = "-"  # the id of a row whose clip could not be restored
+
+
+def locked(folder: Path) -> FileLock:
+    """Only one process at a time writes to a cache folder: ``with locked(folder)`` waits for the others."""
+    return FileLock(folder / ".lock")
 
 
 @dataclasses.dataclass(frozen=True)

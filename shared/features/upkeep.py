@@ -1,17 +1,14 @@
 """Looks after the cache's folders: lists them, verifies and repairs their shards, deletes what is no longer used."""
 
-import contextlib
 import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from shared.errors import UserError
 from shared.features.cache import current_versions
-from shared.features.index import CacheIndex
+from shared.features.index import CacheIndex, locked
 from shared.features.shards import is_damaged
 from shared.features.spec import PRESETS
 from shared.files import read_json
@@ -70,7 +67,7 @@ def repair(folder: Folder) -> list[str]:
     Returns:
         The names of the shards.
     """
-    with _locked(folder):
+    with locked(folder.path):
         damaged = folder.damaged()
         if damaged or folder.index.damaged:
             folder.index.drop(damaged)
@@ -82,20 +79,13 @@ def repair(folder: Folder) -> list[str]:
 def prune(folder: Folder) -> int:
     """Delete an outdated folder, or a current folder's unlisted shards; return the number of bytes that it freed."""
     if folder.outdated:
-        with _locked(folder):
+        with locked(folder.path):
             shutil.rmtree(folder.path)
         return folder.size
-    with _locked(folder):
+    with locked(folder.path):
         listed = {listed.file for listed in CacheIndex(folder.path).shards.values()}
         unlisted = [path for path in folder.unlisted if path.name not in listed and path.exists()]
         freed = sum(path.stat().st_size for path in unlisted)
         for path in unlisted:
             path.unlink(missing_ok=True)
     return freed
-
-
-@contextlib.contextmanager
-def _locked(folder: Folder) -> Iterator[None]:
-    """Wait until no other process computes into the folder."""
-    with FileLock(folder.path / ".lock"):
-        yield
