@@ -18,9 +18,10 @@ class CacheOptions:
     action: tyro.conf.Positional[Literal["build", "info", "verify", "repair", "prune"]] = "build"
     """build computes the spectrograms of --data-dir. info lists the cache's folders. verify compares all files with
     their checksums; its exit code is 2 if some are damaged. repair removes damaged files, so that the next command
-    computes their clips again. prune deletes what other versions of the code or the libraries computed."""
+    computes their clips again. prune deletes what other versions of the code or the libraries computed, and files that
+    no index lists."""
     data_dir: Path | None = None
-    """Folder of sounds in a layout that docs/data.md lists, such as one folder per class; build only."""
+    """Folder of sounds, such as one folder per class, or a CSV that lists them (docs/data.md); build only."""
     preset: str = "classifier"
     """Spectrogram preset of shared/features/spec.py, such as classifier, strong, cgan or digits; build only."""
     cache_dir: Path = CACHE_DIR
@@ -67,6 +68,8 @@ def look_after(options: CacheOptions) -> None:
     damage = freed = 0
     for folder in found:
         state = "of other versions" if folder.outdated else "current"
+        if folder.unlisted:
+            state += f", {len(folder.unlisted)} file(s) that no index lists"
         about = f"{folder.path}: {folder.preset}, {len(folder.index)} clips, {folder.size / 2**20:.1f} MiB, {state}"
         if options.action == "info":
             print(about)
