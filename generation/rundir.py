@@ -33,12 +33,12 @@ def clip_table(dataset: Dataset) -> pd.DataFrame:
         path=[os.path.relpath(path, dataset.folder).replace(os.sep, "/") for path in manifest.path],
         label="" if dataset.layout == "unlabelled" else manifest.label,  # unlabelled clips have the folder's name
     )
-    table["clip"] = table.label + "/" + [path.stem for path in manifest.path]
+    table["clip"] = table.label + "/" + [Path(path).stem for path in manifest.path]
     table["recording"] = table.group if dataset.groups_known else table.clip
     return table[["path", "label", "recording", "clip"]]
 
 
-def write_clips(run_dir: Path, dataset: Dataset, trained_on: Iterable[Path]) -> None:
+def write_clips(run_dir: Path, dataset: Dataset, trained_on: Iterable[str]) -> None:
     """Write clips.csv: every clip of the data folder, and whether it is one of ``trained_on``."""
     table = clip_table(dataset).assign(trained_on=dataset.manifest.path.isin(set(trained_on)))
     write_text(run_dir / CLIPS, table.to_csv(index=False))

@@ -68,13 +68,13 @@ def with_extra(dataset: Dataset, folders: Sequence[Path]) -> Dataset:
     """
     tables, known = [dataset.manifest], set(dataset.manifest.path)
     for folder in folders:
-        paths = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+        paths = [str(path) for path in sorted(folder.rglob("[!.]*")) if path.suffix.lower() in AUDIO_SUFFIXES]
         if not paths:
             raise UserError(f"--extra-dir {folder}: holds no sounds ({', '.join(sorted(AUDIO_SUFFIXES))})")
         new = [path for path in paths if path not in known]
         known.update(new)
         names = {"label": folder.resolve().name, "official": "", "split": ""}
-        tables.append(pd.DataFrame({"path": new, "group": list(map(str, new))}, dtype=object).assign(**names))
+        tables.append(pd.DataFrame({"path": new, "group": new}, dtype=object).assign(**names))
     return dataclasses.replace(dataset, manifest=pd.concat(tables, ignore_index=True))
 
 

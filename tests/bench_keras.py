@@ -1,6 +1,6 @@
 """Compare the speed of an epoch in Keras with model.fit on arrays: the same architecture, batch size and clips.
 
-This project reads its batches from the memory-mapped cache; the other has all arrays in memory.
+This project reads its batches from the cache; the other has all arrays in memory.
 """
 
 import dataclasses

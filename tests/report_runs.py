@@ -71,9 +71,9 @@ def write_generator(run_dir: Path, manifest: pd.DataFrame, *, kad: float | None 
     for label in CLASSES:
         (run_dir / "samples").mkdir(exist_ok=True)
         write_wav(run_dir / "samples" / f"{label}_0.wav", np.zeros(4000), 8000)
-    root, held_out = manifest.path[0].parents[1], tuple(str(n) for n in range(RECORDINGS - 2, RECORDINGS))
+    root, held_out = Path(manifest.path[0]).parents[1], tuple(str(n) for n in range(RECORDINGS - 2, RECORDINGS))
     table = manifest.rename(columns={"group": "recording"}).assign(
-        path=[path.relative_to(root).as_posix() for path in manifest.path],
+        path=[Path(path).relative_to(root).as_posix() for path in manifest.path],
         trained_on=~manifest.group.str.endswith(held_out),
     )
     write_text(run_dir / "clips.csv", table.to_csv(index=False))
@@ -105,7 +105,7 @@ def by_class(figures: dict) -> dict:
 
 
 def write_config(run_dir: Path, manifest: pd.DataFrame, *, synthetic: bool = False) -> None:
-    data = {"root": str(manifest.path[0].parents[1]), "layout": "a folder per class", "synthetic": synthetic}
+    data = {"root": str(Path(manifest.path[0]).parents[1]), "layout": "a folder per class", "synthetic": synthetic}
     data |= {"clips": len(manifest), "classes": manifest.label.value_counts().to_dict(), "fingerprint": "0123"}
     config = {"command": f"python train.py --out-dir {run_dir.name}", "options": {}, "versions": {"python": "3.11"}}
     config |= {"machine": "Linux", "git": None, "features": {"duration": 0.25, "sr": 4000}}

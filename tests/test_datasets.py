@@ -52,7 +52,7 @@ def test_folds_of_urbansound8k_are_not_classes(audio: str, metadata: str | None,
     assert dataset.layout == "UrbanSound8K" and dataset.groups_known
     assert sorted(dataset.manifest.label) == ["dog_bark", "dog_bark", "siren"]
     assert sorted(dataset.manifest.official) == ["1", "1", "10"] and set(dataset.manifest.group) == {"7", "9"}
-    assert all(path.is_file() for path in dataset.manifest.path)
+    assert all(Path(path).is_file() for path in dataset.manifest.path)
 
 
 def test_folds_with_file_names_without_a_class_are_refused(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_unlabelled_music_is_one_class_and_divided_into_equal_parts(tmp_path: Pa
     assert set(dataset.manifest.label) == {tmp_path.name} and not dataset.groups_known
     parts = segments(dataset.manifest, duration=14.5)
     expected = [("jingle", 0.0), ("long", 0.0), ("long", 14.5), ("short", 0.0)]
-    assert [(path.stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == expected
+    assert [(Path(path).stem, offset) for path, offset in zip(parts.path, parts.offset, strict=True)] == expected
 
 
 def test_folders_without_sounds_are_refused_with_a_hint(tmp_path: Path, sounds: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_fraction_is_stratified_by_class_and_recording() -> None:
 
 
 def write_list(table: Path, manifest: pd.DataFrame, **columns: object) -> Path:
-    rows = pd.DataFrame({"path": [str(path) for path in manifest.path], "label": manifest.label, **columns})
+    rows = pd.DataFrame({"path": list(manifest.path), "label": manifest.label, **columns})
     rows.sample(frac=1, random_state=0).to_csv(table, index=False)
     return table
 
@@ -212,7 +212,7 @@ def test_paths_in_a_csv_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "x.csv").write_text("label,path\n007,../a/1.wav\nNA,../2.wav\n")
     manifest = load_dataset(tmp_path / "lists" / "x.csv").manifest
-    assert sorted(manifest.label) == ["007", "NA"] and all(path.is_file() for path in manifest.path)
+    assert sorted(manifest.label) == ["007", "NA"] and all(Path(path).is_file() for path in manifest.path)
 
 
 @pytest.mark.parametrize(

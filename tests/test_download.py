@@ -60,7 +60,7 @@ def test_nothing_is_downloaded_twice(server: Server, tmp_path: Path, capsys: pyt
     assert "already holds the data set" in capsys.readouterr().out
     dataset = datasets.load_dataset(tmp_path / "digits")
     assert dataset.layout == "recordings" and len(dataset.manifest) == 12
-    assert all(path.stat().st_size == 20_000 for path in dataset.manifest.path)
+    assert all(Path(path).stat().st_size == 20_000 for path in dataset.manifest.path)
 
 
 def test_a_broken_download_is_resumed_at_once(server: Server, tmp_path: Path) -> None:

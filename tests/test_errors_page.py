@@ -71,7 +71,7 @@ def test_probabilities_of_several_seeds_are_averaged(runs: Path, monkeypatch) ->
 
 
 def test_a_sound_that_is_missing_is_named(runs: Path, manifest: pd.DataFrame, monkeypatch) -> None:
-    manifest.path[0].unlink()
+    Path(manifest.path[0]).unlink()
     first = articles(errors_page(runs, monkeypatch))[0]
     assert f"No readable sound at {manifest.path[0]}" in first and "<audio" not in first
 

@@ -110,10 +110,10 @@ def test_copies_are_looked_for_among_the_generators_training_clips(evaluated, so
     generator = tmp_path / "gan"
     spec = dataclasses.replace(PRESETS["cgan"], duration=1.0, frames=None)
     write_json(generator / "generator.json", {"features": dataclasses.asdict(spec)})
-    write_clips(generator, dataset, [p for p in dataset.manifest.path if p.name.split("-")[0] not in last])
+    write_clips(generator, dataset, [p for p in dataset.manifest.path if Path(p).name.split("-")[0] not in last])
     samples = tmp_path / "samples"
     samples.mkdir()
-    for i, path in enumerate(dataset.manifest.path):
+    for i, path in enumerate(map(Path, dataset.manifest.path)):
         shutil.copy(path, samples / f"{path.parent.name}_{i}{path.suffix}")
     write_origin(samples, generator, sorted(dataset.manifest.label.unique()))
     found = evaluated(samples)

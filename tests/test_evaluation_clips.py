@@ -48,7 +48,7 @@ def test_labels_are_read_from_file_and_folder_names(tmp_path: Path) -> None:
     for name in names:
         write_wav(tmp_path / f"{name}.wav", np.zeros(100), 22050)
     found = parts.list_samples(tmp_path)
-    assert {path.stem: label for path, label in zip(found.path, found.label, strict=True)} == names
+    assert {Path(path).stem: label for path, label in zip(found.path, found.label, strict=True)} == names
     write_wav(tmp_path / "classes" / "hum" / "a.wav", np.zeros(100), 22050)
     assert parts.list_samples(tmp_path / "classes").label.tolist() == ["hum"]
 

@@ -130,13 +130,13 @@ def test_the_next_write_removes_what_a_killed_process_left(tmp_path: Path) -> No
 
 
 def test_the_fingerprint_depends_on_the_data_but_not_on_its_folder(tmp_path: Path) -> None:
-    def of(folder: str, labels: list[str], hashes: list[str]) -> str:
-        paths = [Path(folder) / f"{i}.wav" for i in range(2)]
+    def of(folder: str, labels: list[str], hashes: list[bytes]) -> str:
+        paths = [f"{folder}/{i}.wav" for i in range(2)]
         return fingerprint(pd.DataFrame({"path": paths, "label": labels}), hashes)
 
-    base = of("x", ["a", "b"], ["1", "2"])
-    assert of("y", ["a", "b"], ["1", "2"]) == base
-    assert of("x", ["a", "a"], ["1", "2"]) != base and of("x", ["a", "b"], ["1", "3"]) != base
+    base = of("x", ["a", "b"], [b"1", b"2"])
+    assert of("y", ["a", "b"], [b"1", b"2"]) == base
+    assert of("x", ["a", "a"], [b"1", b"2"]) != base and of("x", ["a", "b"], [b"1", b"3"]) != base
 
 
 def test_class_names_like_007_and_NA_are_read_as_text(tmp_path: Path) -> None:

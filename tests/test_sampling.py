@@ -96,7 +96,9 @@ def test_real_clips_pass_through_the_same_vocoder(sounds: Path, tmp_path: Path, 
     make(run, run / "samples", "--label", "siren")
     (samples,) = find_samples(run, {"classes": ["siren", "dog_bark"]})
     assert list(samples.generated) == list(samples.vocoded) == ["siren"] and samples.vocoder == "griffin-lim"
-    assert {path.stem for path in samples.vocoded["siren"]} == {p.stem for p in siren.path[siren.group == held_out]}
+    assert {path.stem for path in samples.vocoded["siren"]} == {
+        Path(p).stem for p in siren.path[siren.group == held_out]
+    }
     y, sr = decode(samples.vocoded["siren"][0])
     assert len(y) == SPEC.n_samples and sr == SPEC.sr and np.abs(y).max() > 0.01
     shutil.rmtree(run / "samples")

@@ -198,7 +198,7 @@ def test_recordings_are_recovered_from_real_clips(real_data: Path, cache_dir: Pa
     pairs = near_duplicates(features)
     recordings, labels = manifest.group.to_numpy(object), manifest.label.to_numpy(object)
     assert (recordings[pairs.i] == recordings[pairs.j]).mean() > 0.98
-    source, number = zip(*(path.stem.rsplit("-", 1) for path in manifest.path), strict=True)
+    source, number = zip(*(Path(path).stem.rsplit("-", 1) for path in manifest.path), strict=True)
     position = {name: k for k, name in enumerate(zip(source, map(int, number), strict=True))}
     overlapping = {tuple(sorted((k, position[s, i + 1]))) for (s, i), k in position.items() if (s, i + 1) in position}
     assert len(overlapping) > 100 and overlapping <= set(zip(pairs.i, pairs.j, strict=True))

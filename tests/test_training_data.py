@@ -28,7 +28,7 @@ def samples(sounds: Path, tmp_path: Path) -> Path:
     write_json(run / "config.json", {"data": {"root": str(sounds)}, "options": {}})
     write_clips(run, dataset, dataset.manifest.path[~dataset.manifest.group.isin(last)])
     for i, clip in enumerate(dataset.manifest.itertuples()):
-        shutil.copy(clip.path, folder / f"{clip.label}_{i:02d}{clip.path.suffix}")
+        shutil.copy(clip.path, folder / f"{clip.label}_{i:02d}{Path(clip.path).suffix}")
     write_origin(folder, run, sorted(dataset.manifest.label.unique()))
     return folder
 

@@ -34,7 +34,7 @@ def calibration_clips(run_dir: Path, *, limit: int = CLIPS) -> np.ndarray:
     manifest = take_fraction(load_dataset(root).manifest, fraction=options["fraction"], seed=options["seed"])
     held_out = _held_out(origin(run_dir))
     clips = zip(manifest.label, manifest.path, strict=True)
-    trained_on = [path for label, path in clips if (label, path.name) not in held_out]
+    trained_on = [path for label, path in clips if (label, Path(path).name) not in held_out]
     chosen = np.random.default_rng(0).permutation(len(trained_on))[:limit]
     cache = FeatureCache(FeatureSpec(**config["features"]), Path(options["cache_dir"]))
     cached = cache.build([trained_on[i] for i in chosen], n_jobs=options["n_jobs"], progress=False)

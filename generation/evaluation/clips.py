@@ -26,7 +26,7 @@ class Pictured:
 
     manifest: pd.DataFrame
     features: Features
-    rejects: dict[Path, str] = dataclasses.field(default_factory=dict)
+    rejects: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, files: pd.DataFrame, cache: FeatureCache, *, n_jobs: int | None) -> "Pictured":
@@ -74,7 +74,7 @@ def list_samples(folder: Path, classes: Iterable[str] = ()) -> pd.DataFrame:
     """
     if not folder.is_dir() or not (files := audio_files(folder)):
         return load_dataset(folder).manifest[["path", "label"]]
-    return pd.DataFrame({"path": files, "label": sample_labels(files, classes)}, dtype=object)
+    return pd.DataFrame({"path": [str(file) for file in files], "label": sample_labels(files, classes)}, dtype=object)
 
 
 def divide(real: pd.DataFrame, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
@@ -118,7 +118,7 @@ def at_most(clips: pd.DataFrame, most: int, *, seed: int) -> pd.DataFrame:
     return clips.iloc[np.sort(np.random.default_rng(seed).permutation(len(clips))[:most])]
 
 
-def within_band(spec: FeatureSpec, paths: Sequence[Path], *, duration: float) -> FeatureSpec:
+def within_band(spec: FeatureSpec, paths: Sequence[str], *, duration: float) -> FeatureSpec:
     """The spec for clips of this many seconds, with bands up to the highest frequency in the sounds of these files."""
     rates = [rate for path in paths[:50] if (rate := sampling_rate(path))]
     highest = min([spec.sr / 2, *(rate / 2 for rate in rates)])

@@ -52,7 +52,7 @@ def vocode(
     vocoder = make_vocoder(how.vocoder, spec, device=where, **how.vocoder_details)
     written = {}
     for name, table in files.items():
-        paths = [folder / name / f"{i:05d}.wav" for i in range(len(table))]
+        paths = [str(folder / name / f"{i:05d}.wav") for i in range(len(table))]
         bar = tqdm(range(0, len(table), BATCH), desc=f"{name}: vocoder", unit="batch", disable=None, leave=False)
         for start in bar:
             part = slice(start, start + BATCH)

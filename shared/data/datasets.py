@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _FOLD = re.compile(r"fold\d+")
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
 _SPOKEN_TEST = range(5)  # indices of the official test set
 
-_Rows = list[tuple[Path, str, str | None, str]]  # path, label, group (None: unknown), official
+_Rows = list[tuple[str, str, str | None, str]]  # path, label, group (None: unknown), official
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Dataset:
     Attributes:
         root: the data folder, or the CSV that lists the clips.
         layout: the name of its layout.
-        manifest: one row per clip, sorted by path. Columns: path (Path), label, group (the source recording), official
-            (the fold, "train" or "test" that the data set itself assigns, or "") and split (initially "").
+        manifest: one row per clip, sorted by path. Columns, all strings: path, label, group (the source recording),
+            official (the fold, "train" or "test" that the data set itself assigns, or "") and split (initially "").
         groups_known: whether the recordings are known; if not, each clip is its own group.
         test_dir, test_files: the test folder and its sorted files, or None and [].
         sample_submission: the CSV with the test IDs, or None.
@@ -94,15 +95,22 @@ def _folders(root: Path) -> list[Path]:
 
 def audio_files(folder: Path) -> list[Path]:
     """The audio files directly in ``folder``, sorted, without hidden ones; [] if ``folder`` does not exist."""
-    return sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    return [folder / name for name in _sounds(folder)] if folder.is_dir() else []
+
+
+def _sounds(folder: Path) -> list[str]:
+    """The names of the audio files directly in ``folder``, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    return sorted(n for n in names if n.lower().endswith(tuple(AUDIO_SUFFIXES)) and not n.startswith("."))
 
 
 def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
     """Build the data set from these rows. Unless all groups are known, each clip is its own group."""
     frame = pd.DataFrame(rows, columns=["path", "label", "group", "official"], dtype=object).assign(split="")
-    known, names = bool(frame.group.notna().all()), frame.path.map(str)
-    frame["group"] = frame.group.astype(str) if known else names
-    manifest = frame.iloc[names.argsort(kind="stable")].reset_index(drop=True)
+    known = bool(frame.group.notna().all())
+    frame["group"] = frame.group if known else frame.path
+    manifest = frame.sort_values("path", kind="stable", ignore_index=True)
     if layout != "Kaggle":
         return Dataset(root, layout, manifest, known)
     test = next((folder for folder in (root / "test" / "test", root / "test") if folder.is_dir()), None)
@@ -114,9 +122,10 @@ def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
 def _class_folders(root: Path) -> _Rows:
     rows = []
     for folder in _folders(root):
-        for path in audio_files(folder):
-            name = _URBANSOUND_NAME.fullmatch(path.stem)
-            rows.append((path, folder.name, name["group"] if name else None, ""))
+        label = folder.name
+        for name in _sounds(folder):
+            parts = _URBANSOUND_NAME.fullmatch(Path(name).stem)
+            rows.append((f"{folder}{os.sep}{name}", label, parts["group"] if parts else None, ""))
     return rows
 
 
@@ -141,7 +150,7 @@ def _list(table: Path) -> _Rows:
             raise UserError(f"--data-dir {table}: line {line} has no {'label' if path else 'path'}")
         if split not in ("", "train", "test"):
             raise UserError(f"--data-dir {table}: line {line}: split {split}: must be train, test or empty")
-        rows.append((table.parent / path, label, row.get("group", "").strip() or None, split))
+        rows.append((str(table.parent / path), label, row.get("group", "").strip() or None, split))
     if not rows:
         raise UserError(f"--data-dir {table}: lists no clip")
     return rows
@@ -161,11 +170,12 @@ def _urbansound8k(root: Path) -> _Rows:
 
 def _folds(folder: Path) -> list[Path]:
     """The folders fold1, fold2, ... in ``folder``; [] if folders with other names hold sounds, too."""
-    folders = [child for child in _folders(folder) if _FOLD.fullmatch(child.name) or audio_files(child)]
-    return folders if all(_FOLD.fullmatch(child.name) for child in folders) else []
+    folders = _folders(folder)
+    folds = [child for child in folders if _FOLD.fullmatch(child.name)]
+    return folds if folds and not any(audio_files(child) for child in folders if child not in folds) else []
 
 
-def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
+def _urbansound_row(path: Path) -> tuple[str, str, str, str]:
     """Read class, recording and fold from a file's name and folder.
 
     Raises:
@@ -177,7 +187,7 @@ def _urbansound_row(path: Path) -> tuple[Path, str, str, str]:
             f"{path}: fold1, fold2, ... are taken for UrbanSound8K's folds, but this file's name does not contain a "
             f"class (fsID-classID-occurrence-slice); put {_URBANSOUND_CSV} beside the folds, or make a folder per class"
         )
-    return path, URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
+    return str(path), URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
 
 
 def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
@@ -197,8 +207,8 @@ def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
             raise UserError(
                 f"{metadata}: line {i + 2}: fold {fold}, {name}: not a file of a fold; use the official file"
             )
-        rows.append((audio / f"fold{fold}" / name, label, fs_id, fold))
-    if not any(is_file(row[0]) for row in rows):
+        rows.append((str(audio / f"fold{fold}" / name), label, fs_id, fold))
+    if not any(is_file(Path(row[0])) for row in rows):
         raise UserError(f"{metadata}: none of its {len(rows)} files exists in {audio}; unpack the audio there")
     return rows
 
@@ -208,13 +218,13 @@ def _recordings(root: Path) -> _Rows:
     for path in audio_files(root / "recordings"):
         if name := _SPOKEN_NAME.fullmatch(path.stem):
             official = "test" if int(name["index"]) in _SPOKEN_TEST else "train"
-            rows.append((path, name["label"], name["group"], official))
+            rows.append((str(path), name["label"], name["group"], official))
     return rows
 
 
 def _unlabelled(root: Path) -> _Rows:
     """Files directly in the folder, as one class named after it: unlabelled music for the generators."""
-    return [(path, root.resolve().name, None, "") for path in audio_files(root)]
+    return [(str(path), root.resolve().name, None, "") for path in audio_files(root)]
 
 
 def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:

@@ -101,7 +101,7 @@ def _find_data(unpacked: Path, source: Source) -> Path:
                 break
     else:
         raise UserError(f"the archive holds no data set of the expected layout ({source.layout or 'any'})")
-    present = sum(path.is_file() for path in dataset.manifest.path)
+    present = sum(Path(path).is_file() for path in dataset.manifest.path)
     if source.clips not in (None, present):
         raise UserError(f"the archive holds {present} clips, not {source.clips}: it is incomplete or another file")
     if folder.parent == unpacked:

@@ -40,6 +40,8 @@ def take_fraction(manifest: pd.DataFrame, *, fraction: float, seed: int) -> pd.D
     """
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction {fraction}: must be above 0 and at most 1")
+    if fraction == 1:
+        return manifest
     kept: list[int] = []
     for _, rows in manifest.groupby("label"):
         shuffled = rows.sample(frac=1, random_state=seed)

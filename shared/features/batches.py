@@ -59,7 +59,7 @@ class Batches:
     def _indices(self, epoch: int, step: int) -> np.ndarray:
         return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def paths(self, epoch: int, step: int) -> list[Path]:
+    def paths(self, epoch: int, step: int) -> list[Path | str]:
         """The files of the clips in the batch of one step."""
         return [self.features.paths[i] for i in self._indices(epoch, step)]
 

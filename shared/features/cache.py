@@ -1,4 +1,4 @@
-"""FeatureCache: each clip's array is computed once and kept in memory-mapped ``.npy`` shards.
+"""FeatureCache: each clip's array is computed once and kept in ``.npy`` shards.
 
 A clip is identified by the hash of its file's bytes and its start in seconds, so moved or renamed files are not
 computed again. One folder holds the arrays of one FeatureSpec, computed with the same versions of the libraries and of
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
@@ -22,15 +22,15 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError
-from shared.features.hashes import file_hashes
+from shared.features.hashes import File, file_hashes
 from shared.features.index import LOST, CacheIndex, Listed, locked
-from shared.features.shards import Features, Shards, close_shards
+from shared.features.shards import Features, Shards
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, replacing, text_hash, write_json
 
 CLIPS_PER_SHARD = 64  # 2 to 45 MiB with the presets: what a worker holds in memory, and what it loses on Ctrl-C
-Part = tuple[Path, float, str]  # a clip's file, its start there in seconds, its id
+Part = tuple[File, float, str]  # a clip's file, its start there in seconds, its id
 _NAMES = {
     "log_mel": "log-mel spectrograms",
     "mfcc": "MFCCs",
@@ -52,8 +52,8 @@ class CachedClips:
 
     features: Features
     kept: list[int]  # the positions of the usable clips in ``paths``
-    hashes: list[str]  # each kept clip's id: its file's content hash, then @ and its start in seconds unless that is 0
-    rejects: dict[Path, str]  # file -> reason
+    hashes: np.ndarray  # each kept clip's id, bytes: its file's content hash, then @ and its start in seconds unless 0
+    rejects: dict[File, str]  # file -> reason
 
 
 class FeatureCache:
@@ -66,7 +66,7 @@ class FeatureCache:
 
     def build(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[File],
         *,
         offsets: Sequence[float] | None = None,
         n_jobs: int | None = None,
@@ -89,28 +89,28 @@ class FeatureCache:
             raise UserError(f"--n-jobs {n_jobs}: must be 1 or more")
         self.dir.mkdir(parents=True, exist_ok=True)
         starts = np.zeros(len(paths)) if offsets is None else np.asarray(offsets, dtype=float)
-        hashes = file_hashes(paths, self.dir.parent, verify=verify_data, progress=progress)
-        rejects = {path: str(value) for path, value in hashes.items() if isinstance(value, AudioError)}
-        ids = ["" if path in rejects else _id(hashes[path], start) for path, start in zip(paths, starts, strict=True)]
+        ids, rejects = file_hashes(paths, self.dir.parent, verify=verify_data, progress=progress)
+        if starts.any():
+            ids = np.array([_id(content, start) for content, start in zip(ids, starts, strict=True)], dtype=np.bytes_)
         with locked(self.dir):
             write_json(self.dir / "spec.json", self.key)
             index = self._usable_index()
             shards, rows = index.find(ids)
-            missing = {ids[i]: (paths[i], float(starts[i]), ids[i]) for i in np.flatnonzero(shards < 0) if ids[i]}
-            reasons = self._compute(sorted(missing.values()), index, n_jobs=n_jobs, progress=progress)
+            missing = _to_compute(paths, starts, ids, listed=shards >= 0)
+            parts = ((paths[i], float(starts[i]), ids[i].decode()) for i in missing)
+            reasons = self._compute(parts, len(missing), index, n_jobs=n_jobs, progress=progress)
             if missing:
-                close_shards()  # one may have been overwritten
                 index = CacheIndex(self.dir)
                 shards, rows = index.find(ids)
-        rejects |= {paths[i]: reasons[ids[i]] for i in np.flatnonzero(shards < 0) if ids[i]}
+        rejects |= {paths[i]: reasons[ids[i].decode()] for i in np.flatnonzero(shards < 0) if ids[i]}
         kept = np.flatnonzero(shards >= 0)
 
         def restore(listed: Listed) -> Listed:
-            return self._restore(listed, dict(zip(ids, zip(paths, starts, strict=True), strict=True)))
+            return self._restore(listed, dict(zip(np.char.decode(ids), zip(paths, starts, strict=True), strict=True)))
 
         opened = Shards(self.dir, index.shards.values(), restore)
         features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec, [paths[i] for i in kept])
-        return CachedClips(features, kept.tolist(), [ids[i] for i in kept], rejects)
+        return CachedClips(features, kept.tolist(), ids[kept], rejects)
 
     def _usable_index(self) -> CacheIndex:
         """The index, after damaged lines and shards that are missing or of another size were taken out of it."""
@@ -123,7 +123,7 @@ class FeatureCache:
             index = CacheIndex(self.dir)
         return index
 
-    def _restore(self, listed: Listed, sources: Mapping[str, tuple[Path, float]]) -> Listed:
+    def _restore(self, listed: Listed, sources: Mapping[str, tuple[File, float]]) -> Listed:
         """Compute a damaged shard's clips again, except those that ``sources`` (id -> file and start) does not have.
 
         Raises:
@@ -149,28 +149,42 @@ class FeatureCache:
             index.append(restored)
         return restored
 
-    def _compute(self, missing: list[Part], index: CacheIndex, *, n_jobs: int | None, progress: bool) -> dict[str, str]:
-        """Write and list the shards of the missing clips; return the ids of unusable clips with the reasons."""
-        n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, len(missing) // 16))  # a worker costs a second to start
-        size = min(CLIPS_PER_SHARD, max(1, -(-len(missing) // n_jobs)))
+    def _compute(
+        self, missing: Iterable[Part], count: int, index: CacheIndex, *, n_jobs: int | None, progress: bool
+    ) -> dict[str, str]:
+        """Write and list the shards of the missing clips; return the ids of unusable clips with the reasons.
+
+        Args:
+            count: how many clips are missing.
+        """
+        n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, count // 16))  # a worker costs a second to start
+        size = min(CLIPS_PER_SHARD, max(1, -(-count // n_jobs)))
         reasons: dict[str, str] = {}
         jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
         name, began = _NAMES[self.spec.kind], time.perf_counter()
-        hidden = None if progress and missing else True
-        with tqdm(total=len(missing), desc=f"computing {name}", unit="clip", disable=hidden) as bar:
+        hidden = None if progress and count else True
+        with tqdm(total=count, desc=f"computing {name}", unit="clip", disable=hidden) as bar:
             for done, written, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
                 for listed in written:
                     index.append(listed)
                 reasons |= failed
                 bar.update(done)
-        computed = len(missing) - len(reasons)
+        computed = count - len(reasons)
         if progress and computed and not sys.stderr.isatty():
             print(f"computed {computed} {name} in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         return reasons
 
 
-def _id(content: str, start: float) -> str:
-    return f"{content}@{float(start)}" if start else content
+def _id(content: bytes, start: float) -> bytes:
+    return b"%s@%r" % (content, float(start)) if content and start else content
+
+
+def _to_compute(paths: Sequence[File], starts: np.ndarray, ids: np.ndarray, *, listed: np.ndarray) -> list[int]:
+    """The positions of the clips to compute, ordered by file and start; one of those with equal ids."""
+    missing = np.flatnonzero(~listed & (ids != b""))
+    missing = missing[np.unique(ids[missing], return_index=True)[1]]
+    by_start = missing[np.argsort(starts[missing], kind="stable")].tolist()
+    return sorted(by_start, key=lambda i: str(paths[i]))
 
 
 def _size(path: Path) -> int | None:
@@ -180,7 +194,7 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _jobs(missing: list[Part], size: int) -> Iterator[list[Part]]:
+def _jobs(missing: Iterable[Part], size: int) -> Iterator[list[Part]]:
     """Divide the missing clips into jobs of at least ``size`` clips; the clips of a file stay in one job."""
     job: list[Part] = []
     for _, parts in itertools.groupby(missing, key=itemgetter(0)):

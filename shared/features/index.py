@@ -45,6 +45,11 @@ class Listed:
         return self.joined.split("\n")
 
     @property
+    def count(self) -> int:
+        """The number of its rows."""
+        return self.joined.count("\n") + 1
+
+    @property
     def name(self) -> str:
         return text_hash(self.joined)
 
@@ -68,31 +73,36 @@ class CacheIndex:
     def __init__(self, folder: Path) -> None:
         self.path, self.damaged = folder / INDEX, 0
         self.shards: dict[str, Listed] = {}
-        for line in self.path.read_bytes().splitlines() if self.path.exists() else []:
-            try:
-                entry = json.loads(line)
-                listed = Listed(str(entry["checksum"]), int(entry["bytes"]), "\n".join(entry["clips"]))
-                if listed.name != entry["shard"]:
-                    raise ValueError("not the hash of its clips")
-                self.shards.pop(listed.name, None)
-                self.shards[listed.name] = listed
-            except (ValueError, TypeError, KeyError):
-                self.damaged += bool(line)
-        parts = [listed.joined for listed in self.shards.values()]
-        ids = np.array("\n".join(parts).encode().split(b"\n") if parts else [], dtype=np.bytes_)
-        sizes = [part.count("\n") + 1 for part in parts]
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                for line in file:
+                    self._read(line.strip())
+        parts = [np.array(listed.clips, dtype=np.bytes_) for listed in self.shards.values()]
+        sizes = [len(part) for part in parts]
+        ids = np.concatenate([*parts, np.zeros(0, dtype=np.bytes_)])
         self._order = np.argsort(ids, kind="stable")  # of equal ids the last is in the shard that was written last
         self._ids = ids[self._order]
         self._shard = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         self._row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes] or [np.zeros(0, np.int32)])
 
+    def _read(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            listed = Listed(str(entry["checksum"]), int(entry["bytes"]), "\n".join(entry["clips"]))
+            if listed.name != entry["shard"]:
+                raise ValueError("not the hash of its clips")
+            self.shards.pop(listed.name, None)
+            self.shards[listed.name] = listed
+        except (ValueError, TypeError, KeyError):
+            self.damaged += bool(line)
+
     def __len__(self) -> int:
         """The number of listed clips."""
         return len(self._ids)
 
-    def find(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def find(self, clips: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each id the position of its shard in ``shards`` and its row there, int32 (N,); -1 if it is not listed."""
-        wanted = np.array(clips, dtype=np.bytes_)
+        wanted = np.asarray(clips, dtype=np.bytes_)
         if not len(self._ids):
             return np.full(len(wanted), -1, np.int32), np.full(len(wanted), -1, np.int32)
         places = np.searchsorted(self._ids, wanted, side="right") - 1

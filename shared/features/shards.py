@@ -1,31 +1,21 @@
-"""Features: the cached arrays of a sequence of clips, read from memory-mapped shards."""
+"""Features: the cached arrays of a sequence of clips, read from the shards' files when they are indexed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from shared.errors import UserError
 from shared.features.index import Listed
 from shared.features.spec import FeatureSpec
 from shared.files import content_hash
 
-OPEN_SHARDS = 64  # open at the same time; the limit on open files is 1024 on most systems, 256 on some
-
-
-@lru_cache(maxsize=OPEN_SHARDS)
-def _open_shard(shard: Path) -> np.ndarray:
-    """Open a shard as a memory map. All ``Features`` of a process share the maps: each holds a file descriptor."""
-    return np.load(shard, mmap_mode="r", allow_pickle=False)
-
-
-def close_shards() -> None:
-    """Forget the open shards, because one may have been written again."""
-    _open_shard.cache_clear()
-
 
 class Shards:
     """The shards of one ``FeatureCache.build``; each is compared with its checksum when it is first read.
+
+    A clip is read with one call of the system, and no file stays open: with more shards than may be open at a time, a
+    memory map would be opened for each clip, which takes twenty times as long.
 
     Args:
         folder: the folder of their files.
@@ -35,16 +25,24 @@ class Shards:
 
     def __init__(self, folder: Path, listed: Iterable[Listed], restore: Callable[[Listed], Listed]) -> None:
         self.folder, self._listed, self._restore = folder, list(listed), restore
-        self._intact = np.zeros(len(self._listed), dtype=bool)
+        self._files: list[Path | None] = [None] * len(self._listed)  # of the shards that are intact
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        """The memory map of a shard, float32 (clips, *spec.shape)."""
-        if not self._intact[index]:
-            if is_damaged(self.folder, self._listed[index]):
-                self._listed[index] = self._restore(self._listed[index])
-                close_shards()
-            self._intact[index] = True
-        return _open_shard(self.folder / self._listed[index].file)
+    def read(self, index: int, row: int, out: np.ndarray) -> None:
+        """Copy a row of a shard to ``out``, float32 and contiguous, of the rows' shape."""
+        path = self._files[index] or self._intact(index)
+        listed = self._listed[index]
+        with path.open("rb", buffering=0) as file:
+            file.seek(listed.size - (listed.count - row) * out.nbytes)  # the rows stand at the end
+            read = file.readinto(out)
+        if read != out.nbytes:
+            raise UserError(f"{path}: was cut short while it was in use; run the same command again")
+
+    def _intact(self, index: int) -> Path:
+        """The file of a shard, which is computed again if it is damaged."""
+        if is_damaged(self.folder, self._listed[index]):
+            self._listed[index] = self._restore(self._listed[index])
+        self._files[index] = path = self.folder / self._listed[index].file
+        return path
 
 
 def is_damaged(folder: Path, listed: Listed) -> bool:
@@ -64,7 +62,7 @@ class Features:
         paths: each clip's file.
     """
 
-    def __init__(self, shards: Shards, locations: np.ndarray, spec: FeatureSpec, paths: Sequence[Path]) -> None:
+    def __init__(self, shards: Shards, locations: np.ndarray, spec: FeatureSpec, paths: Sequence[Path | str]) -> None:
         self.shards, self.locations, self.spec, self.paths = shards, locations, spec, paths
 
     def __len__(self) -> int:
@@ -74,7 +72,7 @@ class Features:
         """The clips at ``indices``: float32 (B, *spec.shape)."""
         batch = np.empty((len(indices), *self.spec.shape), dtype=np.float32)
         for row, (shard, position) in enumerate(self.locations[np.asarray(indices, dtype=int)].tolist()):
-            batch[row] = self.shards[shard][position]
+            self.shards.read(shard, position, batch[row])
         return batch
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Features":

@@ -39,10 +39,10 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=os.fspath))
 
 
-def fingerprint(manifest: pd.DataFrame, hashes: Iterable[str]) -> str:
+def fingerprint(manifest: pd.DataFrame, hashes: Iterable[bytes]) -> str:
     """One hash of all clips' bytes, labels and file names. It does not depend on the folder's path."""
-    rows = zip(hashes, manifest.label, manifest.path.map(lambda p: p.name), strict=True)
-    return text_hash("\n".join(sorted(" ".join(row) for row in rows)))
+    rows = zip(hashes, manifest.label, map(os.path.basename, manifest.path), strict=True)
+    return text_hash("\n".join(sorted(f"{content.decode()} {label} {name}" for content, label, name in rows)))
 
 
 def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Run:
             self._writer.add_event(Event(step=epoch, summary={"value": values}))
             self._writer.flush()
 
-    def write_rejects(self, rejects: Mapping[Path, str]) -> None:
+    def write_rejects(self, rejects: Mapping[Path | str, str]) -> None:
         """Write rejects.csv (path, reason) and print the first skipped files."""
         if not rejects:
             return

@@ -28,7 +28,7 @@ class Clips:
     dataset: Dataset
     manifest: pd.DataFrame
     features: Features
-    rejects: dict[Path, str]
+    rejects: dict[str, str]
     data: dict[str, Any]  # the entry "data" of config.json
 
     @property
