@@ -40,6 +40,7 @@ class Kind:
         listen: path of a function (objective, sampler, batches, out_dir, epoch, *, seed) for more sounds, or None.
         family: first word in the names of the folders for sounds and figures.
         auto_precision: meaning of --precision auto; "auto" decides by the machine.
+        several: whether several processes can train it together (shared/runs/ranks.py).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Kind:
     listen: str | None = None
     family: Literal["gan", "vae", "flow"] = "gan"
     auto_precision: Precision = "auto"
+    several: bool = True
 
     def train(self) -> None:
         """Train with the options of the command line."""
@@ -86,6 +88,7 @@ _KINDS = (
         nets={"dense": "wgan_gp_dense", "conv": "wgan_gp_conv"},
         build="generation.objectives.wgan_gp:build",
         auto_precision="float32",
+        several=False,
     ),
     Kind(
         name="vae",

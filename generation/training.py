@@ -23,6 +23,7 @@ from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.files import read_json
 from shared.report.plots import plot_history
+from shared.runs import ranks
 from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
 from shared.runs.options import CommonOptions, Precision
@@ -38,14 +39,18 @@ def train(options: GeneratorOptions) -> None:
     """Train the generator of these options: resume an unfinished run, do nothing if it is finished.
 
     Raises:
-        UserError: too few clips, too few recordings to hold some out, or a folder that holds another run.
+        UserError: too few clips, too few recordings to hold some out, or a folder that holds another run; several
+            processes for a generator that one process trains.
     """
     kind = kind_of(options)
+    ranks.start()
+    if not kind.several:
+        ranks.refuse(f"train_{kind.name.replace('-', '_')} trains in one process")
     clips, held_out = find_clips(options)
     default_dir = f"{kind.name}-{getattr(options, kind.choice)}"
     if options.minutes is not None:
         before = (options.out_dir or Path("runs") / default_dir) / "config.json"
-        if before.is_file() and not options.overwrite:  # the epochs were chosen when the run began
+        if ranks.agreed(before.is_file()) and not options.overwrite:  # the epochs were chosen when the run began
             options.epochs = read_json(before)["options"]["epochs"]
         else:
             options.epochs = epochs_within(options, kind, clips, held_out)
@@ -56,7 +61,8 @@ def train(options: GeneratorOptions) -> None:
         extendable=frozenset({"epochs"}),
         details={"features": dataclasses.asdict(clips.features.spec)},
     )
-    once(run, lambda: fit(options, kind, clips, held_out, run))
+    work = fit if ranks.is_first() else take_part
+    once(run, lambda: work(options, kind, clips, held_out, run))
 
 
 def find_clips(options: GeneratorOptions) -> tuple[Clips, Clips | None]:
@@ -153,6 +159,12 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | N
     print(f"{run.dir}: trained to epoch {len(history)}; sounds in {run.dir / f'{kind.family}_generated_audio'}")
 
 
+def take_part(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | None, run: Run) -> None:
+    """The part of ``fit`` of all processes of a launch but the first: train, without writing anything."""
+    parts, batches, _, device, _ = prepare(options, kind, clips, held_out)
+    run_loop(parts.objective, batches, run, epochs=options.epochs, device=device)
+
+
 def prepare(
     options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | None
 ) -> tuple[Parts, Batches, Sampler, torch.device, str]:
@@ -161,8 +173,8 @@ def prepare(
     spec = clips.features.spec
     precision = choose_precision(options, kind.auto_precision, spec.shape[-1])
     accelerator = make_accelerator(options.device, precision, deterministic=options.deterministic)
-    # made before training, so that a missing vocoder fails at once
-    vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
+    with ranks.first_alone():  # made before training, so that a missing vocoder fails at once; it may be downloaded
+        vocoder = make_vocoder(options.vocoder, spec, device=accelerator.device, **options.vocoder_details)
     batches, held_out = make_batches(options, clips, held_out)
     parts = load(kind.build)(options, spec, len(clips.classes), batches, accelerator)
     batches.augment, parts.objective.held_out = parts.augment, held_out
@@ -192,7 +204,7 @@ def epochs_within(options: GeneratorOptions, kind: Kind, clips: Clips, held_out:
     sounds = seconds(lambda: sampler.vocoder(sampler.arrays(sampler.classes, seed=options.seed)))
     # the mean, because not every step of a GAN has a gradient penalty
     epoch = len(batches) * float(np.mean(each[WARM_UP:])) + between + sounds / options.sample_every
-    epochs = max(1, int(60 * options.minutes / epoch))
+    epochs = ranks.agreed(max(1, int(60 * options.minutes / epoch)))
     print(f"--minutes {options.minutes:g}: {epochs} epochs of about {duration(epoch)}", flush=True)
     return epochs
 

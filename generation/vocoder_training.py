@@ -24,6 +24,7 @@ from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
 from shared.report.plots import plot_history
+from shared.runs import ranks
 from shared.runs.loop import fit as run_loop
 from shared.runs.loop import make_accelerator
 from shared.runs.run import Run, peak_memory_mib
@@ -40,6 +41,8 @@ def train(options: VocoderTrainingOptions) -> None:
     Raises:
         UserError: no usable sounds, too few recordings to hold some out, or a folder that holds another run.
     """
+    ranks.start()
+    ranks.refuse("train_vocoder trains in one process")
     dataset, spec = find_data(options), options.spec
     waveforms = FeatureSpec(kind="waveform", sr=spec.sr, duration=spec.duration)
     clips = load_clips(options, with_extra(dataset, options.extra_dir), waveforms, segmented=True)

@@ -22,6 +22,7 @@ from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.files import write_json
 from shared.recordings.similarity import leak_check, leak_warning
+from shared.runs import ranks
 from shared.runs.run import Run
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
 from shared.runs.timing import duration
@@ -37,8 +38,15 @@ def train(options: TrainOptions) -> None:
     """Run the whole command: load and split the clips, open the run folder, train, evaluate, predict the test set.
 
     Raises:
-        UserError: several trainings without held-out clips, which would have no figures to pool.
+        UserError: several trainings without held-out clips, which would have no figures to pool; several processes for
+            Keras.
     """
+    ranks.start()
+    if options.framework == "keras":
+        ranks.refuse(
+            "--framework keras: use --devices for several devices, or train with --framework torch and convert the "
+            "model (frequency-quest convert); Keras trains in one process"
+        )
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
@@ -49,13 +57,20 @@ def train(options: TrainOptions) -> None:
         raise UserError("--test-share 0: several trainings need held-out clips; raise it, or train with one seed")
     run = open_part(options, clips, fold=None)
     announce(inputs[0], clips, parts)
-    once(run, lambda: train_parts(options, parts, inputs, clips, run))
+    work = train_parts if ranks.is_first() else take_part
+    once(run, lambda: work(options, parts, inputs, clips, run))
 
 
 def open_part(options: TrainOptions, clips: Clips, *, fold: int | None) -> Run:
     """Open the run folder of the whole command, or of one of its parts."""
     details = {"features": dataclasses.asdict(clips.features.spec), "fold": fold}
     return open_run(options, clips, default_dir=f"{options.framework}-{options.recipe}", details=details)
+
+
+def open_within(folder: Path, part: Part, clips: Clips) -> Run:
+    """Open the run folder of one of several parts, ``folder``/<its name>."""
+    own = dataclasses.replace(part.options, out_dir=folder / part.name, overwrite=False)
+    return open_part(own, clips, fold=part.fold)
 
 
 def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
@@ -84,6 +99,15 @@ def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[I
     print(conclusion(run, metrics))
 
 
+def take_part(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
+    """The part of ``train_parts`` of all processes of a launch but the first: train, without writing anything."""
+    fit = load_framework(options.framework).fit
+    for part, own in zip(parts, inputs, strict=True):
+        sub = run if len(parts) == 1 else open_within(run.dir, part, clips)
+        if len(parts) == 1 or not ranks.agreed(sub.finished):
+            fit(own, sub)
+
+
 def train_each(
     framework: Framework, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run
 ) -> list[Scored]:
@@ -101,9 +125,8 @@ def train_each(
 
 def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, folder: Path) -> Scored:
     """Train one of several parts in ``folder``/<its name>; if an earlier command finished it, read its results."""
-    own = dataclasses.replace(part.options, out_dir=folder / part.name, overwrite=False)
-    sub = open_part(own, clips, fold=part.fold)
-    if sub.finished:
+    sub = open_within(folder, part, clips)
+    if ranks.agreed(sub.finished):
         print(f"{sub.dir} is already done", flush=True)
         sub.close()
         return Scored.read(sub.dir)

@@ -20,8 +20,9 @@ from classification.rundir import TORCH_MODEL
 from classification.training.inputs import Inputs
 from shared.features.batches import Batches
 from shared.files import replacing
+from shared.runs import ranks
 from shared.runs.loop import fit as run_loop
-from shared.runs.loop import make_accelerator
+from shared.runs.loop import make_accelerator, prepare
 from shared.runs.run import Run
 
 
@@ -48,7 +49,7 @@ class ClassifierObjective:
         optimizer = torch.optim.AdamW(  # with Keras's epsilon
             net.parameters(), lr=optimiser.learning_rate, eps=1e-7, weight_decay=optimiser.weight_decay
         )
-        self.net, self.optimizer = accelerator.prepare(net, optimizer)
+        self.net, self.optimizer = prepare(accelerator, net, optimizer)
         self.accelerator, self.val, self.best_file = accelerator, val, best_file
         self.plateau, self.stop_patience = optimiser.schedule == "plateau", optimiser.stop_patience
         if self.plateau:
@@ -73,10 +74,14 @@ class ClassifierObjective:
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update on x (B, M, T) and soft labels y (B, K)."""
         self.net.train()
-        logits = self.net(x)
+        share = ranks.Share(len(x))
+        x, y = share(x, y)
+        with share.own_draws():
+            logits = self.net(x)
         loss = _cross_entropy(logits, y).mean()
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
+        share.average(self.net.parameters())
         self.optimizer.step()
         if not self.plateau:
             self.scheduler.step()
@@ -87,7 +92,7 @@ class ClassifierObjective:
         if self.val is not None:
             loss, accuracy = self._validate()
             figures = {"val/loss": loss, "val/accuracy": accuracy} | figures
-        if not self.plateau or accuracy > self.best["accuracy"]:
+        if ranks.is_first() and (not self.plateau or accuracy > self.best["accuracy"]):
             weights = self.accelerator.unwrap_model(self.net).state_dict()
             with replacing(self.best_file) as temporary:  # safetensors has no channels_last format
                 save_file({name: v.contiguous() for name, v in weights.items()}, temporary)
@@ -102,10 +107,12 @@ class ClassifierObjective:
     def _validate(self) -> tuple[float, float]:
         self.net.eval()
         loss = correct = 0.0
-        for x, y in self.val():
-            logits = self.net(torch.from_numpy(x).to(self.accelerator.device)).cpu()
-            loss += _cross_entropy(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
-            correct += _correct(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
+        for step, (x, y) in enumerate(self.val()):
+            if ranks.own_turn(step):
+                logits = self.net(torch.from_numpy(x).to(self.accelerator.device)).cpu()
+                loss += _cross_entropy(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
+                correct += _correct(logits, torch.from_numpy(y)).sum().item() / logits.shape[1]
+        loss, correct = ranks.total([loss, correct])
         return loss / self.val.clips, correct / self.val.clips
 
     def state_dict(self) -> dict[str, Any]:

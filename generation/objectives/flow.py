@@ -19,6 +19,7 @@ from generation.registry import load_nets
 from generation.scaling import Scaler
 from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
+from shared.runs import ranks
 
 LONGEST = 0.3  # norm of a step's gradient: without a limit, one step in some thousands throws the training back
 CENTRE, SPREAD = -1.2, 1.5  # of the logit of the times trained on: what tells classes apart is decided early
@@ -90,8 +91,11 @@ class FlowObjective(Trained):
         t = draw_times(len(x)).to(x.device)
         hidden = torch.rand(len(y), device=y.device) < self.label_dropout
         y = torch.where(hidden, self.average.n_classes, y)
-        loss = self.losses(self.net, self.scaler.forward(x), t, y, torch.randn_like(x)).mean()
-        self.update(self.adam, loss, longest=LONGEST)
+        share = ranks.Share(len(x))
+        rows = share(self.scaler.forward(x), t, y, torch.randn_like(x))
+        with share.own_draws():
+            loss = self.losses(self.net, *rows).mean()
+        self.update(self.adam, loss, share, longest=LONGEST)
         self.steps += 1
         follow(self.average, self._part("net"), decay=self.decay, steps=self.steps)
         return {"train/loss": loss}
@@ -120,12 +124,13 @@ class FlowObjective(Trained):
         """The average network's loss on the held-out clips, with the same times and noise in every epoch."""
         random, device = torch.Generator().manual_seed(0), self.accelerator.device
         total = 0.0
-        for features, labels in self.held_out():
+        for step, (features, labels) in enumerate(self.held_out()):
             x, y = self.scaler.forward(torch.from_numpy(features)).to(device), torch.from_numpy(labels).to(device)
             t, noise = draw_times(len(x), random), torch.randn(x.shape, generator=random)
-            with self.accelerator.autocast():
-                total += self.losses(self.average, x, t.to(device), y, noise.to(device)).sum().item()
-        return total / self.held_out.clips
+            if ranks.own_turn(step):
+                with self.accelerator.autocast():
+                    total += self.losses(self.average, x, t.to(device), y, noise.to(device)).sum().item()
+        return ranks.total([total])[0] / self.held_out.clips
 
     def state_dict(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("steps", "lowest", "latest")}

@@ -20,6 +20,7 @@ from generation.scaling import Scaler
 from shared.features.augment import mask_stripe
 from shared.features.batches import Augmentation, Batches
 from shared.features.spec import FeatureSpec
+from shared.runs.ranks import Share
 
 
 def build(options: CganOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
@@ -113,8 +114,12 @@ class GanObjective(Trained):
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update of the discriminator on features x (B, M, T) and fakes, then one of the generator."""
-        real = self.scaler.forward(x)[:, None]
-        z = torch.randn(len(x), self.latent, device=x.device)
+        z, share = torch.randn(len(x), self.latent, device=x.device), Share(len(x))
+        with share.own_draws():
+            return self._step(*share(self.scaler.forward(x)[:, None], y, z), share)
+
+    def _step(self, real: Tensor, y: Tensor, z: Tensor, share: Share) -> dict[str, Tensor]:
+        """The updates on real clips (B, 1, M, T) and noise z (B, Z), the rows of ``share``."""
         fake = self.generator(z, y).float()
 
         seen_real, seen_fake = self.augment(real), self.augment(fake.detach())
@@ -122,13 +127,13 @@ class GanObjective(Trained):
         d_loss = loss = mean_loss(self.discriminator_loss, real_logits, fake_logits)
         if self.penalty and self.steps % self.penalty_every == 0:
             loss = loss + self.penalty_every * self.penalty / 2 * self._squared_gradients(seen_real, seen_fake, y)
-        self.update(self.adam_d, loss)
+        self.update(self.adam_d, loss, share)
 
         self.discriminator.requires_grad_(False)  # this update needs no gradients of the discriminator's weights
         compared = [logits.detach() for logits in real_logits]  # a second pass would differ by one update only
         g_loss = mean_loss(self.generator_loss, compared, as_logits(self.discriminator(self.augment(fake), y)))
         self.discriminator.requires_grad_(True)
-        self.update(self.adam_g, g_loss)
+        self.update(self.adam_g, g_loss, share)
         self.steps += 1
         if self.averaged is not None:
             self.averaged.update_parameters(self._part("generator"))

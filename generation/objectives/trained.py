@@ -11,6 +11,8 @@ from torch.optim import Adam, Optimizer
 
 from generation.scaling import Scaler
 from shared.features.batches import Augmentation, Batches
+from shared.runs.loop import prepare
+from shared.runs.ranks import Share
 
 
 def follow(average: nn.Module, net: nn.Module, *, decay: float, steps: int) -> None:
@@ -38,15 +40,24 @@ class Trained:
         self.accelerator = accelerator
         nets = [net.to(accelerator.device) for group in groups for net in group]
         adams = [Adam([p for net in group for p in net.parameters()], fused=True, **adam) for group in groups]
-        for name, part in zip(self.parts, accelerator.prepare(*nets, *adams), strict=True):
+        for name, part in zip(self.parts, prepare(accelerator, *nets, *adams), strict=True):
             setattr(self, name, part)
 
-    def update(self, optimizer: Optimizer, loss: Tensor, *, longest: float | None = None) -> None:
-        """One step of ``optimizer`` down the gradient of ``loss``, which is shortened to the norm ``longest``."""
+    def update(
+        self, optimizer: Optimizer, loss: Tensor, share: Share | None = None, *, longest: float | None = None
+    ) -> None:
+        """One step of ``optimizer`` down the gradient of ``loss``, which is shortened to the norm ``longest``.
+
+        Args:
+            share: the rows that ``loss`` is the mean of, for objectives that several processes can train.
+        """
         optimizer.zero_grad()
         self.accelerator.backward(loss)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if share is not None:
+            share.average(parameters)
         if longest is not None:
-            self.accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], longest)
+            self.accelerator.clip_grad_norm_(parameters, longest)
         optimizer.step()
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from generation.registry import load_nets
 from generation.scaling import Scaler
 from shared.features.batches import Batches
 from shared.features.spec import FeatureSpec
+from shared.runs.ranks import Share
 
 
 def build(options: VaeOptions, spec: FeatureSpec, n_classes: int, batches: Batches, accelerator: Accelerator) -> Parts:
@@ -71,13 +72,14 @@ class VaeObjective(Trained):
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update on features x (B, ...) of ordinals y (B,)."""
-        x = self.scaler.forward(x)
+        noise, share = torch.randn(len(x), self._part("decoder").latent, device=x.device), Share(len(x))
+        x, y, noise = share(self.scaler.forward(x), y, noise)
         mean, log_variance = (h.float() for h in self.encoder(x, y))
-        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        z = mean + (log_variance / 2).exp() * noise
         mse = (self.decoder(z, y).float() - x).square().flatten(1).sum(dim=1).mean()
         kl = kl_divergence(mean, log_variance).mean()
         loss = mse + self.kl_weight * kl
-        self.update(self.adam, loss)
+        self.update(self.adam, loss, share)
         return {"train/loss": loss, "train/mse": mse, "train/kl": kl}
 
     @torch.no_grad()

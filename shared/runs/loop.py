@@ -7,16 +7,17 @@ import os
 import pickle
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.errors import UserError
 from shared.files import replacing
+from shared.runs import ranks
 from shared.runs.progress import Progress
 from shared.runs.timing import EpochTimer
 
@@ -32,7 +33,10 @@ class Objective(Protocol):
     """A loss with the networks and optimisers that it trains. Only objectives call backward."""
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update on x (B, M, T), y (B,). Returns {"group/name": scalar}; the loop averages each over the clips."""
+        """One update on x (B, M, T), y (B,). Returns {"group/name": scalar}; the loop averages each over the clips.
+
+        In a launch every process gets the whole batch and returns the means over its ``ranks.Share``.
+        """
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
         """Validate, update schedules and save models after an epoch. Returns further metrics to log."""
@@ -77,6 +81,22 @@ def make_accelerator(device: str, precision: str, *, deterministic: bool = False
     return Accelerator(cpu=pick_device(device).type == "cpu", mixed_precision=mixed)
 
 
+def prepare(accelerator: Accelerator, *parts: Any) -> Sequence[Any]:
+    """accelerator.prepare for networks and optimisers, without its DistributedDataParallel.
+
+    That averages gradients during one backward pass per forward pass, which the steps of a GAN do not have; objectives
+    average them by ``ranks.Share``.
+    """
+    if ranks.count() == 1:
+        return accelerator.prepare(*parts)
+    return [
+        accelerator.prepare_model(part, evaluation_mode=True)  # only places it and sets its precision
+        if isinstance(part, nn.Module)
+        else accelerator.prepare_optimizer(part)
+        for part in parts
+    ]
+
+
 def _keep_freed_memory() -> None:
     """Make glibc reuse the memory of freed tensors instead of returning it to the system.
 
@@ -109,9 +129,11 @@ def fit(
 
     Every epoch is logged and checkpointed (networks, optimisers, random states), so an interrupted run resumes exactly.
     ``on_epoch(epoch)`` may return further metrics to log. It may draw random numbers: the random states are restored
-    after it.
+    after it. Of the processes of a launch, only the first calls it and writes the checkpoint.
     """
     timer, first = EpochTimer(batches.clips), load_checkpoint(run, objective)
+    nets = [part for part in vars(objective).values() if isinstance(part, nn.Module)]
+    ranks.copy_first(tensor for net in nets for tensor in (*net.parameters(), *net.buffers()))
     with Progress(epochs, len(batches), first=first) as progress:
         for epoch in range(first, epochs):
             if objective.stop_reason:
@@ -120,12 +142,14 @@ def fit(
             timer.start()
             metrics = _train_epoch(objective, batches, epoch, device, progress)
             timer.stop()
+            ranks.copy_first(buffer for net in nets for buffer in net.buffers())  # statistics of batch norm
             with torch.random.fork_rng():
                 metrics |= objective.end_epoch(epoch, metrics)
-                if on_epoch is not None:
+                if on_epoch is not None and ranks.is_first():
                     metrics |= on_epoch(epoch) or {}
             run.log(epoch, metrics | timer.metrics())
-            save_checkpoint(run, objective, epoch)
+            if ranks.is_first():
+                save_checkpoint(run, objective, epoch)
             progress.epoch(epoch, metrics)
 
 
@@ -142,11 +166,13 @@ def _train_epoch(
     for x, y in batches(epoch):
         metrics = objective.step(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
         for name, value in metrics.items():
-            sums[name] = sums[name] + value.detach().float() * len(x)
+            sums[name] = sums[name] + value.detach().float() * ranks.Share(len(x)).clips
         finite.append(torch.stack([value.detach().float().isfinite() for value in metrics.values()]).all())
         progress.batch()
-    batches.refuse_divergence(torch.stack(finite).tolist(), epoch)
-    return {name: float(total) / batches.clips for name, total in sums.items()}
+    failures = ranks.total((~torch.stack(finite)).tolist())  # all processes of a launch stop together
+    batches.refuse_divergence([not count for count in failures], epoch)
+    totals = ranks.total([float(total) for total in sums.values()])
+    return {name: total / batches.clips for name, total in zip(sums, totals, strict=True)}
 
 
 def save_checkpoint(run: Run, objective: Objective, epoch: int) -> None:
@@ -182,6 +208,9 @@ def load_checkpoint(run: Run, objective: Objective) -> int:
         ) from error
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])  # the run may have had more GPUs
+        states = state["cuda_rng"][: torch.cuda.device_count()]  # the run may have had more GPUs
+        if ranks.count() > 1:  # every GPU draws what the first process's draws
+            states = states[:1] * torch.cuda.device_count()
+        torch.cuda.set_rng_state_all(states)
     print(f"resuming {run.dir} after epoch {state['epoch'] + 1}", flush=True)
     return state["epoch"] + 1

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from shared.errors import UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, naming_full_disk, read_json, text_hash, write_json, write_text
+from shared.runs import ranks
 
 # Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
@@ -60,11 +61,14 @@ def describe(options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, A
 
 def _own_command() -> str:
     """The command line of this process, with the script's path relative to the checkout."""
+    launch = f"accelerate launch --multi_gpu --num_processes {ranks.count()}" if ranks.count() > 1 else ""
     if sys.argv[0].startswith("frequency-quest"):  # shared/commands.py sets it to "frequency-quest VERB"
-        return f"{sys.argv[0]} {shlex.join(sys.argv[1:])}"
+        program = sys.argv[0].replace("frequency-quest", f"{launch} -m shared.commands") if launch else sys.argv[0]
+        return f"{program} {shlex.join(sys.argv[1:])}"
     script = Path(sys.argv[0]).resolve()
     inside = script.is_relative_to(PROJECT_ROOT)
-    return shlex.join(["python", str(script.relative_to(PROJECT_ROOT)) if inside else script.name, *sys.argv[1:]])
+    arguments = [str(script.relative_to(PROJECT_ROOT)) if inside else script.name, *sys.argv[1:]]
+    return f"{launch or 'python'} {shlex.join(arguments)}"
 
 
 def _git_revision() -> str | None:
@@ -212,3 +216,20 @@ class Run:
         if self._writer is not None:
             self._writer.close()
         self._lock.release()
+
+
+class UnwrittenRun(Run):
+    """The run folder in all processes of a launch but the first, which writes it: they only read its checkpoint."""
+
+    def __init__(self, out_dir: Path, config: dict[str, Any]) -> None:
+        self.dir, self.config, self._history = Path(out_dir), config, []
+        self.checkpoints = self.dir / "checkpoints"
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Leave it to the first process, like everything that follows."""
+
+    def write_rejects(self, rejects: Mapping[Path, str]) -> None: ...
+
+    def finish(self, metrics: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...

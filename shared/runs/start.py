@@ -17,8 +17,9 @@ from shared.features.cache import FeatureCache
 from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.files import DEMO_DIR
+from shared.runs import ranks
 from shared.runs.options import CommonOptions, flat
-from shared.runs.run import Run, describe, fingerprint
+from shared.runs.run import Run, UnwrittenRun, describe, fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Clips:
 def find_data(options: CommonOptions) -> Dataset:
     """The clips of the data folder; without --data-dir, the demo sounds, which are synthesised if missing."""
     if options.data_dir is None:
-        make_demo_data(DEMO_DIR)
+        with ranks.first_alone():
+            make_demo_data(DEMO_DIR)
         print(f"no --data-dir: training on SYNTHETIC demo sounds in {DEMO_DIR}", flush=True)
     return load_dataset(options.data_dir or DEMO_DIR)
 
@@ -59,7 +61,8 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
         manifest = segments(manifest, duration=spec.duration)
     offsets = manifest.offset if segmented else None
     how = {"offsets": offsets, "n_jobs": options.n_jobs, "verify_data": options.verify_data}
-    clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), **how)
+    with ranks.first_alone():
+        clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), **how)
     first = next((f"the first, {path}: {reason}" for path, reason in clips.rejects.items()), "")
     if not clips.kept:
         raise UserError(f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; {first}")
@@ -85,21 +88,30 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
 def open_run(
     options: CommonOptions, clips: Clips, *, default_dir: str, details: dict[str, Any], extendable: Collection[str] = ()
 ) -> Run:
-    """Open the run folder of these options. With --dry-run, print the configuration and exit instead."""
+    """Open the run folder of these options. With --dry-run, print the configuration and exit instead.
+
+    Raises:
+        UserError: a machine of the launch has other data than the first.
+    """
     config = describe(flat(options), clips.data) | details
     if options.dry_run:
         print(json.dumps(config, indent=2))
         sys.exit(0)
     out_dir = options.out_dir or Path("runs") / default_dir
+    if ranks.agreed(clips.data["fingerprint"]) != clips.data["fingerprint"]:
+        raise UserError(f"--data-dir {clips.dataset.root}: differs from that of the launch's first machine")
+    if not ranks.is_first():
+        return UnwrittenRun(out_dir, config)
     run = Run(out_dir, config, overwrite=options.overwrite, extendable=extendable)
     run.write_rejects(clips.rejects)
     return run
 
 
 def once(run: Run, train: Callable[[], None]) -> None:
-    """Train unless the run is already finished."""
-    if run.finished:
+    """Train unless the run is already finished. The processes of a launch part after it."""
+    if ranks.agreed(run.finished):
         print(f"{run.dir} is already done; --overwrite trains it again")
     else:
         train()
     run.close()
+    ranks.end()
