@@ -117,8 +117,12 @@ def diverge() -> str:
 def draws() -> dict[str, list[float]]:
     torch.manual_seed(0)
     with ranks.Share(4).own_draws():
-        own = torch.rand(3).tolist()
-    return {"own": own, "later": torch.rand(3).tolist()}
+        pass
+    found = {"as in one process": torch.rand(3).tolist()}
+    for name in ("own", "again"):
+        with ranks.Share(4).own_draws():
+            found[name] = torch.rand(3).tolist()
+    return found | {"later": torch.rand(3).tolist()}
 
 
 def agreements() -> dict[str, object]:
@@ -174,7 +178,10 @@ def test_all_processes_stop_at_a_loss_that_is_not_finite(two: list[dict]) -> Non
 @pytest.mark.slow
 def test_processes_draw_differently_only_where_they_should(two: list[dict]) -> None:
     first, second = (found["draws"] for found in two)
-    assert first["own"] != second["own"] and first["later"] == second["later"]
+    assert len({*map(tuple, (first["own"], first["again"], second["own"], second["again"]))}) == 4
+    assert first["later"] == second["later"] and first["as in one process"] == second["as in one process"]
+    torch.manual_seed(0)
+    assert first["as in one process"] == torch.rand(3).tolist()
 
 
 @pytest.mark.slow
@@ -234,17 +241,26 @@ TRAININGS = {  # script, options, the file of the model
     ),
     "cgan": ("generation/train_cgan.py", "--bands 32 --frames 32 --sample-every 99", "generator.safetensors"),
 }
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+LAUNCH += ["--main_process_port", "0"]
 
 
 def launch(name: str, sounds: Path, folder: Path) -> subprocess.Popen:
     """Start a training in two processes, in the run folder ``folder``/run."""
     script, options, _ = TRAININGS[name]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--main_process_port", "0", "tests/launched.py", str(folder), script, "--recipe", "plain"]
+    command = [*LAUNCH, "tests/launched.py", str(folder), script, "--recipe", "plain"]
     command += [*options.split(), "--data-dir", str(sounds), "--out-dir", str(folder / "run"), "--n-jobs", "1"]
     command += ["--epochs", "4", "--batch-size", "7", "--device", "cpu"]
     with (folder / "log").open("a") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+
+@pytest.mark.slow
+def test_an_error_is_reported_once(tmp_path: Path) -> None:
+    command = [*LAUNCH, "generation/train_wgan_gp.py", "--out-dir", str(tmp_path / "run")]
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert failed.stderr.count("error: train_wgan_gp trains in one process") == 1
+    assert "process 1:" not in failed.stderr and failed.returncode and not (tmp_path / "run").exists()
 
 
 def results(name: str, folder: Path) -> tuple[bytes, list[dict[str, float]]]:

@@ -8,9 +8,10 @@ and PyTorch is imported only by the modules that need it anyway.
 
 from __future__ import annotations
 
+import atexit
+import io
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,9 +22,11 @@ from shared.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.distributed import Store
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # that processes wait for the first, which may compute the features of many clips
+LINGER = timedelta(seconds=5)  # that a failed process gives the first to report the same error
 
 
 def count() -> int:
@@ -41,7 +44,9 @@ def is_first() -> bool:
 
 
 def start() -> None:
-    """Join the other processes of the launch. All but the first are silent; each machine reports its own errors.
+    """Join the other processes of the launch. All but the first are silent, unless one alone fails.
+
+    On each machine one process writes to stderr.
 
     Raises:
         UserError: accelerate was asked for several processes but started one, as it does on a machine without GPUs.
@@ -58,10 +63,21 @@ def start() -> None:
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backends, timeout=PATIENCE)
     if not is_first():
-        sys.stdout = nowhere = Path(os.devnull).open("w")  # noqa: SIM115  open until the process ends
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  open until the process ends
         if os.environ["LOCAL_RANK"] != "0":
-            sys.stderr = nowhere
-            sys.excepthook = lambda *error: traceback.print_exception(*error, file=sys.__stderr__)
+            sys.stderr = io.StringIO()
+    atexit.register(_report, torch.distributed.distributed_c10d._get_default_store())
+
+
+def _report(store: Store) -> None:
+    """At a failure print the last words of a silent process, unless the first process fails, too, and has told why."""
+    if is_first():
+        store.set("failed", "first")
+    elif isinstance(sys.stderr, io.StringIO):
+        try:
+            store.wait(["failed"], LINGER)
+        except RuntimeError:  # it goes on, and the launcher will end it
+            print(f"process {rank()}:", *sys.stderr.getvalue().splitlines()[-20:], sep="\n", file=sys.__stderr__)
 
 
 def end() -> None:
@@ -71,6 +87,7 @@ def end() -> None:
 
         wait_for_first()
         torch.distributed.destroy_process_group()
+        atexit.unregister(_report)
 
 
 def refuse(what: str) -> None:
@@ -159,16 +176,23 @@ class Share:
 
     @contextmanager
     def own_draws(self) -> Iterator[None]:
-        """Draw other random numbers than the other processes, for dropout and the like. Later draws are equal again."""
+        """Draw other random numbers than the other processes, for dropout and the like.
+
+        Later draws are equal again, and the same as in one process if nothing was drawn here.
+        """
         if count() == 1:
             yield
             return
         import torch
 
-        seed = int(torch.randint(2**62, ())) + rank()
-        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-            torch.manual_seed(seed)
+        gpu = torch.cuda.is_initialized()
+        with torch.random.fork_rng([torch.cuda.current_device()] if gpu else []):
+            torch.manual_seed(int(torch.randint(2**62, ())) + rank())
+            before = torch.get_rng_state(), torch.cuda.get_rng_state() if gpu else torch.empty(0)
             yield
+            after = torch.get_rng_state(), torch.cuda.get_rng_state() if gpu else torch.empty(0)
+        if not all(map(torch.equal, before, after)):
+            torch.rand(())  # otherwise the next seed might be the same
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Turn gradients of means over the own rows into gradients of means over the batch, in all processes."""

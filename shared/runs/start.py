@@ -96,6 +96,7 @@ def open_run(
     config = describe(flat(options), clips.data) | details
     if options.dry_run:
         print(json.dumps(config, indent=2))
+        ranks.end()
         sys.exit(0)
     out_dir = options.out_dir or Path("runs") / default_dir
     if ranks.agreed(clips.data["fingerprint"]) != clips.data["fingerprint"]:
