@@ -172,7 +172,7 @@ def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: T
     dataset, spec, options = clips.dataset, inputs.spec, inputs.options
     classifier = Classifier(predict, inputs.classes, spec, most_frequent=inputs.most_frequent, together=together)
     wanted = wanted_ids(dataset.test_files, dataset.sample_submission)
-    cache = FeatureCache(spec, options.cache_dir)
+    cache = FeatureCache(spec, options.cache_dir, scheduler=options.scheduler)
     table, failed = predict_test_set(wanted, dataset.test_dir, classifier, cache, n_jobs=options.n_jobs)
     write_probabilities(run.dir, table)
     write_submission(run.dir / options.submission_name, table, failed)

@@ -6,10 +6,12 @@ the transforms. A shard ``<name>.npy`` has the shape (clips, *spec.shape). It is
 written: a shard that is not listed is ignored. A damaged shard is computed again.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from shared.errors import AudioError, UserError
+from shared.features.cluster import connect
 from shared.features.hashes import File, file_hashes
 from shared.features.index import LOST, CacheIndex, Listed, locked
 from shared.features.shards import Features, Shards
@@ -31,6 +34,7 @@ from shared.files import CACHE_DIR, content_hash, replacing, text_hash, write_js
 
 CLIPS_PER_SHARD = 64  # 2 to 45 MiB with the presets: what a worker holds in memory, and what it loses on Ctrl-C
 Part = tuple[File, float, str]  # a clip's file, its start there in seconds, its id
+Written = tuple[int, list[Listed], dict[str, str]]  # the clips of a job, its shards, why which ids are unusable
 _NAMES = {
     "log_mel": "log-mel spectrograms",
     "mfcc": "MFCCs",
@@ -57,10 +61,14 @@ class CachedClips:
 
 
 class FeatureCache:
-    """The shards of one FeatureSpec below ``root``."""
+    """The shards of one FeatureSpec below ``root``.
 
-    def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR) -> None:
-        self.spec = spec
+    Args:
+        scheduler: the address of a Dask cluster that computes the arrays, or "local"; None uses joblib's processes.
+    """
+
+    def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR, *, scheduler: str | None = None) -> None:
+        self.spec, self.scheduler = spec, scheduler
         self.key = dataclasses.asdict(spec) | current_versions()
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
 
@@ -81,7 +89,7 @@ class FeatureCache:
         Args:
             paths: each clip's file.
             offsets: each clip's start in its file in seconds; None is 0 for all.
-            n_jobs: worker processes; None is one per core.
+            n_jobs: worker processes on this machine; None is one per core.
             progress: show progress bars on a terminal; in a log, print one line if anything was computed.
             verify_data: read all files to compute their hashes, also those whose size and time have not changed.
         """
@@ -157,14 +165,14 @@ class FeatureCache:
         Args:
             count: how many clips are missing.
         """
-        n_jobs = min(n_jobs or os.cpu_count() or 1, max(1, count // 16))  # a worker costs a second to start
-        size = min(CLIPS_PER_SHARD, max(1, -(-count // n_jobs)))
         reasons: dict[str, str] = {}
-        jobs = (delayed(_write_shards)(self.dir, self.spec, job, size) for job in _jobs(missing, size))
         name, began = _NAMES[self.spec.kind], time.perf_counter()
         hidden = None if progress and count else True
-        with tqdm(total=count, desc=f"computing {name}", unit="clip", disable=hidden) as bar:
-            for done, written, failed in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
+        with (
+            tqdm(total=count, desc=f"computing {name}", unit="clip", disable=hidden) as bar,
+            contextlib.closing(self._results(missing, count, n_jobs)) as results,
+        ):
+            for done, written, failed in results:
                 for listed in written:
                     index.append(listed)
                 reasons |= failed
@@ -173,6 +181,24 @@ class FeatureCache:
         if progress and computed and not sys.stderr.isatty():
             print(f"computed {computed} {name} in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         return reasons
+
+    def _results(self, missing: Iterable[Part], count: int, n_jobs: int | None) -> Iterator[Written]:
+        """Divide the missing clips into jobs and compute them on the cluster, or in processes of this machine."""
+        enough = max(1, count // 16)  # a worker costs a second to start
+        n_jobs = min(n_jobs or os.cpu_count() or 1, enough)
+        remote = self.scheduler is not None and count
+        with connect(self.scheduler, n_jobs) if remote else contextlib.nullcontext() as cluster:
+            if cluster:
+                n_jobs = max(1, min(cluster.threads(), enough))
+            size = min(CLIPS_PER_SHARD, max(1, -(-count // n_jobs)))
+            jobs = _jobs(missing, size)
+            if cluster:
+                how = (current_versions(), self.dir.absolute(), self.spec, size)
+                absolute = ([(Path(path).absolute(), *rest) for path, *rest in job] for job in jobs)
+                yield from cluster.run(_write_remotely, ((*how, job) for job in absolute))
+            else:
+                calls = (delayed(_write_shards)(self.dir, self.spec, size, job) for job in jobs)
+                yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
 
 
 def _id(content: bytes, start: float) -> bytes:
@@ -206,9 +232,27 @@ def _jobs(missing: Iterable[Part], size: int) -> Iterator[list[Part]]:
         yield job
 
 
-def _write_shards(
-    folder: Path, spec: FeatureSpec, job: list[Part], size: int
-) -> tuple[int, list[Listed], dict[str, str]]:
+def _write_remotely(
+    versions: dict[str, str | int], folder: Path, spec: FeatureSpec, size: int, job: list[Part]
+) -> Written:
+    """``_write_shards`` on a worker of a cluster.
+
+    Raises:
+        UserError: the worker has other versions of the libraries than ``versions``, or does not see all files.
+    """
+    worker, own = f"--scheduler: the worker on {platform.node()}", current_versions()
+    for name in versions:
+        if own[name] != versions[name]:
+            remedy = "install the same versions on all machines"
+            raise UserError(f"{worker} has {name} {own[name]}, not {versions[name]}; {remedy}")
+    for path in (folder / "spec.json", *dict.fromkeys(path for path, _, _ in job)):
+        if not path.is_file():
+            remedy = "all machines must see the sounds and the cache under the same paths"
+            raise UserError(f"{worker} does not see {path}; {remedy}")
+    return _write_shards(folder, spec, size, job)
+
+
+def _write_shards(folder: Path, spec: FeatureSpec, size: int, job: list[Part]) -> Written:
     """Write one job's clips in shards of at most ``size``.
 
     Returns:

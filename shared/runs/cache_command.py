@@ -28,6 +28,9 @@ class CacheOptions:
     """Folder of the computed spectrograms."""
     n_jobs: int | None = None
     """Processes that compute spectrograms; None uses all cores."""
+    scheduler: str | None = None
+    """Address of a Dask cluster whose workers compute spectrograms (docs/cluster.md), or local for one on this machine;
+    None uses no Dask; build only."""
 
 
 def main() -> None:
@@ -49,7 +52,7 @@ def build(options: CacheOptions) -> None:
     from shared.features.cache import FeatureCache
 
     dataset = load_dataset(options.data_dir)
-    cache = FeatureCache(spec, options.cache_dir)
+    cache = FeatureCache(spec, options.cache_dir, scheduler=options.scheduler)
     clips = cache.build([*dataset.manifest.path, *dataset.test_files], n_jobs=options.n_jobs)
     for path, reason in clips.rejects.items():
         print(f"skipped {path}: {reason}")

@@ -46,6 +46,9 @@ class CommonOptions:
     """Folder for the computed spectrograms."""
     n_jobs: int | None = None
     """Processes that compute spectrograms; None uses all cores."""
+    scheduler: str | None = None
+    """Address of a Dask cluster whose workers compute spectrograms (docs/cluster.md), or local for one on this machine;
+    None uses no Dask."""
     verify_data: bool = False
     """Read all sounds to find changes, also those whose size and modification time have not changed."""
     dry_run: bool = False

@@ -61,8 +61,9 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
         manifest = segments(manifest, duration=spec.duration)
     offsets = manifest.offset if segmented else None
     how = {"offsets": offsets, "n_jobs": options.n_jobs, "verify_data": options.verify_data}
+    cache = FeatureCache(spec, options.cache_dir, scheduler=options.scheduler)
     with ranks.first_alone():
-        clips = FeatureCache(spec, options.cache_dir).build(list(manifest.path), **how)
+        clips = cache.build(list(manifest.path), **how)
     first = next((f"the first, {path}: {reason}" for path, reason in clips.rejects.items()), "")
     if not clips.kept:
         raise UserError(f"--data-dir {dataset.root}: none of its {len(manifest)} files is usable; {first}")
