@@ -45,6 +45,8 @@ class TrainOptions(CommonOptions):
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Framework to train with; both use the same data, architecture and schedule."""
+    devices: int = 1
+    """GPUs of this machine, or with --device cpu logical CPUs, among which Keras divides each batch."""
     features: str = "classifier"
     """Spectrogram preset of shared/features/spec.py, such as classifier, strong or torchaudio."""
 
@@ -83,7 +85,7 @@ class TrainOptions(CommonOptions):
         super().check()
         if len(preset(self.features, flag="--features").shape) != 2:
             raise UserError(f"--features {self.features}: has no bands and frames; use classifier or strong")
-        counts = ("plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
+        counts = ("devices", "plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
         self.require("1 or more", lambda v: v >= 1, *counts)
         self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
@@ -94,6 +96,11 @@ class TrainOptions(CommonOptions):
             raise UserError(
                 "--val-share 0: --schedule plateau needs validation clips; raise it, or use --schedule cosine"
             )
+        if self.devices > 1 and self.framework == "torch":
+            remedy = f"for PyTorch use accelerate launch --num_processes {self.devices}"
+            raise UserError(f"--devices {self.devices}: is for --framework keras; {remedy}")
+        if self.batch_size % self.devices:
+            raise UserError(f"--batch-size {self.batch_size}: must be a multiple of --devices {self.devices}")
         crop = self.augment.crop
         if self.architecture.pooling == "flatten" and crop is not None:
             raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")

@@ -170,6 +170,7 @@ def test_the_leaking_split_is_marked_everywhere(sounds: Path, tmp_path: Path, ru
         (TRAIN, "--features", "mel"),
         (TRAIN, "--crop", -1.0),
         (TRAIN, "--max-skip", 2.0),
+        (TRAIN, "--devices", 0),
         (CGAN, "--sample-every", 0),
         (CGAN, "--features", "mfcc"),
         (CGAN, "--output", "tanh"),

@@ -28,7 +28,7 @@ def test_the_same_command_resumes_and_another_is_refused(tmp_path: Path) -> None
     run = Run(tmp_path / "run", config())
     run.log(0, {"train/loss": 1.0})
     run.close()
-    resumed = Run(tmp_path / "run", config(device="cuda"))  # the device may change
+    resumed = Run(tmp_path / "run", config(device="cuda", devices=2, scheduler="host:8786"))  # these may change
     assert [line["train/loss"] for line in resumed.history()] == [1.0] and not resumed.finished
     resumed.close()
     with pytest.raises(UserError, match=r"--seed 0, not 1.*--overwrite"):

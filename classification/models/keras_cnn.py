@@ -1,6 +1,7 @@
 """The CNN in Keras; torch_cnn.py is the same network in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -28,6 +29,7 @@ def build(
     standardise: bool,
     statistics: BandStatistics | None = None,
     training: bool = False,
+    synchronised: bool = False,
 ) -> keras.Model:
     """(B, M, T, 1) log-mels in dB -> probabilities (B, K), made only of Keras's own layers.
 
@@ -36,6 +38,7 @@ def build(
         statistics: the mean and variance of each band, for ``standardise``.
         training: return the model for training instead, with the same weights in the same order: it outputs every
             member's logits (B, R, K).
+        synchronised: in training on several devices, batch norm uses the statistics of the whole batch.
     """
     inputs = keras.Input((*shape, 1), name="log_mel")
     x = inputs
@@ -43,7 +46,8 @@ def build(
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
     if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
-    norm = FusedBatchNormalization if training else layers.BatchNormalization
+    norm = FusedBatchNormalization if training and not synchronised else layers.BatchNormalization
+    norm = partial(norm, synchronized=synchronised)
     logits = []
     for prefix in [f"member_{r}_" if members > 1 else "" for r in range(members)]:
         pooled = _pool(_blocks(x, widths, kernel, norm, prefix), pooling, prefix)
@@ -80,7 +84,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: type[layers.BatchNormalization], prefix: str) -> Any:
+def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: Callable[..., layers.Layer], prefix: str) -> Any:
     """(B, M, T, 1) -> (B, M', T', C)."""
     for i, width in enumerate(widths):
         x = layers.Conv2D(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)

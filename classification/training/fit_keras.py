@@ -14,6 +14,7 @@ from classification.models.keras_cnn import build
 from classification.models.weights import initial_weight, tensor_names, to_keras, to_torch
 from classification.recipes import TrainOptions
 from classification.rundir import H5_MODEL, KERAS_MODEL
+from classification.training.devices import mirrored, validate_on_one
 from classification.training.inputs import Inputs
 from shared.errors import UserError
 from shared.features.batches import Batches
@@ -35,22 +36,24 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     """
     options, optimiser = inputs.options, inputs.options.optimiser
     use_device(options.device, deterministic=options.deterministic)
+    scope, devices = mirrored(options.device, options.devices), options.devices
     keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    statistics = inputs.statistics()
-    trainee, model = (
-        build(**inputs.network.arguments, statistics=statistics, training=training) for training in (True, False)
-    )
-    set_initial_weights(trainee, inputs.network, seed=options.seed)
-    train = BatchSequence(inputs.splits["train"])
+    train = BatchSequence(inputs.splits["train"], devices=devices)
     val = BatchSequence(inputs.splits["val"]) if "val" in inputs.splits else None
-    trainee.compile(
-        optimizer=keras.optimizers.AdamW(_learning_rate(options, len(train)), weight_decay=optimiser.weight_decay),
-        loss=member_cross_entropy,
-        metrics=[keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")],
-    )
-    trainee.optimizer.build(trainee.trainable_variables)  # else TensorFlow traces the step twice: 10 s more for strong
+    arguments = inputs.network.arguments | {"statistics": inputs.statistics()}
+    with scope:
+        trainee = build(**arguments, training=True, synchronised=devices > 1)
+        set_initial_weights(trainee, inputs.network, seed=options.seed)
+        trainee.compile(
+            optimizer=keras.optimizers.AdamW(_learning_rate(options, len(train)), weight_decay=optimiser.weight_decay),
+            **_scored(),
+        )
+        trainee.optimizer.build(trainee.trainable_variables)  # else the step is traced twice: 10 s more for strong
+    if devices > 1:
+        validate_on_one(trainee, **_scored())
+    model = build(**arguments)
     plateau = optimiser.schedule == "plateau"
     callbacks: list[keras.callbacks.Callback] = [BestModel(run.dir / KERAS_MODEL, model, monitored=plateau)]
     if plateau:
@@ -113,19 +116,33 @@ def member_accuracy(y: Any, logits: Any) -> Any:
     return keras.ops.cast(right, "float32")
 
 
-class BatchSequence(keras.utils.PyDataset):
-    """Batches as Keras takes them: x (B, M, T, 1), y (B,) or (B, K). RunLog sets ``epoch`` before each epoch."""
+def _scored() -> dict[str, Any]:
+    """The loss and the metrics of a model that outputs every member's logits."""
+    accuracy = keras.metrics.MeanMetricWrapper(member_accuracy, name="accuracy")
+    return {"loss": member_cross_entropy, "metrics": [accuracy]}
 
-    def __init__(self, batches: Batches) -> None:
+
+class BatchSequence(keras.utils.PyDataset):
+    """Batches as Keras takes them: x (B, M, T, 1), y (B,) or (B, K). RunLog sets ``epoch`` before each epoch.
+
+    Args:
+        devices: each batch has a multiple of this number of clips; the last clips of an epoch may be left out.
+    """
+
+    def __init__(self, batches: Batches, *, devices: int = 1) -> None:
         super().__init__()
         self.batches, self.epoch = batches, 0
+        self.clips = batches.clips - batches.clips % devices
+        if not self.clips:
+            raise UserError(f"--devices {devices}: too many for {batches.clips} training clips; use fewer")
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return -(-self.clips // self.batches.batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = self.batches.get(self.epoch, step)
-        return x[..., None], y
+        left = self.clips - step * self.batches.batch_size
+        return x[:left, ..., None], y[:left]
 
 
 class Finite(keras.callbacks.Callback):

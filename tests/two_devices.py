@@ -1,0 +1,51 @@
+"""Train one small network on one device and on two logical CPUs; print the largest differences as JSON."""
+
+import json
+
+import numpy as np
+
+from classification.inference.keras_model import keras
+from classification.models.keras_cnn import build
+from classification.training.devices import mirrored, validate_on_one
+from classification.training.fit_keras import BatchSequence, member_cross_entropy
+from shared.features.batches import Batches
+
+
+class Clips(np.ndarray):
+    """Features in memory."""
+
+    paths = ()
+
+
+def trained(
+    data: tuple[Batches, Batches], weights: list[np.ndarray], *, epochs: int, devices: int
+) -> tuple[list[float], list[np.ndarray]]:
+    """The losses of each epoch and the weights after the last one."""
+    with mirrored("cpu", devices):
+        model = build(**NETWORK, training=True, synchronised=True)  # on one device too: the fused kernel rounds more
+        model.compile(optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.05), loss=member_cross_entropy)
+        model.set_weights(weights)
+    if devices > 1:
+        validate_on_one(model, loss=member_cross_entropy, metrics=[])
+    train, val = BatchSequence(data[0], devices=devices), BatchSequence(data[1])
+    history = model.fit(train, validation_data=val, epochs=epochs, shuffle=False, verbose=0).history
+    return [*history["loss"], *history["val_loss"]], model.get_weights()
+
+
+NETWORK = {"shape": (16, 20), "n_classes": 3, "widths": (4, 8), "kernel": 3, "pooling": "mean+max", "dense": (8,)}
+NETWORK |= {"dropout": 0.0, "members": 2, "centre": True, "standardise": False}
+mirrored("cpu", 2)  # divides the CPU before the first tensor is made
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(45, 16, 20)).astype(np.float32).view(Clips)
+y = np.arange(len(x)) % 3
+one_hot = lambda x, y, rng: (np.asarray(x), np.eye(3, dtype=np.float32)[y])  # noqa: E731
+found = {}
+for name, clips, epochs in (("one step", 32, 1), ("four steps", 38, 2)):
+    train = Batches(x[:clips], y[:clips], batch_size=32, shuffle=True, augment=one_hot)
+    val = Batches(x[38:], y[38:], batch_size=32, augment=one_hot)
+    weights = build(**NETWORK, training=True).get_weights()
+    one, two = (trained((train, val), weights, epochs=epochs, devices=devices) for devices in (1, 2))
+    pairs = [*zip(one[0], two[0], strict=True), *zip(one[1], two[1], strict=True)]
+    found[name] = max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
+print(json.dumps(found))
