@@ -12,6 +12,8 @@ from shared.features.augment import Augment
 from shared.features.spec import preset
 from shared.runs.options import CommonOptions
 
+FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram", "tflite-int8", "safetensors"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimiser:
@@ -72,7 +74,7 @@ class TrainOptions(CommonOptions):
     """After the evaluation, train once more on all clips and keep that model."""
     submission_name: str = "submission.csv"
     """File name of the competition submission in the run folder."""
-    export: tuple[Literal["onnx", "tflite", "tflite-int8", "safetensors"], ...] = ()
+    export: tuple[FormatName, ...] = ()
     """Further formats to write the finished model in."""
 
     architecture: Architecture = dataclasses.field(default_factory=Architecture)

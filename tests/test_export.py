@@ -1,7 +1,10 @@
 """Every exported file, loaded by its own runtime, predicts the same as the run's model."""
 
+import ast
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +23,15 @@ from safetensors.torch import load_file, save_file
 
 from classification.export import exporters
 from classification.export.export import FORMATS, describe, export, librosa_call
+from classification.export.front_end_torch import FrontEnd
+from classification.inference.classifier import Classifier
 from classification.inference.torch_model import load
 from classification.models.architecture import BandStatistics
 from classification.models.torch_cnn import CNN
 from classification.recipes import RECIPES, TrainOptions
 from classification.rundir import network_of
 from classification.training.fit_torch import set_initial_weights
+from shared.audio import load_audio
 from shared.errors import UserError
 from shared.features.spec import PRESETS, FeatureSpec, preset
 from shared.features.transforms import TRANSFORMS, extract
@@ -35,7 +41,8 @@ from shared.runs.run import plain
 
 CLASSES, CLIPS = ["chirp", "clicks", "hum", "whistle"], 150  # clips of each class
 # Another test covers TFLite of PyTorch runs with every recipe; both frameworks quantise the same weights.
-EXPORTED = {"torch": ["onnx", "safetensors"], "keras": list(FORMATS)}
+EXPORTED = {"torch": ["onnx", "onnx-spectrogram", "safetensors"], "keras": list(FORMATS)}
+EXAMPLE = Path(__file__).parents[1] / "docs" / "predict_onnx.py"
 # Runs in its own process, without torch. With no clipping of feature maps, balancing must not change the output.
 KERAS_SIDE = """
 import sys
@@ -48,6 +55,7 @@ from classification.rundir import network_of
 quantise.CEILING = 100.0
 for run in map(Path, sys.argv[1:]):
     exporters.write_tflite(run, run)
+    exporters.write_tflite_spectrogram(run, run)
     model, x = conversion.torch_to_keras(run), np.load(run / "x.npy")
     quantise.balance(model, network_of(run), x)
     np.save(run / "balanced.npy", keras.ops.convert_to_numpy(model(x[..., None], training=False)))
@@ -87,12 +95,25 @@ def untrained(folder: Path, recipe: str) -> Path:
     return folder
 
 
-def run_onnx(path: Path, x: np.ndarray) -> np.ndarray:
+def run_onnx_spectrogram(path: Path, x: np.ndarray) -> np.ndarray:
     (p,) = InferenceSession(path, providers=["CPUExecutionProvider"]).run(["probabilities"], {"log_mel": x})
     return p
 
 
-def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
+def run_onnx(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Waveforms (B, N) -> probabilities (B, K), embeddings (B, D)."""
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["probabilities", "embedding"], {"waveform": y})
+
+
+def run_tflite(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same, one waveform after the other."""
+    runner = Interpreter(str(path)).get_signature_runner()
+    answers = [runner(waveform=row[None]) for row in y]
+    return tuple(np.concatenate([answer[name] for answer in answers]) for name in ("probabilities", "embedding"))
+
+
+def run_tflite_spectrogram(path: Path, x: np.ndarray) -> np.ndarray:
     """All clips at once: the batch is resized."""
     interpreter = Interpreter(str(path))
     assert interpreter.get_signature_list() == {
@@ -116,9 +137,11 @@ def run_safetensors(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 RUNTIMES: dict[str, Callable[[Path, np.ndarray], np.ndarray]] = {
-    "onnx": run_onnx,
-    "tflite": run_tflite,
-    "tflite-int8": run_tflite,
+    "onnx": lambda path, y: run_onnx(path, y)[0],
+    "tflite": lambda path, y: run_tflite(path, y)[0],
+    "onnx-spectrogram": run_onnx_spectrogram,
+    "tflite-spectrogram": run_tflite_spectrogram,
+    "tflite-int8": run_tflite_spectrogram,
     "safetensors": run_safetensors,
 }
 
@@ -127,12 +150,12 @@ RUNTIMES: dict[str, Callable[[Path, np.ndarray], np.ndarray]] = {
 def test_torch_formats_predict_the_same_for_every_recipe(recipe: str, tmp_path: Path) -> None:
     run = untrained(tmp_path, recipe)
     x, described = np.load(run / "x.npy"), read_json(run / "export.json")
-    exporters.write_onnx(run, run)
+    exporters.write_onnx_spectrogram(run, run)
     exporters.write_safetensors(run, run)
     p = load(run, network_of(run), device="cpu")(x)
-    for name in ("onnx", "safetensors"):
+    for name in ("onnx-spectrogram", "safetensors"):
         np.testing.assert_allclose(RUNTIMES[name](run / FORMATS[name].file, x), p, atol=1e-5)
-    session = InferenceSession(run / "model.onnx")
+    session = InferenceSession(run / "model_spectrogram.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == CLASSES and json.loads(metadata["features"]) == described["features"]
     batch, bands, frames = session.get_inputs()[0].shape
@@ -140,8 +163,52 @@ def test_torch_formats_predict_the_same_for_every_recipe(recipe: str, tmp_path: 
     assert (frames == "frames") == (described["architecture"]["shape"][1] is None)
     if frames == "frames":  # accepts any number of frames
         np.testing.assert_allclose(
-            run_onnx(run / "model.onnx", x[:1, :, :19]), load(run, network_of(run))(x[:1, :, :19]), atol=1e-5
+            run_onnx_spectrogram(run / "model_spectrogram.onnx", x[:1, :, :19]),
+            load(run, network_of(run))(x[:1, :, :19]),
+            atol=1e-5,
         )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_waveform_model_averages_the_windows_of_predict(recipe: str, tmp_path: Path) -> None:
+    run = untrained(tmp_path, recipe)
+    exporters.write_onnx(run, run)
+    classifier, rng = Classifier.load(run, device="cpu"), np.random.default_rng(0)
+    size, sr = classifier.spec.n_samples, classifier.spec.sr
+    for length in (10, size, int(1.04 * size), int(1.06 * size), 2 * size, 5 * size + 123):
+        y = np.float32(rng.normal(size=length) * np.geomspace(1e-3, 0.3, length))
+        p, embedding = run_onnx(run / "model.onnx", np.stack([y, 0 * y]))
+        for row, sound in enumerate((y, 0 * y)):
+            np.testing.assert_allclose(p[row], classifier.predict(sound, sr).probabilities, atol=1e-4)
+        _, windows = classifier._windows(y, classifier.hop_samples(None))
+        np.testing.assert_allclose(embedding[0], classifier.features(windows).mean(axis=0), atol=1e-2)
+        assert embedding.shape[1] == read_json(run / "export.json")["embedding"]["shape"][1]
+
+
+@pytest.mark.parametrize("name", [name for name, spec in PRESETS.items() if len(spec.shape) == 2])
+def test_a_model_computes_the_spectrogram_of_the_cache(name: str) -> None:
+    spec = preset(name)
+    y = np.random.default_rng(0).normal(size=spec.n_samples) * np.geomspace(1e-3, 0.3, spec.n_samples)
+    for sound in np.float32([y, 0 * y]):
+        expected = TRANSFORMS[spec.kind](sound, spec)
+        np.testing.assert_allclose(FrontEnd(spec)(torch.from_numpy(sound)[None])[0], expected, atol=2e-3)
+
+
+def test_the_example_predicts_like_the_project(tmp_path: Path) -> None:
+    run = untrained(tmp_path, "plain")
+    exporters.write_onnx(run, run)
+    spec, rng = Classifier.load(run, device="cpu").spec, np.random.default_rng(0)
+    sf.write(tmp_path / "long.wav", rng.normal(size=(3 * spec.n_samples, 2)) * 0.1, spec.sr)
+    sf.write(tmp_path / "other.wav", rng.normal(size=8000), 8000)
+    command = [sys.executable, EXAMPLE, run / "model.onnx", tmp_path / "long.wav", tmp_path / "other.wav"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    path, *answers = done.stdout.split()
+    expected = Classifier.load(run, device="cpu").predict(path).top
+    assert answers[::2] == [label for label, _ in expected[:3]]
+    np.testing.assert_allclose([float(p) for p in answers[1::2]], [p for _, p in expected[:3]], atol=1e-3)
+    assert "other.wav: has 8000 Hz; resample it to 22050 Hz" in done.stderr
+    imported = {node.names[0].name for node in ast.walk(ast.parse(EXAMPLE.read_text())) if isinstance(node, ast.Import)}
+    assert imported == {"json", "sys", "numpy", "onnxruntime", "soundfile"}
 
 
 @pytest.mark.parametrize("name", [name for name, spec in PRESETS.items() if len(spec.shape) == 2])
@@ -177,7 +244,14 @@ def test_keras_formats_predict_the_same_for_every_recipe(tmp_path: Path, run_scr
     for run in runs:
         x = np.load(run / "x.npy")
         p = load(run, network_of(run), device="cpu")(x)
-        np.testing.assert_allclose(run_tflite(run / "model.tflite", x), p, atol=1e-4)
+        np.testing.assert_allclose(run_tflite_spectrogram(run / "model_spectrogram.tflite", x), p, atol=1e-4)
+        classifier = Classifier.load(run, device="cpu")
+        sr, size = classifier.spec.sr, classifier.spec.n_samples
+        y = np.float32(np.random.default_rng(0).normal(size=size) * np.geomspace(1e-3, 0.3, size))
+        answers, embedding = run_tflite(run / "model.tflite", np.stack([y, 0 * y]))
+        expected = [classifier.predict(sound, sr).probabilities for sound in (y, 0 * y)]
+        np.testing.assert_allclose(answers, expected, atol=1e-4)
+        assert embedding.shape[1] == read_json(run / "export.json")["embedding"]["shape"][1]
         np.testing.assert_allclose(np.load(run / "balanced.npy"), p, atol=1e-4)
 
 
@@ -217,13 +291,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, run_script) -> dict[str, P
     return runs
 
 
+def load_window(path: str, spec: FeatureSpec) -> np.ndarray:
+    return load_audio(path, sr=spec.sr, duration=spec.duration)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("framework", "name"), [(key, name) for key, names in EXPORTED.items() for name in names])
 def test_exported_files_predict_like_the_run(framework: str, name: str, trained: dict[str, Path]) -> None:
     """On the held-out clips, compared with the probabilities that the run wrote."""
     run, table = trained[framework], pd.read_csv(trained["torch"] / "predictions.csv").query("split == 'test'")
     spec = FeatureSpec(**read_json(run / "config.json")["features"])
-    x = np.stack([extract(path, spec) for path in table.path])
+    compute = extract if FORMATS[name].takes == "log_mel" else load_window
+    x = np.stack([compute(path, spec) for path in table.path])
     p, y = table.filter(like="p_").to_numpy(), table.label.map(CLASSES.index).to_numpy()
     listed = read_json(run / "export.json")["files"][name]
     assert listed["bytes"] == (run / listed["file"]).stat().st_size > 0
@@ -234,7 +313,8 @@ def test_exported_files_predict_like_the_run(framework: str, name: str, trained:
     accuracy, of_exported = (p.argmax(axis=1) == y).mean(), (exported.argmax(axis=1) == y).mean()
     assert len(y) >= 2 * CLIPS - 4 and accuracy > 0.8  # high enough that quantisation could lower it
     assert of_exported >= accuracy - 0.01
-    assert 1e-4 < np.abs(exported - p).mean() < 0.02 and listed["bytes"] < 0.6 * (run / "model.tflite").stat().st_size
+    assert 1e-4 < np.abs(exported - p).mean() < 0.02
+    assert listed["bytes"] < 0.6 * (run / "model_spectrogram.tflite").stat().st_size
 
 
 @pytest.mark.slow

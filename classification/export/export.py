@@ -1,7 +1,7 @@
 """Export a finished run for other runtimes: frequency-quest export --model-dir RUN --formats onnx tflite
 
-Every format maps log-mels x (B, M, T) to probabilities (B, K). export.json describes how to compute x from a sound and
-lists the classes, so that the files can be used without this project.
+"onnx" and "tflite" take a waveform. The other formats map log-mels x (B, M, T) to probabilities (B, K); export.json
+describes how to compute x from a sound. It lists the classes, too, so that no file needs this project.
 """
 
 import contextlib
@@ -19,14 +19,16 @@ from typing import Any, Literal, NamedTuple
 import tyro
 
 from classification.export.model_card import read_card, write_card
+from classification.inference.classifier import SLACK
+from classification.recipes import FormatName
 from classification.rundir import CARD, EXPORT, KERAS_MODEL, LABELS, TORCH_MODEL, network_from, read_run
 from shared.errors import UserError, run_entry
 from shared.features.spec import FLOOR, TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
-INPUT, OUTPUT = "log_mel", "probabilities"  # names of the models' input and output
+WAVEFORM, INPUT = "waveform", "log_mel"  # names of the models' inputs
+OUTPUT, EMBEDDING = "probabilities", "embedding"  # and of their outputs
 OPSET = 18  # the oldest that torch's exporter writes, so that most runtimes can read it
-FormatName = Literal["onnx", "tflite", "tflite-int8", "safetensors"]
 UNITS = {
     "db": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0; a silent clip is {-TOP_DB:g} everywhere",
     "unit": f"dB relative to the clip's loudest bin, {-TOP_DB:g} to 0, scaled to [-1, 1]; a silent clip is all -1",
@@ -36,22 +38,26 @@ UNITS = {
 
 
 class Format(NamedTuple):
-    """A format: its file in the run folder, the framework that writes it, and a note."""
+    """A format: its file in the run folder, the framework that writes it, its input, and a note."""
 
     file: str
     framework: Literal["torch", "tensorflow"] | None
+    takes: str
     note: str
 
 
 FORMATS = {
-    "onnx": Format("model.onnx", "torch", f"opset {OPSET}; any batch"),
-    "tflite": Format("model.tflite", "tensorflow", "float32; batch 1 unless resized"),
+    "onnx": Format("model.onnx", "torch", WAVEFORM, f"takes waveforms of any length; opset {OPSET}; any batch"),
+    "tflite": Format("model.tflite", "tensorflow", WAVEFORM, "takes the waveform of a window; batch 1 unless resized"),
+    "onnx-spectrogram": Format("model_spectrogram.onnx", "torch", INPUT, f"opset {OPSET}; any batch"),
+    "tflite-spectrogram": Format("model_spectrogram.tflite", "tensorflow", INPUT, "float32; batch 1 unless resized"),
     "tflite-int8": Format(
         "model_int8.tflite",
         "tensorflow",
-        "8-bit weights and feature maps, float32 in and out; batch 1 unless resized",
+        INPUT,
+        "takes spectrograms; 8-bit weights and feature maps, float32 in and out; batch 1 unless resized",
     ),
-    "safetensors": Format("model.safetensors", None, "weights of classification/models/torch_cnn.py"),
+    "safetensors": Format("model.safetensors", None, INPUT, "weights of classification/models/torch_cnn.py"),
 }
 # the packages that the formats of each framework need
 PACKAGES = {"torch": ("torch", "onnx", "onnxscript"), "tensorflow": ("tensorflow", "keras"), None: ()}
@@ -144,6 +150,16 @@ def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
         "framework": config["options"]["framework"],
         "recipe": config["options"]["recipe"],
         "classes": classes,
+        "waveform": {
+            "name": WAVEFORM,
+            "dtype": "float32",
+            "shape": ["batch", "samples"],
+            "sr": spec.sr,
+            "sound": f"mono, {spec.sr} Hz, in [-1, 1]",
+            "tflite": f"one window of {spec.n_samples} samples, a shorter sound padded with zeros at its end",
+            "onnx": f"any length: windows of {spec.n_samples} samples, one every {max(1, spec.n_samples // 2)} and one "
+            f"that ends with the sound, are averaged; up to {SLACK} windows are one window, cut at its end",
+        },
         "input": {
             "name": INPUT,
             "dtype": "float32",
@@ -153,6 +169,7 @@ def describe(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any
             "other_frames": other_frames,
         },
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", len(classes)]},
+        "embedding": {"name": EMBEDDING, "dtype": "float32", "shape": ["batch", network.embedding]},
         "features": dataclasses.asdict(spec),
         "samples": spec.n_samples,
         "sound": f"mono, {spec.sr} Hz, cut or padded with zeros at its end to {spec.n_samples} samples",

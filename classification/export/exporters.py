@@ -15,9 +15,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from classification.export.conversion import keras_to_torch, torch_to_keras
-from classification.export.export import INPUT, OPSET, OUTPUT
+from classification.export.export import EMBEDDING, INPUT, OPSET, OUTPUT, WAVEFORM
 from classification.rundir import EXPORT, TORCH_MODEL, network_of
 from shared.errors import run_entry
+from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
 
@@ -32,9 +33,24 @@ def write_safetensors(scratch: Path, run_dir: Path) -> None:
 
 
 def write_onnx(scratch: Path, run_dir: Path) -> None:
+    """Write waveforms (B, N) -> probabilities (B, K), embeddings (B, D), for any B and N."""
+    import torch
+
+    from classification.export.front_end_torch import WaveformModel
+
+    spec = spec_of(scratch)
+    _write_onnx(
+        WaveformModel(_network(scratch), spec),
+        torch.zeros(2, 3 * spec.n_samples + 1),
+        {0: "batch", 1: "samples"},
+        scratch / "model.onnx",
+        names=(WAVEFORM, [OUTPUT, EMBEDDING]),
+    )
+
+
+def write_onnx_spectrogram(scratch: Path, run_dir: Path) -> None:
     """Write (B, M, T) -> (B, K) for any B, and for any T if the network takes it."""
     import torch
-    from safetensors.torch import load_file as load_tensors
 
     from classification.models.torch_cnn import CNN
 
@@ -47,27 +63,54 @@ def write_onnx(scratch: Path, run_dir: Path) -> None:
             return self.net.log_probabilities(x).exp()
 
     network = network_of(scratch)
-    net = CNN(**network.arguments)
-    net.load_state_dict(load_tensors(scratch / TORCH_MODEL))
     bands, frames = network.shape
-    free = {0: "batch"} if frames else {0: "batch", 2: "frames"}
+    _write_onnx(
+        Probabilities(_network(scratch)),
+        torch.zeros(2, bands, frames or 16 << len(network.architecture.widths)),
+        {0: "batch"} if frames else {0: "batch", 2: "frames"},
+        scratch / "model_spectrogram.onnx",
+        names=(INPUT, [OUTPUT]),
+    )
+
+
+def _network(scratch: Path) -> Any:
+    from safetensors.torch import load_file as load_tensors
+
+    from classification.models.torch_cnn import CNN
+
+    net = CNN(**network_of(scratch).arguments)
+    net.load_state_dict(load_tensors(scratch / TORCH_MODEL))
+    return net
+
+
+def _write_onnx(module: Any, x: Any, free: dict[int, str], path: Path, *, names: tuple[str, list[str]]) -> None:
+    """Write a module that takes an input like ``x`` with these free axes; ``names`` are of its input and outputs."""
+    import torch
+
     program = torch.onnx.export(
-        Probabilities(net).eval(),
-        (torch.zeros(2, bands, frames or 16 << len(network.architecture.widths)),),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
+        module.eval(),
+        (x,),
+        input_names=[names[0]],
+        output_names=names[1],
         dynamic_shapes=(free,),
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
-    program.model.metadata_props.update(as_text(scratch))
-    program.save(scratch / "model.onnx", external_data=False)
+    program.model.metadata_props.update(as_text(path.parent))
+    program.save(path, external_data=False)
 
 
 def write_tflite(scratch: Path, run_dir: Path) -> None:
+    """Write the waveform of one window (B, N) -> probabilities (B, K), embeddings (B, D); B can be resized."""
+    from classification.export.front_end_keras import waveform_model
+
+    _convert(waveform_model(torch_to_keras(scratch), spec_of(scratch)), scratch / "model.tflite")
+
+
+def write_tflite_spectrogram(scratch: Path, run_dir: Path) -> None:
     """Write (B, M, T) -> (B, K) in float32; the interpreter can resize B, while T is that of the run."""
-    _convert(torch_to_keras(scratch), scratch, "model.tflite")
+    _convert(_on_spectrograms(torch_to_keras(scratch), scratch), scratch / "model_spectrogram.tflite")
 
 
 def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
@@ -80,22 +123,29 @@ def write_tflite_int8(scratch: Path, run_dir: Path) -> None:
     clips = calibration_clips(run_dir)
     model = torch_to_keras(scratch)
     balance(model, network_of(scratch), clips)
-    _convert(model, scratch, "model_int8.tflite", clips)
+    _convert(_on_spectrograms(model, scratch), scratch / "model_int8.tflite", clips)
 
 
-def _convert(model: Any, scratch: Path, name: str, clips: np.ndarray | None = None) -> None:
+def _on_spectrograms(model: Any, scratch: Path) -> Any:
     import keras
-    import tensorflow as tf
 
     inputs = keras.Input(read_json(scratch / EXPORT)["input"]["shape"][1:], name=INPUT)
-    converter = tf.lite.TFLiteConverter.from_keras_model(
-        keras.Model(inputs, {OUTPUT: model(keras.ops.expand_dims(inputs, -1))})
-    )
+    return keras.Model(inputs, {OUTPUT: model(keras.ops.expand_dims(inputs, -1))})
+
+
+def _convert(model: Any, path: Path, clips: np.ndarray | None = None) -> None:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if clips is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]  # all feature maps in 8 bits
-    (scratch / name).write_bytes(converter.convert())
+    path.write_bytes(converter.convert())
+
+
+def spec_of(scratch: Path) -> FeatureSpec:
+    return FeatureSpec(**read_json(scratch / EXPORT)["features"])
 
 
 def as_text(scratch: Path) -> dict[str, str]:
@@ -109,6 +159,8 @@ STEPS = {
     "safetensors": write_safetensors,
     "onnx": write_onnx,
     "tflite": write_tflite,
+    "onnx-spectrogram": write_onnx_spectrogram,
+    "tflite-spectrogram": write_tflite_spectrogram,
     "tflite-int8": write_tflite_int8,
 }
 

@@ -1,6 +1,7 @@
 """The description of a network from which the Keras and the PyTorch model are both built."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -59,6 +60,13 @@ class Network:
     def arguments(self) -> dict[str, Any]:
         """Arguments of the Keras and the PyTorch constructor."""
         return {"shape": self.shape, "n_classes": self.n_classes} | vars(self.architecture)
+
+    @property
+    def embedding(self) -> int:
+        """The number of inputs of all members' last layers."""
+        arch = self.architecture
+        area = math.prod(flat_shape(self.shape, arch.widths)) if arch.pooling == "flatten" else 1
+        return arch.members * (arch.dense[-1] if arch.dense else arch.widths[-1] * area)
 
 
 def flat_shape(shape: tuple[int, int | None], widths: Sequence[int]) -> tuple[int, int]:

@@ -61,10 +61,14 @@ class CNN(nn.Module):
             x = (x - self.mean) / self.variance.sqrt()
         return x[:, None]
 
-    def features(self, x: Tensor) -> Tensor:
-        """The inputs of every member's last layer, concatenated: (B, M, T) -> (B, D)."""
+    def hidden(self, x: Tensor) -> list[Tensor]:
+        """The inputs of every member's last layer: (B, M, T) -> R times (B, D)."""
         x = self._normalised(x)
-        return torch.cat([member.head[:-1](member.pooled(x)) for member in self.members], dim=1)
+        return [member.head[:-1](member.pooled(x)) for member in self.members]
+
+    def features(self, x: Tensor) -> Tensor:
+        """The inputs of every member's last layer, concatenated: (B, M, T) -> (B, R D)."""
+        return torch.cat(self.hidden(x), dim=1)
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         """The logarithm of the members' mean probabilities: (B, M, T) -> (B, K)."""

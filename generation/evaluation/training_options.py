@@ -2,11 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Suppress
 
-from classification.recipes import TrainOptions
+from classification.recipes import FormatName, TrainOptions
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 
@@ -31,7 +30,7 @@ class GeneratedOptions(TrainOptions):
     together: Suppress[bool] = False
     refit: Suppress[bool] = False
     submission_name: Suppress[str] = "submission.csv"
-    export: Suppress[tuple[Literal["onnx", "tflite", "tflite-int8", "safetensors"], ...]] = ()
+    export: Suppress[tuple[FormatName, ...]] = ()
 
     def check(self) -> None:
         super().check()
