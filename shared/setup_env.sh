@@ -22,7 +22,10 @@ PYTHON
 }
 
 _fq_python() {
-    local candidate
+    local candidate PATH=":$PATH:"
+    PATH=${PATH//":$_fq_venv/bin:"/:} # if .venv is activated: its own interpreter is about to be removed
+    PATH=${PATH#:}
+    PATH=${PATH%:}
     for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
         if "$candidate" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; then
             if ! "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
