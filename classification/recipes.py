@@ -99,7 +99,7 @@ class TrainOptions(CommonOptions):
                 "--val-share 0: --schedule plateau needs validation clips; raise it, or use --schedule cosine"
             )
         if self.devices > 1 and self.framework == "torch":
-            remedy = f"for PyTorch use accelerate launch --num_processes {self.devices}"
+            remedy = f"for PyTorch use accelerate launch --multi_gpu --num_processes {self.devices}"
             raise UserError(f"--devices {self.devices}: is for --framework keras; {remedy}")
         if self.batch_size % self.devices:
             raise UserError(f"--batch-size {self.batch_size}: must be a multiple of --devices {self.devices}")

@@ -51,7 +51,7 @@ def test_a_killed_run_on_two_devices_resumes_to_the_same_losses(sounds: Path, tm
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--framework", "torch", "--devices", 2), "for PyTorch use accelerate launch --num_processes 2"),
+        (("--framework", "torch", "--devices", 2), "for PyTorch use accelerate launch --multi_gpu --num_processes 2"),
         (("--batch-size", 33, "--devices", 2), "--batch-size 33: must be a multiple of --devices 2"),
     ],
 )
