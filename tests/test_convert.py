@@ -61,7 +61,7 @@ def test_both_frameworks_train_alike(recipe: str, sounds: Path, tmp_path: Path, 
     """With the same start, batches and steps and without dropout, the losses differ only by rounding, which grows."""
     options = ["--data-dir", sounds, "--recipe", recipe, "--epochs", 2, "--batch-size", 8, "--dropout", 0]
     options += ["--learning-rate", 1e-5, "--val-share", 0.2, "--no-refit"]
-    options += ["--members", 2] if recipe == "strong" else []
+    options += {"strong": ["--members", 2], "plain": ["--centre"]}.get(recipe, [])
     losses = []
     for framework in ("keras", "torch"):
         run_script("classification/train.py", *options, "--framework", framework, "--out-dir", tmp_path / framework)

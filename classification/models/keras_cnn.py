@@ -96,7 +96,7 @@ def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: Callable[..., laye
 def _pool(x: Any, pooling: Pooling, prefix: str) -> Any:
     """(B, M', T', C) -> (B, C), or with "flatten" (B, M' T' C)."""
     if pooling == "mean":
-        return layers.GlobalAveragePooling2D(name=f"{prefix}mean")(x)
+        return layers.GlobalAveragePooling2D(name=f"{prefix}mean_of_map")(x)
     if pooling == "mean+max":
         x = ops.mean(x, axis=1)  # (B, T', C)
         return layers.Add(name=f"{prefix}mean_max")([ops.mean(x, axis=1), ops.max(x, axis=1)])
