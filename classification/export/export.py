@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import tyro
 
 from classification.export.model_card import read_card, write_card
-from classification.inference.classifier import SLACK
+from classification.inference.options import SLACK
 from classification.recipes import FormatName
 from classification.rundir import CARD, EXPORT, KERAS_MODEL, LABELS, TORCH_MODEL, network_from, read_run
 from shared.errors import UserError, run_entry

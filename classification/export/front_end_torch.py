@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classification.export.front_end import bands, cosines, dft_basis
-from classification.inference.classifier import SLACK
+from classification.inference.options import SLACK
 from classification.models.torch_cnn import CNN
 from shared.features.spec import AMIN, FLOOR, TOP_DB, FeatureSpec
 

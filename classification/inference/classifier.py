@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from classification.inference.options import TOP_K
+from classification.inference.options import SLACK, TOP_K
 from classification.inference.timeline import Timeline
 from classification.inference.together import Together
 from classification.rundir import network_from, read_run
@@ -34,7 +34,6 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
 BATCH_SIZE = 32  # windows predicted at once; bounds the memory
-SLACK = 1.05  # a sound up to this many model durations is one window, because mp3 pads the end of a clip
 Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 
 

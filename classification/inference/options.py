@@ -6,6 +6,7 @@ from typing import Literal
 
 from shared.files import CACHE_DIR
 
+SLACK = 1.05  # a sound up to this many model durations is one window, because mp3 pads the end of a clip
 TOP_K = 3
 
 

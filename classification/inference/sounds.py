@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from classification.inference.classifier import SLACK, Classifier, Prediction
-from classification.inference.options import PredictOptions
+from classification.inference.classifier import Classifier, Prediction
+from classification.inference.options import SLACK, PredictOptions
 from classification.inference.timeline import Timeline, by_class
 from shared.audio import AUDIO_SUFFIXES, seconds
 from shared.errors import AudioError, UserError
