@@ -86,10 +86,16 @@ def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("framework", "recipe"), [("keras", "plain"), ("keras", "strong"), ("torch", "strong")])
-def test_a_killed_run_resumes_to_the_same_losses(framework, recipe, sounds: Path, tmp_path: Path, run_script) -> None:
+@pytest.mark.parametrize(
+    ("framework", "recipe", "devices"),
+    [("keras", "plain", 1), ("keras", "plain", 2), ("keras", "strong", 1), ("torch", "strong", 1)],
+)
+def test_a_killed_run_resumes_to_the_same_losses(
+    framework, recipe, devices, sounds: Path, tmp_path: Path, run_script
+) -> None:
     arguments = ["--framework", framework, "--data-dir", sounds, "--epochs", 5, "--batch-size", 6]
     arguments += ["--recipe", recipe, "--val-share", 0.2, "--no-refit", "--members", 1]
+    arguments += ["--device", "cpu", "--devices", devices] if devices > 1 else []
     run_script(TRAIN, *arguments, "--out-dir", tmp_path / "whole")
     command = [sys.executable, TRAIN, *map(str, arguments), "--out-dir", str(tmp_path / "killed")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
