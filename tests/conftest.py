@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,13 @@ def real_data() -> Path:
     if not folder or not (Path(folder) / "frequency-quest").is_dir():
         pytest.skip("needs real recordings: set FREQUENCY_QUEST_DATA to the folder that contains frequency-quest/")
     return Path(folder)
+
+
+@pytest.fixture
+def clips(tmp_path: Path, sounds: Path) -> list[Path]:
+    """Copies of six labelled sounds, which a test may change."""
+    sources = sorted(sounds.glob("train/train/*/*"))[:6]
+    return [Path(shutil.copy(path, tmp_path / f"{i}{path.suffix}")) for i, path in enumerate(sources)]
 
 
 @pytest.fixture(scope="session")
