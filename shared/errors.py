@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -19,10 +20,25 @@ class AudioError(Exception):
     """One audio file cannot be used; the message is the reason. The run continues without that file."""
 
 
+def not_installed(package: str) -> str:
+    """What is missing and how to install it: the extra of this project that has the package, if there is one."""
+    import importlib.metadata  # takes 30 ms, which --help does not need
+
+    name = package.split(".")[0]
+    try:
+        requirements = importlib.metadata.requires("frequency-quest") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []
+    extras = [re.fullmatch(rf"{re.escape(name)}\b.*; extra == ['\"](.+)['\"]", line) for line in requirements]
+    extra = next((match[1] for match in extras if match), None)
+    remedy = f"'frequency-quest[{extra}]'" if extra else "-r requirements.txt"
+    return f"{name} is not installed; pip install {remedy}"
+
+
 def run_entry(main: Callable[[], None]) -> None:
     """Run an entry script's ``main``: UserError -> one line and exit 2; Ctrl-C -> one line and exit 130.
 
-    Errors of the system that only the user can mend, such as a missing permission, are one line and exit 2, too.
+    Errors that only the user can mend, such as a missing permission or package, are one line and exit 2, too.
 
     If the reader of a pipe closes it (``| head``), the script ends silently with exit code 1.
     """
@@ -33,6 +49,11 @@ def run_entry(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("shared", "classification", "generation"):
+            raise
+        print(f"error: {not_installed(error.name)}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the interpreter's last flush

@@ -22,7 +22,7 @@ from classification.export.model_card import read_card, write_card
 from classification.inference.options import SLACK
 from classification.recipes import FormatName
 from classification.rundir import CARD, EXPORT, KERAS_MODEL, LABELS, TORCH_MODEL, network_from, read_run
-from shared.errors import UserError, run_entry
+from shared.errors import UserError, not_installed, run_entry
 from shared.features.spec import FLOOR, TOP_DB, FeatureSpec
 from shared.files import read_json, replacing, write_json
 
@@ -121,7 +121,7 @@ def _check(formats: Sequence[str], trained_by: str) -> None:
         needed = PACKAGES[FORMATS[name].framework] + (PACKAGES["tensorflow"] if trained_by == "keras" else ())
         missing = [package for package in needed if importlib.util.find_spec(package) is None]
         if missing:
-            raise UserError(f"cannot export {name}: {missing[0]} is not installed; pip install -r requirements.txt")
+            raise UserError(f"cannot export {name}: {not_installed(missing[0])}")
 
 
 def _in_own_process(scratch: Path, run_dir: Path, names: Sequence[str]) -> None:

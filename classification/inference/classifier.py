@@ -29,7 +29,7 @@ from classification.inference.timeline import Timeline
 from classification.inference.together import Together
 from classification.rundir import network_from, read_run
 from shared.audio import audio_from_array, fix_length, load_audio
-from shared.errors import AudioError, UserError
+from shared.errors import AudioError, UserError, not_installed
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
@@ -118,7 +118,7 @@ class Classifier:
         except UserError:
             raise
         except ModuleNotFoundError as error:
-            reason = f"trained with {framework}, but {error.name} is not installed; pip install -r requirements.txt"
+            reason = f"trained with {framework}, but {not_installed(error.name)}"
             raise UserError(f"--model-dir {run}: {reason}") from error
         except Exception as error:  # the frameworks raise different errors for a damaged file or another architecture
             first_line = str(error).strip().split("\n", 1)[0]

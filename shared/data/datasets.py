@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ _FOLD = re.compile(r"fold\d+")
 _SPOKEN_NAME = re.compile(r"(?P<label>[^_]+)_(?P<group>.+)_(?P<index>\d+)")  # label_speaker_index
 _SPOKEN_TEST = range(5)  # indices of the official test set
 
-_Rows = list[tuple[str, str, str | None, str]]  # path, label, group (None: unknown), official
+Row = tuple[str, str, str | None, str]  # path, label, group (None: unknown), official
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +63,7 @@ def load_dataset(data_dir: Path | str) -> Dataset:
         return _dataset(root, "list", _list(root))
     if not root.is_dir():
         raise UserError(f"--data-dir {root}: {_why_no_folder(root)}")
-    readers = {
-        "UrbanSound8K": _urbansound8k,
-        "Kaggle": _kaggle,
-        "recordings": _recordings,
-        "a folder per class": _class_folders,
-        "unlabelled": _unlabelled,
-    }
-    for layout, read in readers.items():
+    for layout, read in LAYOUTS.items():
         if rows := read(root):
             return _dataset(root, layout, rows)
     inner = [child for child in _folders(root) if _kaggle(child) or _class_folders(child)]
@@ -105,7 +99,7 @@ def _sounds(folder: Path) -> list[str]:
     return sorted(n for n in names if n.lower().endswith(tuple(AUDIO_SUFFIXES)) and not n.startswith("."))
 
 
-def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
+def _dataset(root: Path, layout: str, rows: list[Row]) -> Dataset:
     """Build the data set from these rows. Unless all groups are known, each clip is its own group."""
     frame = pd.DataFrame(rows, columns=["path", "label", "group", "official"], dtype=object).assign(split="")
     known = bool(frame.group.notna().all())
@@ -119,7 +113,7 @@ def _dataset(root: Path, layout: str, rows: _Rows) -> Dataset:
     return Dataset(root, layout, manifest, known, test, tests, sample if sample.is_file() else None)
 
 
-def _class_folders(root: Path) -> _Rows:
+def _class_folders(root: Path) -> list[Row]:
     rows = []
     for folder in _folders(root):
         label = folder.name
@@ -129,12 +123,12 @@ def _class_folders(root: Path) -> _Rows:
     return rows
 
 
-def _kaggle(root: Path) -> _Rows:
+def _kaggle(root: Path) -> list[Row]:
     """train/train/<class>/* or train/<class>/*."""
     return _class_folders(root / "train" / "train") or _class_folders(root / "train")
 
 
-def _list(table: Path) -> _Rows:
+def _list(table: Path) -> list[Row]:
     """The rows of a CSV that the user wrote: path, label and, if it has them, group (recording) and split.
 
     A path may be absolute or relative to the CSV's folder, and it may lead anywhere.
@@ -156,7 +150,7 @@ def _list(table: Path) -> _Rows:
     return rows
 
 
-def _urbansound8k(root: Path) -> _Rows:
+def _urbansound8k(root: Path) -> list[Row]:
     """audio/fold*/ and metadata/UrbanSound8K.csv, or both directly in the folder, as in some downloads.
 
     Without the table, the classes are read from the file names.
@@ -190,7 +184,7 @@ def _urbansound_row(path: Path) -> tuple[str, str, str, str]:
     return str(path), URBANSOUND8K_CLASSES[int(name["class_id"])], name["group"], path.parent.name.removeprefix("fold")
 
 
-def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
+def _urbansound_table(metadata: Path, audio: Path) -> list[Row]:
     """Read the rows of UrbanSound8K.csv, whose files are in ``audio``.
 
     Raises:
@@ -213,7 +207,7 @@ def _urbansound_table(metadata: Path, audio: Path) -> _Rows:
     return rows
 
 
-def _recordings(root: Path) -> _Rows:
+def _recordings(root: Path) -> list[Row]:
     rows = []
     for path in audio_files(root / "recordings"):
         if name := _SPOKEN_NAME.fullmatch(path.stem):
@@ -222,7 +216,7 @@ def _recordings(root: Path) -> _Rows:
     return rows
 
 
-def _unlabelled(root: Path) -> _Rows:
+def _unlabelled(root: Path) -> list[Row]:
     """Files directly in the folder, as one class named after it: unlabelled music for the generators."""
     return [(str(path), root.resolve().name, None, "") for path in audio_files(root)]
 
@@ -235,3 +229,12 @@ def segments(manifest: pd.DataFrame, *, duration: float) -> pd.DataFrame:
     parts = [max(1, int(seconds(path) / duration + 1e-6)) for path in manifest.path]
     rows = manifest.loc[manifest.index.repeat(parts)].reset_index(drop=True)
     return rows.assign(offset=[duration * i for n in parts for i in range(n)])
+
+
+LAYOUTS: dict[str, Callable[[Path], list[Row]]] = {  # a folder has the first layout whose reader finds clips
+    "UrbanSound8K": _urbansound8k,
+    "Kaggle": _kaggle,
+    "recordings": _recordings,
+    "a folder per class": _class_folders,
+    "unlabelled": _unlabelled,
+}

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import UserError
+from shared.errors import UserError, not_installed
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -90,7 +90,7 @@ def connect(scheduler: str, n_jobs: int) -> Iterator[Cluster]:
     try:
         import distributed
     except ImportError as error:
-        raise UserError(f"--scheduler {scheduler}: needs Dask; pip install -r requirements.txt") from error
+        raise UserError(f"--scheduler {scheduler}: {not_installed('distributed')}") from error
     with contextlib.ExitStack() as stack:
         address = scheduler
         if scheduler == LOCAL:

@@ -103,8 +103,10 @@ def _keep_freed_memory() -> None:
     Getting cleared pages from the system takes a third of the plain classifier's step on a CPU. Without glibc, nothing
     is changed.
     """
+    if sys.platform != "linux":
+        return
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt") and sys.platform == "linux":
+    if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 

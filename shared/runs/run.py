@@ -10,7 +10,6 @@ import json
 import math
 import os
 import platform
-import resource
 import shlex
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from filelock import FileLock, Timeout
 
 from shared.errors import UserError
@@ -81,6 +81,10 @@ def _git_revision() -> str | None:
 
 def peak_memory_mib() -> float:
     """The peak memory of this process so far, in MiB."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
