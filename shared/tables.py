@@ -38,5 +38,6 @@ def read_table(path: Path, columns: Collection[str] = (), *, flag: str = "", **h
         reason = " ".join(str(error).split())
         raise UserError(f"{name}: cannot be read as CSV ({reason}); replace it by a whole copy") from error
     if missing := [column for column in columns if column not in table]:
-        raise UserError(f"{name}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))[:200]}")
+        present = " ".join(", ".join(map(str, table)).split())[:200]  # a quoted name may have several lines
+        raise UserError(f"{name}: lacks the columns {', '.join(missing)}; it has {present}")
     return table

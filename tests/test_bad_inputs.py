@@ -142,6 +142,7 @@ URBANSOUND: dict[str, tuple[bytes, str]] = {  # content of UrbanSound8K.csv, wha
     "binary": (b"\x00\xff\xfe\x00" * 50, "UTF-8"),
     "Latin-1": (f"{COLUMNS}\n{ROW}é\n".encode("latin-1"), "not UTF-8"),
     "no columns": (b"a,b\n1,2\n", "lacks the columns"),
+    "a column of two lines": (b'"a\nb",c\n1,2\n', "it has a b, c"),
     "no rows": (f"{COLUMNS}\n".encode(), "none of its 0 files"),
     "no name": (f"{COLUMNS}\n{ROW.replace('1-3-0-0.wav', '')}\n".encode(), "line 2 has no slice_file_name"),
     "no class": (f"{COLUMNS}\n{ROW}\n{ROW.replace('dog_bark', ' ')}\n".encode(), "line 3 has no class"),
