@@ -44,7 +44,8 @@ class TrainOptions(CommonOptions):
     epochs: int | None = 40
     """Passes over the training clips; None is 8, or more if clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
-    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
+    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits, or a file FILE.toml of
+    options (docs/recipes.md); flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Framework to train with; both use the same data, architecture and schedule."""
     devices: int = 1
