@@ -1,4 +1,7 @@
-"""The options of classification training and the recipes; a recipe lists only the options it changes."""
+"""The options of classification training and the recipes; a recipe lists only the options it changes.
+
+The type of an option may say which values ``frequency-quest tune`` tries (shared/search.py).
+"""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -11,7 +14,9 @@ from shared.errors import UserError
 from shared.features.augment import Augment
 from shared.features.spec import preset
 from shared.runs.options import CommonOptions
+from shared.search import Between, OneOf
 
+Balance = Literal["none", "class-weights", "recordings"]
 FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram", "tflite-int8", "safetensors"]
 
 
@@ -19,9 +24,9 @@ FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram",
 class Optimiser:
     """Adam, its learning rate over the epochs, and when training stops."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Between(2e-4, 1e-2, log=True)] = 1e-3
     """Adam's initial learning rate; with the cosine schedule, the highest."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Between(0.0, 0.2)] = 0.0
     """Decoupled weight decay (AdamW); 0 gives plain Adam."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
@@ -80,7 +85,7 @@ class TrainOptions(CommonOptions):
 
     architecture: Architecture = dataclasses.field(default_factory=Architecture)
     augment: Augment = dataclasses.field(default_factory=Augment)
-    balance: Literal["none", "class-weights", "recordings"] = "none"
+    balance: Annotated[Balance, OneOf(("none", "class-weights", "recordings"))] = "none"
     """For unequal classes: weigh the loss by class, or draw classes, and recordings of a class, equally often."""
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 

@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from shared.errors import UserError
+from shared.errors import DivergedError, UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, naming_full_disk, read_json, text_hash, write_json, write_text
 from shared.runs import ranks
 
@@ -178,12 +178,14 @@ class Run:
         """Record an epoch (counted from 0). Records of it or later epochs, left by an interrupted run, are deleted.
 
         Raises:
-            UserError: a metric is not finite.
+            DivergedError: a metric is not finite.
         """
         record = {"epoch": epoch} | {key: float(value) for key, value in metrics.items()}
         for key, value in record.items():
             if not math.isfinite(value):
-                raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
+                raise DivergedError(
+                    f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate"
+                )
         self._history = [*(line for line in self._history if line["epoch"] < epoch), record]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
         # TensorBoard imports TensorFlow if it is installed; if it finds this module, it uses a stub instead.
