@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from generation import diversity
-from generation.listening import write_samples
+from generation.listening import sounds_of, write_samples
 from generation.model_card import write_card
 from generation.objectives.trained import Parts
 from generation.recipes import GeneratorOptions
@@ -24,6 +24,7 @@ from shared.features.batches import Batches
 from shared.files import read_json
 from shared.report.plots import plot_history
 from shared.runs import ranks
+from shared.runs.events import recorded
 from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
 from shared.runs.options import CommonOptions, Precision
@@ -127,6 +128,9 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | N
         write_samples(sampler, run.dir, epoch + 1, family=kind.family, seed=options.seed)
         if kind.listen:
             load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
+        if recorded(epoch + 1, every=options.sample_every, epochs=options.epochs):
+            for path in sounds_of(run.dir, kind.family, epoch + 1):
+                run.events.file(epoch, path)
         what = {"epoch": epoch + 1, "epochs": options.epochs, "seed": options.seed}
         return diversity.watch(sampler, batches, run.history(), **what)
 
