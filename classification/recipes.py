@@ -7,6 +7,7 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 import tyro
+from tyro.conf import Suppress
 
 from classification.models.architecture import Architecture
 from shared.data.splits import GroupBy, SplitKind
@@ -112,6 +113,17 @@ class TrainOptions(CommonOptions):
         crop = self.augment.crop
         if self.architecture.pooling == "flatten" and crop is not None:
             raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")
+
+
+@dataclasses.dataclass(kw_only=True)
+class SeveralOptions(TrainOptions):
+    """The options of commands that plan several trainings; what these choose themselves, or never use, is hidden."""
+
+    folds: Suppress[int] = 1
+    together: Suppress[bool] = False
+    refit: Suppress[bool] = False
+    submission_name: Suppress[str] = "submission.csv"
+    export: Suppress[tuple[FormatName, ...]] = ()
 
 
 RECIPES: dict[str, dict[str, Any]] = {

@@ -26,6 +26,7 @@ from classification.tuning.space import as_params, as_values, distributions, rec
 from classification.tuning.study import DATABASE
 from shared.errors import DivergedError, UserError
 from shared.files import read_json
+from shared.report.run_view import find_runs
 from shared.runs.options import assemble, flat, parse, types
 from shared.runs.start import find_data, load_clips
 from shared.search import Between, OneOf, declared
@@ -144,6 +145,7 @@ def test_the_study_leaves_a_page_and_figures(tune, capsys, monkeypatch) -> None:
     said = capsys.readouterr().out
     assert f"--recipe {study / 'best.toml'} --out-dir {study}-best" in said and "10 held-out clips stay unseen" in said
     assert not list(study.glob("trial-*/*/checkpoints"))
+    assert [view.kind for view in find_runs(study.parent)] == [f"a study of tune; its page is {study / 'tuning.html'}"]
 
 
 def test_an_interrupted_study_ends_like_an_uninterrupted_one(tune, faked, capsys) -> None:

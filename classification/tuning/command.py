@@ -11,10 +11,10 @@ from classification.tuning.child import accuracies_of_child
 from classification.tuning.options import TuneOptions
 from classification.tuning.results import write_results
 from classification.tuning.space import as_params, as_text, as_values, search_space, text
-from classification.tuning.study import ended, minutes_spent, next_trial, open_study
+from classification.tuning.study import DATABASE, ended, minutes_spent, next_trial, open_study
 from classification.tuning.trial import fold_accuracies, folds_table, parts_of, run_trial
 from shared.data.splits import assign_splits
-from shared.files import write_text
+from shared.files import naming_full_disk, write_text
 from shared.runs import ranks
 from shared.runs.options import flat
 from shared.runs.run import Run
@@ -80,4 +80,5 @@ def run_trials(study: optuna.Study, space: Space, options: TuneOptions, inner: C
             accuracies = accuracies_of_child(options.framework, parts, inner, folder)
         else:
             accuracies = fold_accuracies(framework, parts, inner, folder)
-        print(run_trial(study, trial, parts, accuracies), flush=True)
+        with naming_full_disk(run.dir / DATABASE):
+            print(run_trial(study, trial, parts, accuracies), flush=True)

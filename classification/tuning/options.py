@@ -4,12 +4,12 @@ import dataclasses
 
 from tyro.conf import Suppress
 
-from classification.recipes import FormatName, TrainOptions
+from classification.recipes import SeveralOptions
 from shared.errors import UserError
 
 
 @dataclasses.dataclass(kw_only=True)
-class TuneOptions(TrainOptions):
+class TuneOptions(SeveralOptions):
     """Find better options for a recipe by cross-validation within the training recordings, and write best.toml.
 
     The recordings that train holds out with the same options are never seen. The options of the training are where the
@@ -25,13 +25,7 @@ class TuneOptions(TrainOptions):
     search: tuple[str, ...] = ()
     """Options to search, such as learning-rate mixup; none searches all whose values the code declares. All others keep
     the values of the recipe and the command line."""
-    # set for each trial, or of no use before the final training
-    folds: Suppress[int] = 1
-    seeds: Suppress[int] = 1
-    together: Suppress[bool] = False
-    refit: Suppress[bool] = False
-    submission_name: Suppress[str] = "submission.csv"
-    export: Suppress[tuple[FormatName, ...]] = ()
+    seeds: Suppress[int] = 1  # of the final training
 
     def check(self) -> None:
         super().check()

@@ -81,5 +81,4 @@ def next_trial(study: optuna.Study, space: Space, *, seed: int) -> Trial:
     number = len(ended(study))
     # tree-structured Parzen estimator (Bergstra et al. 2011)
     study.sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=1000 * seed + number)
-    with naming_full_disk(Path(DATABASE)):
-        return study.ask(distributions(space))
+    return study.ask(distributions(space))
