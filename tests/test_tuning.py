@@ -321,8 +321,22 @@ def test_a_killed_study_goes_on(sounds: Path, tmp_path: Path, run_script) -> Non
 def test_keras_is_tuned_without_pytorch(sounds: Path, tmp_path: Path, run_script) -> None:
     small = (*SMALL, "--framework", "keras", "--trials", 1, "--inner-folds", 2, "--n-jobs", 1)
     arguments = ("--data-dir", sounds, "--out-dir", tmp_path / "study", *small)
-    run_script("tests/without.py", "torch,torchaudio,accelerate", TUNE, *arguments)
+    said = run_script("tests/without.py", "torch,torchaudio,accelerate", TUNE, *arguments)
+    assert "leaked" not in said.stderr and "Traceback" not in said.stderr
     assert len(trials(tmp_path / "study")) == 1 and (tmp_path / "study" / "best.toml").is_file()
+
+
+@pytest.mark.slow
+def test_a_child_that_fails_or_is_killed_is_named(sounds: Path, tmp_path: Path, monkeypatch) -> None:
+    given = ["tune", "--data-dir", sounds, "--out-dir", tmp_path / "study", "--inner-folds", 2, "--n-jobs", 1]
+    monkeypatch.setattr("sys.argv", [str(word) for word in [*given, "--device", "mps", "--framework", "keras"]])
+    with pytest.raises(UserError, match="--device mps"):  # the child's own error
+        command.tune(parse(TuneOptions, RECIPES))
+    monkeypatch.setattr("classification.tuning.child._serve", os.abort)
+    given[4] = tmp_path / "other"
+    monkeypatch.setattr("sys.argv", [str(word) for word in [*given, "--framework", "keras"]])
+    with pytest.raises(UserError, match=r"trial-001: the process of its training was killed \(exit code 1\)"):
+        command.tune(parse(TuneOptions, RECIPES))
 
 
 @pytest.mark.slow

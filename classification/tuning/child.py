@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -15,6 +16,7 @@ from shared.errors import UserError
 from shared.runs.start import Clips
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the locks of other threads
+PATIENCE = 20  # seconds that a child has to end by itself
 
 
 def accuracies_of_child(framework: str, parts: Sequence[Part], inner: Clips, folder: Path) -> Iterator[float]:
@@ -29,10 +31,10 @@ def accuracies_of_child(framework: str, parts: Sequence[Part], inner: Clips, fol
     there.close()
     try:
         for _ in parts:
-            here.send("next")
             try:
+                here.send("next")
                 answer = here.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 child.join()
                 reason = f"the process of its training was killed (exit code {child.exitcode})"
                 raise UserError(f"{folder}: {reason}, perhaps for lack of memory; run the same command again") from None
@@ -40,13 +42,17 @@ def accuracies_of_child(framework: str, parts: Sequence[Part], inner: Clips, fol
                 raise answer
             yield answer
     finally:
+        here.close()
         child.terminate()
+        child.join(PATIENCE)
+        child.kill()
         child.join()
 
 
 def _serve(connection: Connection, framework: str, parts: Sequence[Part], inner: Clips, folder: Path) -> None:
     """Answer each message with the accuracy of the next fold, or with the error that ends the trial."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as after its last line: its semaphores are freed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     accuracies: Iterator[float] | None = None
     while connection.recv():
