@@ -1,9 +1,13 @@
-"""The options of classification training and the recipes; a recipe lists only the options it changes."""
+"""The options of classification training and the recipes; a recipe lists only the options it changes.
+
+The type of an option may say which values ``frequency-quest tune`` tries (shared/search.py).
+"""
 
 import dataclasses
 from typing import Annotated, Any, Literal
 
 import tyro
+from tyro.conf import Suppress
 
 from classification.models.architecture import Architecture
 from shared.data.splits import GroupBy, SplitKind
@@ -11,7 +15,9 @@ from shared.errors import UserError
 from shared.features.augment import Augment
 from shared.features.spec import preset
 from shared.runs.options import CommonOptions
+from shared.search import Between, OneOf
 
+Balance = Literal["none", "class-weights", "recordings"]
 FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram", "tflite-int8", "safetensors"]
 
 
@@ -19,9 +25,9 @@ FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram",
 class Optimiser:
     """Adam, its learning rate over the epochs, and when training stops."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Between(2e-4, 1e-2, log=True)] = 1e-3
     """Adam's initial learning rate; with the cosine schedule, the highest."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Between(0.0, 0.2)] = 0.0
     """Decoupled weight decay (AdamW); 0 gives plain Adam."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
@@ -44,7 +50,8 @@ class TrainOptions(CommonOptions):
     epochs: int | None = 40
     """Passes over the training clips; None is 8, or more if clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
-    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits; flags override it."""
+    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits, or a file FILE.toml of
+    options (docs/recipes.md); flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Framework to train with; both use the same data, architecture and schedule."""
     devices: int = 1
@@ -79,7 +86,7 @@ class TrainOptions(CommonOptions):
 
     architecture: Architecture = dataclasses.field(default_factory=Architecture)
     augment: Augment = dataclasses.field(default_factory=Augment)
-    balance: Literal["none", "class-weights", "recordings"] = "none"
+    balance: Annotated[Balance, OneOf(("none", "class-weights", "recordings"))] = "none"
     """For unequal classes: weigh the loss by class, or draw classes, and recordings of a class, equally often."""
     optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
 
@@ -106,6 +113,17 @@ class TrainOptions(CommonOptions):
         crop = self.augment.crop
         if self.architecture.pooling == "flatten" and crop is not None:
             raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")
+
+
+@dataclasses.dataclass(kw_only=True)
+class SeveralOptions(TrainOptions):
+    """The options of commands that plan several trainings; what these choose themselves, or never use, is hidden."""
+
+    folds: Suppress[int] = 1
+    together: Suppress[bool] = False
+    refit: Suppress[bool] = False
+    submission_name: Suppress[str] = "submission.csv"
+    export: Suppress[tuple[FormatName, ...]] = ()
 
 
 RECIPES: dict[str, dict[str, Any]] = {

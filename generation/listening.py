@@ -38,6 +38,12 @@ def write_samples(sampler: Sampler, out_dir: Path, epoch: int, *, family: str, s
     )
 
 
+def sounds_of(out_dir: Path, family: str, epoch: int) -> list[Path]:
+    """The sounds and the figures of spectrograms that a training wrote after an epoch."""
+    sounds = (out_dir / f"{family}_generated_audio").glob(f"*_ep{epoch}.wav")
+    return sorted(sounds) + sorted((out_dir / f"{family}_spectrogram_plots").glob(f"*_{epoch:03d}.png"))
+
+
 def write_reference(sampler: Sampler, run_dir: Path, folder: Path, labels: Sequence[str]) -> None:
     """Pass real clips of these classes through the sampler's vocoder: reference/<label>/<clip>.wav in ``folder``.
 

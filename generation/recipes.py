@@ -84,7 +84,8 @@ class CganOptions(GeneratorOptions):
     """Train a conditional GAN on spectrograms of labelled sounds."""
 
     recipe: str = "strong"
-    """Named set of options: strong, plain, or linear (linear spectrograms without classes); flags override it."""
+    """Named set of options: strong, plain, or linear (linear spectrograms without classes), or a file FILE.toml of
+    options (docs/recipes.md); flags override it."""
     net: Literal["dcgan", "style", "linear"] = "dcgan"
     """dcgan: convolutions with batch norm; style: residual blocks with noise at every scale, scores of patches of three
     sizes; linear: a generator that starts with dense layers, a dense discriminator."""

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from generation import diversity
-from generation.listening import write_samples
+from generation.listening import sounds_of, write_samples
 from generation.model_card import write_card
 from generation.objectives.trained import Parts
 from generation.recipes import GeneratorOptions
@@ -24,6 +24,7 @@ from shared.features.batches import Batches
 from shared.files import read_json
 from shared.report.plots import plot_history
 from shared.runs import ranks
+from shared.runs.events import recorded
 from shared.runs.loop import bfloat16_pays, make_accelerator, pick_device
 from shared.runs.loop import fit as run_loop
 from shared.runs.options import CommonOptions, Precision
@@ -76,7 +77,7 @@ def find_clips(options: GeneratorOptions) -> tuple[Clips, Clips | None]:
     parts = {"train": clips}
     if options.holdout_share > 0:
         rows = training_rows(clips.manifest, share=options.holdout_share, seed=options.seed)
-        parts = {"train": take(clips, rows), "test": take(clips, np.setdiff1d(np.arange(len(clips.manifest)), rows))}
+        parts = {"train": clips.take(rows), "test": clips.take(np.setdiff1d(np.arange(len(clips.manifest)), rows))}
         print(f"{len(parts['test'].manifest)} of {len(clips.manifest)} clips are held out", flush=True)
     if not options.conditional:
         name = clips.dataset.root.resolve().name
@@ -98,11 +99,6 @@ def training_rows(manifest: pd.DataFrame, *, share: float, seed: int) -> np.ndar
     return np.flatnonzero(split == "train")
 
 
-def take(clips: Clips, rows: np.ndarray) -> Clips:
-    manifest = clips.manifest.iloc[rows].reset_index(drop=True)
-    return dataclasses.replace(clips, manifest=manifest, features=clips.features.take(rows))
-
-
 def make_batches(options: GeneratorOptions, clips: Clips, held_out: Clips | None) -> tuple[Batches, Batches | None]:
     """The training batches, and those of the held-out clips of the same classes."""
     weights = None if options.balance is None else draw_weights(clips.manifest, balance=options.balance)
@@ -110,7 +106,7 @@ def make_batches(options: GeneratorOptions, clips: Clips, held_out: Clips | None
     labels = np.searchsorted(clips.classes, clips.manifest.label)
     batches = Batches(clips.features, labels, shuffle=True, weights=weights, **how)
     if held_out is not None:
-        held_out = take(held_out, np.flatnonzero(held_out.manifest.label.isin(clips.classes)))
+        held_out = held_out.take(np.flatnonzero(held_out.manifest.label.isin(clips.classes)))
     if held_out is None or held_out.manifest.empty:
         return batches, None
     return batches, Batches(held_out.features, np.searchsorted(clips.classes, held_out.manifest.label), **how)
@@ -132,6 +128,9 @@ def fit(options: GeneratorOptions, kind: Kind, clips: Clips, held_out: Clips | N
         write_samples(sampler, run.dir, epoch + 1, family=kind.family, seed=options.seed)
         if kind.listen:
             load(kind.listen)(parts.objective, sampler, batches, run.dir, epoch + 1, seed=options.seed)
+        if recorded(epoch + 1, every=options.sample_every, epochs=options.epochs):
+            for path in sounds_of(run.dir, kind.family, epoch + 1):
+                run.events.file(epoch, path)
         what = {"epoch": epoch + 1, "epochs": options.epochs, "seed": options.seed}
         return diversity.watch(sampler, batches, run.history(), **what)
 

@@ -16,14 +16,14 @@ from generation.stft import LogMel
 from generation.training import choose_precision, training_rows
 from generation.vocoder_options import VocoderTrainingOptions
 from generation.vocoders.neural import save_vocoder
-from shared.audio import AUDIO_SUFFIXES, write_wav
+from shared.audio import AUDIO_SUFFIXES, load_audio, write_wav
 from shared.data.datasets import Dataset
 from shared.errors import UserError
 from shared.features.batches import Augmentation, Batches
 from shared.features.shards import Features
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import mel_filterbank
-from shared.report.plots import plot_history
+from shared.report.plots import plot_history, spectrogram_png
 from shared.runs import ranks
 from shared.runs.loop import fit as run_loop
 from shared.runs.loop import make_accelerator
@@ -134,6 +134,10 @@ def fit(options: VocoderTrainingOptions, dataset: Dataset, clips: Clips, rows: n
     history = run.history()
     plot_history(run.dir / "plots" / "curves.png", history)
     listen(objective, evenly(held if len(held) else batches.features, LISTENED), run.dir / "reconstructions", spec.sr)
+    for path in sorted((run.dir / "reconstructions").glob("*.wav")):
+        run.events.file(len(history), path)
+        picture = spectrogram_png(load_audio(path, sr=spec.sr), spec)
+        run.events.image(len(history), f"spectrograms/{path.stem}", picture)
     run.finish(
         {
             "recipe": options.recipe,

@@ -15,6 +15,7 @@ VERBS = {  # verb -> (module, one-line description)
     "cache": ("shared.runs.cache_command", "compute the spectrograms of a data folder in advance"),
     "recordings": ("shared.recordings.command", "find near-duplicate clips and clips of the same recording"),
     "train": ("classification.train", "train a classifier in Keras or PyTorch"),
+    "tune": ("classification.tune", "find better options for a classifier's recipe on inner folds"),
     "predict": ("classification.predict", "predict the classes of sounds with a trained classifier"),
     "convert": ("classification.convert", "convert a classifier between Keras and PyTorch"),
     "export": ("classification.export.export", "export a classifier to ONNX, TFLite or safetensors"),

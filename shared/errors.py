@@ -16,6 +16,10 @@ class UserError(Exception):
     """A mistake in the input: the message names the file or option, its value and the remedy."""
 
 
+class DivergedError(UserError):
+    """A training whose figures are no longer finite."""
+
+
 class AudioError(Exception):
     """One audio file cannot be used; the message is the reason. The run continues without that file."""
 

@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "RESULTS.md", ROOT / "classification" / "ABLATION.md", ROOT / "generation" / "ABLATION.md"]
 SMALL = {  # verb -> options that make it quick; the last value of a repeated option counts
     "train": "--epochs 1 --fraction 0.5 --widths 4 8 --dense 8 --n-jobs 1",
+    "tune": "--trials 2 --inner-folds 2 --epochs 1 --fraction 0.5 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
     "cas": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1",
     "augmentation": "--framework torch --epochs 1 --members 1 --widths 4 8 --dense 8 --n-jobs 1 --seeds 2",
     "train-flow": "--minutes 0.01 --fraction 0.5 --n-jobs 1 --width 32 --depth 1 --heads 2 --steps 2",

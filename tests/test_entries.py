@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile as sf
 from conftest import ROOT
+from read_events import hparams, read_events
 
 TRAIN, PREDICT, CGAN = "classification/train.py", "classification/predict.py", "generation/train_cgan.py"
 WGAN, VAE, SAMPLE = "generation/train_wgan_gp.py", "generation/train_vae.py", "generation/sample.py"
@@ -50,6 +51,10 @@ def test_training_writes_a_complete_run(framework: str, trained: dict[str, Path]
     assert set(submission.Class) <= set(metrics["classes"])
     config = json.loads((run / "config.json").read_text())
     assert config["options"]["framework"] == framework and config["versions"]["numpy"] and config["data"]["synthetic"]
+    events = read_events(run)  # written as if the other framework were not installed
+    assert {"train/loss", "test/accuracy"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["plots/confusion_matrix"]
+    assert hparams(events)["framework"] == framework and hparams(events)["epochs"] == 2
 
 
 @pytest.mark.slow

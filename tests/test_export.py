@@ -341,4 +341,4 @@ def test_bad_options_are_refused_without_a_framework(tmp_path: Path, run_script)
     assert line.startswith(f"error: --model-dir {tmp_path}")
     run = untrained(tmp_path / "run", "plain")
     (line,) = run_script(*hidden, "--model-dir", run, "--formats", "onnx", code=2).stderr.splitlines()
-    assert line == "error: cannot export onnx: torch is not installed; pip install -r requirements.txt"
+    assert line == "error: cannot export onnx: torch is not installed; pip install 'frequency-quest[torch]'"

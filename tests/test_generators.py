@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from read_events import hparams, read_events
 
 from generation.registry import KINDS
 from shared.errors import UserError
+from shared.files import safe_name
 
 SMALL = ("--segment-seconds", 0.9)
 GENERATORS: dict[str, tuple[object, ...]] = {
@@ -74,6 +76,11 @@ def test_a_generator_is_trained_resumed_sampled_and_evaluated(
         assert len(list(run.glob("reconstructions/*_reconstruction.wav"))) == 4
         assert len(list(run.glob("interpolations/*_4.wav"))) == 2
         assert (run / "vae_spectrogram_plots" / "grid_002.png").is_file() == (name == "vae-cvae")
+
+    events, family = read_events(run), json.loads((run / "metrics.json").read_text())["model"]
+    assert set(events.Tags()["audio"]) == {f"{family}_generated_audio/{safe_name(label)}" for label in classes}
+    assert f"{family}_spectrogram_plots/epoch" in events.Tags()["images"] and events.Tags()["scalars"]
+    assert hparams(events)["batch_size"] == 8
 
     assert "**Not evaluated yet.**" in (run / "MODEL_CARD.md").read_text()
 

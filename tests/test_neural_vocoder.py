@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from read_events import hparams, read_events
 from round_trip import RoundTripOptions, compare
 
 from generation.models.gan2d import Generator
@@ -129,6 +130,13 @@ def test_a_run_is_complete_and_holds_recordings_out(trained: Path, sounds: Path)
     assert "vocoder" in find_runs(trained.parent)[0].kind
     table = mark_trained_on(load_dataset(sounds), trained, asked=False)[0]
     assert table.trained_on.sum() >= 20 and table.held_out.sum() >= 8
+
+
+def test_tensorboard_gets_its_sounds_and_spectrograms(trained: Path) -> None:
+    events, sounds = read_events(trained), sorted((trained / "reconstructions").glob("*.wav"))
+    assert sounds and set(events.Tags()["audio"]) == {f"reconstructions/{path.stem}" for path in sounds}
+    assert set(events.Tags()["images"]) == {f"spectrograms/{path.stem}" for path in sounds}
+    assert hparams(events)["width"] == 8
 
 
 def test_a_resumed_run_ends_with_the_same_bytes(sounds: Path, tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ def test_sentences_conclude_from_the_figures(runs: Path, monkeypatch) -> None:
     assert "The best generator by KAD is cgan with 2.5 (real held-out clips: 0.1, white noise: 9)" in page
 
 
+def test_frameworks_are_not_compared_by_the_name_of_two_recipe_files(runs: Path, monkeypatch) -> None:
+    compared = "Keras and PyTorch do not differ|PyTorch is better than Keras"
+    for name, rate in (("keras", 0.1), ("torch", 0.2)):
+        change_json(runs / name / "metrics.json", recipe="best.toml")
+        change_json(runs / name / "config.json", options={"recipe": "best.toml", "learning_rate": rate})
+    assert not re.search(compared, report(runs, monkeypatch))
+    change_json(runs / "keras" / "config.json", options={"recipe": "best.toml", "learning_rate": 0.2})
+    assert re.search(compared, report(runs, monkeypatch))
+
+
 def test_an_evaluated_generator_has_figures_by_class_and_classifier(runs: Path, monkeypatch) -> None:
     page = report(runs, monkeypatch)
     assert "all classes, keras (keras, strong)" in page and "all classes, mean of the classifiers" in page

@@ -9,13 +9,14 @@ import pytest
 from conftest import ROOT
 
 ROOMS = [  # the order in the README; a room is a module or a package
-    *("shared.errors", "shared.files", "shared.tables", "shared.audio"),
+    *("shared.errors", "shared.files", "shared.tables", "shared.audio", "shared.search"),
     *("shared.data", "shared.features", "shared.recordings", "shared.evaluation", "shared.runs", "shared.report"),
     "shared.listening",
     "shared.commands",
     *("classification.models", "classification.rundir", "classification.recipes"),
     *("classification.inference", "classification.export", "classification.training"),
-    *("classification.train", "classification.predict", "classification.convert"),
+    "classification.tuning",
+    *("classification.train", "classification.tune", "classification.predict", "classification.convert"),
     *(
         "generation.recipes",
         "generation.flow_recipes",

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from shared.features.spec import FeatureSpec
+from shared.search import Between, OneOf
 
 Pooling = Literal["mean", "mean+max", "flatten"]
 
@@ -19,21 +20,21 @@ class Architecture:
     "mean+max" pooling averages over bands, then adds the mean and the maximum over frames (PANNs, Kong et al. 2020).
     """
 
-    widths: tuple[int, ...] = (32, 64, 128)
+    widths: Annotated[tuple[int, ...], OneOf(((16, 32, 64), (32, 64, 128), (16, 32, 64, 128)))] = (32, 64, 128)
     """Channels of the convolutional blocks; each block halves bands and frames."""
     kernel: int = 3
     """Width of a convolution, in bands and in frames."""
-    pooling: Pooling = "mean"
+    pooling: Annotated[Pooling, OneOf(("mean", "mean+max"))] = "mean"
     """How the last feature map becomes a vector: mean, mean+max (over frames, after the mean over bands) or flatten."""
     dense: tuple[int, ...] = (128,)
     """Units of the dense layers before the logits."""
-    dropout: float = 0.3
+    dropout: Annotated[float, Between(0.0, 0.7)] = 0.3
     """Share of the dense layers' activations dropped while training."""
     members: int = 1
     """Networks trained side by side whose probabilities are averaged."""
-    centre: bool = False
+    centre: Annotated[bool, OneOf((False, True))] = False
     """Subtract each clip's mean level, which makes the model level-invariant."""
-    standardise: bool = False
+    standardise: Annotated[bool, OneOf((False, True))] = False
     """Shift and scale every band by its mean and deviation over the training clips."""
 
 

@@ -96,7 +96,9 @@ def evaluate(table: pd.DataFrame, metrics: dict[str, Any], run: Run, *, split: s
         figures["together_interval"] = bootstrap.intervals(averaged)["accuracy"]
     if split == metrics["reported_on"]:
         _report(metrics, run, table, figures)
-        plot_confusion(run.dir / "plots" / "confusion_matrix.png", figures["confusion_matrix"], classes)
+        path = run.dir / "plots" / "confusion_matrix.png"
+        plot_confusion(path, figures["confusion_matrix"], classes)
+        run.events.file(len(run.history()), path)
     return {f"{split}/{name}": value for name, value in figures.items()}
 
 

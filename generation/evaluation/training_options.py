@@ -5,13 +5,13 @@ from pathlib import Path
 
 from tyro.conf import Suppress
 
-from classification.recipes import FormatName, TrainOptions
+from classification.recipes import SeveralOptions
 from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 
 
 @dataclasses.dataclass(kw_only=True)
-class GeneratedOptions(TrainOptions):
+class GeneratedOptions(SeveralOptions):
     """Train classifiers on generated sounds."""
 
     samples: tuple[Path, ...] = ()
@@ -22,15 +22,10 @@ class GeneratedOptions(TrainOptions):
     """Folder of the trainings and of the JSON file; None chooses one below runs/."""
     val_share: float = 0.2
     """Share of the training clips' recordings used to select the checkpoint; 0 keeps the last epoch's weights."""
-    # set by the generator's split, or of no use here
+    # set by the generator's split
     split: Suppress[SplitKind] = "auto"
     group_by: Suppress[GroupBy] = "name"
-    folds: Suppress[int] = 1
     test_share: Suppress[float] = 0.2
-    together: Suppress[bool] = False
-    refit: Suppress[bool] = False
-    submission_name: Suppress[str] = "submission.csv"
-    export: Suppress[tuple[FormatName, ...]] = ()
 
     def check(self) -> None:
         super().check()

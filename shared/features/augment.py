@@ -5,21 +5,24 @@ Each augmentation is one field of ``Augment``, which is also a command-line opti
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+
+from shared.search import Between, OneOf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
     """Augmentation of training batches; the defaults only turn the labels into one-hot vectors."""
 
-    crop: float | None = None
+    crop: Annotated[float | None, OneOf((None, 1.0, 2.0, 3.0))] = None
     """Train on a random crop of this many seconds of each clip; None takes the whole clip."""
-    time_shift: bool = False
+    time_shift: Annotated[bool, OneOf((False, True))] = False
     """Rotate each clip in time by a random number of frames; a crop may then wrap around the clip's end."""
-    mixstyle: float = 0.0
+    mixstyle: Annotated[float, Between(0.0, 0.8)] = 0.0
     """Alpha of Freq-MixStyle: mix mel bands' means and deviations between clips in half of the batches; 0 is off."""
-    mixup: float = 0.0
+    mixup: Annotated[float, Between(0.0, 0.8)] = 0.0
     """Alpha of mixup: mix pairs of clips and their labels with weights drawn from Beta(alpha, alpha); 0 is off."""
 
     def __call__(

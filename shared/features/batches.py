@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.errors import UserError
+from shared.errors import DivergedError
 from shared.features.shards import Features
 
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -67,11 +67,11 @@ class Batches:
         """Refuse an epoch in which the loss of a step was not finite, before anything of it is kept.
 
         Raises:
-            UserError: it names the step and its clips.
+            DivergedError: it names the step and its clips.
         """
         if not all(finite):
             step = list(finite).index(False)
-            raise UserError(
+            raise DivergedError(
                 f"the loss is not finite in step {step + 1} of epoch {epoch + 1}: training diverged. Lower "
                 "--learning-rate, or look for damage in that step's clips: "
                 f"{', '.join(map(str, self.paths(epoch, step)))}. The state of the epoch before is kept"

@@ -14,7 +14,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
@@ -112,10 +113,7 @@ class FeatureCache:
                 shards, rows = index.find(ids)
         rejects |= {paths[i]: reasons[ids[i].decode()] for i in np.flatnonzero(shards < 0) if ids[i]}
         kept = np.flatnonzero(shards >= 0)
-
-        def restore(listed: Listed) -> Listed:
-            return self._restore(listed, dict(zip(np.char.decode(ids), zip(paths, starts, strict=True), strict=True)))
-
+        restore = partial(self._restore, ids=ids, files=paths, starts=starts)  # another process may get it, too
         opened = Shards(self.dir, index.shards.values(), restore)
         features = Features(opened, np.stack([shards, rows], axis=1)[kept], self.spec, [paths[i] for i in kept])
         return CachedClips(features, kept.tolist(), ids[kept], rejects)
@@ -131,14 +129,15 @@ class FeatureCache:
             index = CacheIndex(self.dir)
         return index
 
-    def _restore(self, listed: Listed, sources: Mapping[str, tuple[File, float]]) -> Listed:
-        """Compute a damaged shard's clips again, except those that ``sources`` (id -> file and start) does not have.
+    def _restore(self, listed: Listed, *, ids: np.ndarray, files: Sequence[File], starts: np.ndarray) -> Listed:
+        """Compute a damaged shard's clips again, except those that are not among ``ids``, those of the files.
 
         Raises:
             UserError: a clip's file cannot be used any more.
         """
         shard = self.dir / listed.file
         print(f"{shard}: damaged; its clips are computed again", file=sys.stderr, flush=True)
+        sources = dict(zip(np.char.decode(ids), zip(files, starts, strict=True), strict=True))
         clips = [clip if clip in sources else LOST for clip in listed.clips]
         arrays = np.zeros((len(clips), *self.spec.shape), dtype=np.float32)
         with locked(self.dir):

@@ -36,6 +36,8 @@ class RunView:
             return f"converted from {source}, which has the figures"
         if "framework" in self.metrics:
             return "classifier" if "held_out" in self.metrics else OLDER
+        if "best_trial" in self.metrics:
+            return f"a study of tune; its page is {self.dir / 'tuning.html'}"
         if (self.dir / "vocoder.json").is_file():
             return "a vocoder, which makes no sounds of its own"
         return "generator" if "model" in self.metrics else "its metrics.json belongs to no classifier or generator"

@@ -9,6 +9,8 @@ from shared.errors import UserError
 from shared.report.numbers import number, percent
 from shared.report.run_view import FRAMEWORKS, RunView
 from shared.runs.compare import compare, sentence
+from shared.runs.recipe_files import is_recipe_file
+from shared.runs.run import NOT_IDENTITY
 
 MAX_ROWS = 6  # of the first table: it fits on the first screen of a phone
 REAL, NOISE = "real held-out clips", "white noise"
@@ -89,7 +91,7 @@ def frameworks_differ(classifiers: Sequence[RunView]) -> str | None:
     fair = [run for run in classifiers if run.is_fair]
     by_framework = ([run for run in fair if run.metrics["framework"] == name] for name in FRAMEWORKS)
     for keras, torch in itertools.product(*by_framework):
-        if keras.metrics["recipe"] != torch.metrics["recipe"]:
+        if not _same_recipe(keras, torch):
             continue
         with contextlib.suppress(UserError):  # they evaluated other clips
             accuracy = compare(keras.dir, torch.dir)["accuracy"]
@@ -102,6 +104,15 @@ def frameworks_differ(classifiers: Sequence[RunView]) -> str | None:
             better, worse = ("Keras", "PyTorch") if points > 0 else ("PyTorch", "Keras")
             return f"{better} is better than {worse} beyond chance: {measured}."
     return None
+
+
+def _same_recipe(keras: RunView, torch: RunView) -> bool:
+    """Whether two runs have one recipe; two recipe files of one name may have different options."""
+    if keras.metrics["recipe"] != torch.metrics["recipe"]:
+        return False
+    other = NOT_IDENTITY | {"framework"}
+    a, b = ({k: v for k, v in run.config["options"].items() if k not in other} for run in (keras, torch))
+    return not is_recipe_file(keras.metrics["recipe"]) or a == b
 
 
 def random_split(classifiers: Sequence[RunView]) -> str | None:

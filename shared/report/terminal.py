@@ -24,28 +24,29 @@ def show(
     pages: Iterable[str],
 ) -> None:
     """Print the scores, the runs that are left out, and the paths of the pages and of the submission."""
-    console = _console()
-    console.print()
-    console.print(_table(summary.first_table(classifiers), scores))
-    console.print()
+    out = console()
+    out.print()
+    out.print(_table(summary.first_table(classifiers), scores))
+    out.print()
     for run in runs:
         if run.kind not in ("classifier", "generator"):
-            console.print(Text(f"{run.name}: {run.kind}", style="yellow"))
+            out.print(Text(f"{run.name}: {run.kind}", style="yellow"))
     for name in (*sorted(pages, reverse=True), "submission.csv"):
         if (out_dir / name).is_file():
-            console.print(Text(f"{name:<15} {out_dir / name}"), soft_wrap=True)  # keeps a long path on one line
+            out.print(Text(f"{name:<15} {out_dir / name}"), soft_wrap=True)  # keeps a long path on one line
 
 
-def _console() -> Console:
+def console() -> Console:
+    """The console of a command's last tables."""
     terminal = sys.stdout.isatty()
-    console = Console(
+    made = Console(
         force_terminal=terminal,
         color_system="auto" if terminal and "NO_COLOR" not in os.environ else None,
         highlight=False,
         markup=False,  # brackets in a run's name are text
     )
-    console.width = min(console.width, WIDTH) if terminal else WIDTH
-    return console
+    made.width = min(made.width, WIDTH) if terminal else WIDTH
+    return made
 
 
 def _table(classifiers: Sequence[RunView], scores: Sequence[summary.GeneratorScores]) -> Table:

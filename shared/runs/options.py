@@ -4,12 +4,13 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import tyro
 
 from shared.errors import UserError
 from shared.files import CACHE_DIR
+from shared.runs.recipe_files import is_recipe_file, read_recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -25,7 +26,7 @@ class CommonOptions:
     out_dir: Path | None = None
     """Run folder; the same command resumes an interrupted run. None chooses a folder below runs/."""
     recipe: str = "plain"
-    """Named set of options; options on the command line override it."""
+    """Named set of options, or a file FILE.toml of options (docs/recipes.md); the command line overrides it."""
     epochs: int = 40
     """Passes over the training clips."""
     batch_size: int = 32
@@ -96,6 +97,15 @@ def assemble(kind: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
     return kind(**arguments)
 
 
+def types(kind: type) -> dict[str, Any]:
+    """Option name -> its type with all annotations, with the fields of nested dataclasses on the same level."""
+    hints, found = get_type_hints(kind, include_extras=True), {}
+    for field in dataclasses.fields(kind):
+        part = field.default_factory
+        found |= types(part) if dataclasses.is_dataclass(part) else {field.name: hints[field.name]}
+    return found
+
+
 def parse(
     options: type[OptionsT],
     recipes: Mapping[str, Mapping[str, Any]],
@@ -107,15 +117,31 @@ def parse(
     Args:
         recipes: recipe -> the options that it changes.
         models: model -> the options that it changes, for commands that have --model.
+
+    Raises:
+        UserError: an unknown recipe, a recipe file that cannot be used, or an impossible value.
     """
     flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--recipe", nargs="?", default=options.recipe)
-    flags.add_argument("--model", nargs="?", default=getattr(options, "model", None))
+    flags.add_argument("--model", nargs="?", default=None)
     chosen = flags.parse_known_args()[0]
-    if chosen.recipe not in recipes:
-        raise UserError(f"--recipe {chosen.recipe}: unknown recipe; choose one of {', '.join(recipes)}")
-    differences = (models or {}).get(chosen.model, {}) | recipes[chosen.recipe]
-    default = assemble(options, {"recipe": chosen.recipe} | differences)
+    start, of_file = chosen.recipe or "", {}
+    if is_recipe_file(start):
+        known = types(options)
+        start, of_file = read_recipe(Path(start), {name: known[name] for name in known if name != "recipe"}, recipes)
+    if start not in recipes:
+        names = ", ".join(recipes)
+        raise UserError(f"--recipe {chosen.recipe}: unknown recipe; choose one of {names}, or a file FILE.toml")
+    model = chosen.model or of_file.get("model", getattr(options, "model", None))
+    differences = (models or {}).get(model, {}) | recipes[start] | of_file
+    default = assemble(options, differences | {"recipe": chosen.recipe})
     parsed = tyro.cli(options, default=default, config=(tyro.conf.OmitArgPrefixes,))
-    parsed.check()
+    if is_recipe_file(parsed.recipe):
+        parsed.recipe = Path(parsed.recipe).name  # its options are recorded, not where it lies
+    try:
+        parsed.check()
+    except UserError as error:
+        if of_file:
+            raise UserError(f"{error} (some options come from --recipe {chosen.recipe})") from error
+        raise
     return parsed

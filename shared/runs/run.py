@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import types
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
@@ -24,12 +23,14 @@ import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
 
-from shared.errors import UserError
-from shared.files import IN_CHECKOUT, PROJECT_ROOT, naming_full_disk, read_json, text_hash, write_json, write_text
+from shared.errors import DivergedError, UserError
+from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 from shared.runs import ranks
+from shared.runs.events import Events
 
 # Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
+NOT_IDENTITY |= {"recipe"}  # a name or a file's name; the options that it sets are compared themselves
 NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
@@ -123,7 +124,8 @@ class Run:
     ) -> None:
         self.dir, self.config = Path(out_dir), config
         self.checkpoints, config_file = self.dir / "checkpoints", self.dir / "config.json"
-        self._writer = None
+        identity = {key: value for key, value in config["options"].items() if key not in NOT_IDENTITY - {"recipe"}}
+        self.events = Events(self.dir / "events", identity)
         if self.dir.is_file():
             raise UserError(f"--out-dir {self.dir}: is a file; choose a folder")
         if self.dir.is_dir() and not config_file.is_file() and any(p.name != ".lock" for p in self.dir.iterdir()):
@@ -181,25 +183,17 @@ class Run:
         """Record an epoch (counted from 0). Records of it or later epochs, left by an interrupted run, are deleted.
 
         Raises:
-            UserError: a metric is not finite.
+            DivergedError: a metric is not finite.
         """
         record = {"epoch": epoch} | {key: float(value) for key, value in metrics.items()}
         for key, value in record.items():
             if not math.isfinite(value):
-                raise UserError(f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate")
+                raise DivergedError(
+                    f"{key} is {value} after epoch {epoch + 1}: training diverged; lower --learning-rate"
+                )
         self._history = [*(line for line in self._history if line["epoch"] < epoch), record]
         write_text(self.dir / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
-        # TensorBoard imports TensorFlow if it is installed; if it finds this module, it uses a stub instead.
-        sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        values = [{"tag": k, "simple_value": v} for k, v in record.items() if k != "epoch"]
-        with naming_full_disk(self.dir / "events"):
-            if self._writer is None:
-                self._writer = EventFileWriter(str(self.dir / "events"))
-            self._writer.add_event(Event(step=epoch, summary={"value": values}))
-            self._writer.flush()
+        self.events.scalars(epoch, {key: value for key, value in record.items() if key != "epoch"})
 
     def write_rejects(self, rejects: Mapping[Path | str, str]) -> None:
         """Write rejects.csv (path, reason) and print the first skipped files."""
@@ -212,13 +206,17 @@ class Run:
             print(f"  {path}: {reason}")
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json, which marks the run as finished."""
+        """Write the figures that are new to TensorBoard's events, and metrics.json, which marks the run as finished."""
+        last = self._history[-1] if self._history else {"epoch": 0}
+        new = {key: metrics[key] for key in metrics.keys() - last.keys() if "/" in key}
+        new = {key: value for key, value in sorted(new.items()) if isinstance(value, int | float)}
+        self.events.scalars(last["epoch"], new)
+        self.events.ended()
         write_json(self.dir / "metrics.json", plain(metrics))
         self.close()
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self.events.close()
         self._lock.release()
 
 

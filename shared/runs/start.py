@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from shared.data.datasets import Dataset, load_dataset, segments
@@ -36,6 +37,11 @@ class Clips:
     def classes(self) -> list[str]:
         """The class names in the order of their ordinals."""
         return sorted(self.manifest.label.unique())
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The clips at these positions."""
+        manifest = self.manifest.iloc[rows].reset_index(drop=True)
+        return dataclasses.replace(self, manifest=manifest, features=self.features.take(rows))
 
 
 def find_data(options: CommonOptions) -> Dataset:
