@@ -29,11 +29,14 @@ def accuracies_of_child(framework: str, parts: Sequence[Part], inner: Clips, fol
     child = _SPAWN.Process(target=_serve, args=(there, framework, parts, inner, folder), daemon=True)
     child.start()
     there.close()
+    busy = False
     try:
         for _ in parts:
             try:
+                busy = True
                 here.send("next")
                 answer = here.recv()
+                busy = False
             except (EOFError, ConnectionError):
                 child.join()
                 reason = f"the process of its training was killed (exit code {child.exitcode})"
@@ -42,8 +45,9 @@ def accuracies_of_child(framework: str, parts: Sequence[Part], inner: Clips, fol
                 raise answer
             yield answer
     finally:
-        here.close()
-        child.terminate()
+        here.close()  # ends a child that waits
+        if busy:
+            child.terminate()
         child.join(PATIENCE)
         child.kill()
         child.join()
@@ -55,7 +59,11 @@ def _serve(connection: Connection, framework: str, parts: Sequence[Part], inner:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as after its last line: its semaphores are freed
     threading.Thread(target=_end_with_parent, daemon=True).start()
     accuracies: Iterator[float] | None = None
-    while connection.recv():
+    while True:
+        try:
+            connection.recv()
+        except EOFError:
+            return
         try:
             accuracies = accuracies or fold_accuracies(load_framework(framework), parts, inner, folder)
             answer: float | Exception = next(accuracies)
