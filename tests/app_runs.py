@@ -24,10 +24,9 @@ from shared.files import read_json
 SPEC = FeatureSpec(sr=8000, duration=0.5, n_fft=256, hop_length=64, n_mels=16, power=1.0, scaling="ln", frames=60)
 
 
-def write_runs(folder: Path, classifier: Path, run_script) -> Path:
-    """A PyTorch classifier, the same in Keras, an untrained flow model of its classes, and a finished GAN."""
+def write_runs(folder: Path, classifier: Path) -> None:
+    """A copy of a PyTorch classifier, an untrained flow model of its classes, and a finished GAN with sounds."""
     shutil.copytree(classifier, folder / "torch")
-    run_script("classification/convert.py", "--model-dir", folder / "torch", "--out-dir", folder / "keras")
     classes = read_json(folder / "torch" / "labels.json")["classes"]
     torch.manual_seed(0)
     small = {"width": 32, "depth": 1, "heads": 2, "channels": 16, "steps": 4}
@@ -40,7 +39,6 @@ def write_runs(folder: Path, classifier: Path, run_script) -> Path:
     generator = gan2d.Generator(len(report_runs.CLASSES), latent=4, shape=spec.shape, output="tanh")
     scaler = Scaler("dataset", -11.5, 3.0)
     Sampler(generator, scaler, make_vocoder("auto", spec), report_runs.CLASSES).save(gan)
-    return folder
 
 
 @dataclasses.dataclass(frozen=True)

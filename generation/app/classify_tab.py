@@ -46,7 +46,14 @@ def classify_tab(app: App) -> None:
                     gr.File(label="Downloads", file_count="multiple", interactive=False),
                 ]
 
-    button.click(partial(classify, app), [sound, *chosen, hop], outputs, api_name="classify", concurrency_id="models")
+    button.click(
+        partial(classify, app),
+        [sound, *chosen, hop],
+        outputs,
+        api_name="classify",
+        concurrency_id="models",
+        show_progress_on=outputs[::3],
+    )
 
 
 def classify(app: App, path: str | None, keras: str, torch: str, hop: float) -> list:

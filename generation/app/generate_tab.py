@@ -63,9 +63,7 @@ def generate_tab(app: App) -> None:
             gr.Audio(visible=False, interactive=False, type="filepath", buttons=["download"], min_width=300)
             for _ in range(MOST)
         ]
-    figure = gr.Image(
-        label="Spectrograms", show_label=False, visible=False, buttons=["download", "fullscreen"], elem_classes="wide"
-    )
+    figure = gr.Image(label="Spectrograms", show_label=False, buttons=["download", "fullscreen"], elem_classes="wide")
     archive = gr.File(label="Downloads", visible=False, interactive=False)
 
     def show_run(name: str) -> tuple[Any, Any]:
@@ -129,4 +127,4 @@ def generate(
     empty = [gr.Audio(None, visible=False)] * (MOST - len(sounds))
     (picture,) = options.out_dir.glob("*.png")
     zipped = shutil.make_archive(str(folder / "sounds"), "zip", options.out_dir)
-    return [*filled, *empty, gr.Image(str(picture), visible=True), gr.File(zipped, visible=True)]
+    return [*filled, *empty, str(picture), gr.File(zipped, visible=True)]

@@ -54,8 +54,10 @@ def listen_tab(app: App, tests: ListeningTests) -> None:
     )
     with gr.Row():
         runs = gr.Dropdown(names, value=names[:1], multiselect=True, label="Generators", min_width=300)
-        listener = gr.Textbox("listener", label="Your name", info="Names the file of the answers", max_length=60)
-        count = gr.Slider(1, 20, value=4, step=1, label="Sounds", info="Of each class and generator")
+        listener = gr.Textbox(
+            "listener", label="Your name", info="Names the file of the answers", max_length=60, min_width=200
+        )
+        count = gr.Slider(1, 20, value=4, step=1, label="Sounds", info="Of each class and generator", min_width=200)
         seed = gr.Number(
             0, label="Seed", info="Equal seeds give equal tests", precision=0, minimum=0, maximum=MOST_SEED
         )
