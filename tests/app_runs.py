@@ -15,8 +15,10 @@ import torch
 from conftest import ROOT
 
 from generation.models import flow_net, gan2d
+from generation.models.vocos import Vocos
 from generation.sampling import Sampler
 from generation.scaling import Scaler
+from generation.vocoders.neural import save_vocoder
 from generation.vocoders.vocoder import make_vocoder
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
@@ -25,7 +27,7 @@ SPEC = FeatureSpec(sr=8000, duration=0.5, n_fft=256, hop_length=64, n_mels=16, p
 
 
 def write_runs(folder: Path, classifier: Path) -> None:
-    """A copy of a PyTorch classifier, an untrained flow model of its classes, and a finished GAN with sounds."""
+    """A copy of a PyTorch classifier, an untrained flow model of its classes, a vocoder, and a finished GAN."""
     shutil.copytree(classifier, folder / "torch")
     classes = read_json(folder / "torch" / "labels.json")["classes"]
     torch.manual_seed(0)
@@ -34,6 +36,7 @@ def write_runs(folder: Path, classifier: Path) -> None:
     flow.net.gaussian.mean.normal_()  # each class has a spectrum of its own
     (folder / "flow").mkdir()
     Sampler(flow, Scaler("none", -11.5, 3.0), make_vocoder("auto", SPEC), classes).save(folder / "flow")
+    save_vocoder(folder / "vocoder", Vocos(n_mels=16, n_fft=256, hop_length=64, width=8, blocks=1), SPEC)
     gan = report_runs.write_generator(folder / "gan", report_runs.write_sounds(folder.parent / "data"))
     spec = dataclasses.replace(SPEC, frames=64)
     generator = gan2d.Generator(len(report_runs.CLASSES), latent=4, shape=spec.shape, output="tanh")

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import socket
 import tempfile
 import threading
 import webbrowser
@@ -39,6 +40,11 @@ class AppOptions:
     def check(self) -> None:
         if not 0 <= self.port <= 65535:
             raise UserError(f"--port {self.port}: must be between 0 and 65535")
+        try:
+            socket.create_server((self.host, self.port)).close()
+        except OSError as error:
+            reason = f"{error.strerror.partition(' (')[0]}; choose another --port, or leave --host out"
+            raise UserError(f"--host {self.host} --port {self.port}: {reason}") from error
         if self.answers.exists() and not self.answers.is_dir():
             raise UserError(f"--answers {self.answers}: is a file; give a folder")
 
@@ -53,7 +59,7 @@ def serve(options: AppOptions) -> None:
     """Serve the app until Ctrl-C; then end its processes and delete its temporary files.
 
     Raises:
-        UserError: no run, gradio is not installed, or the port is in use.
+        UserError: no run, or gradio is not installed.
     """
     runs = load("generation.app.runs:find_runs")(options.runs)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
@@ -64,17 +70,15 @@ def serve(options: AppOptions) -> None:
         except ModuleNotFoundError as error:
             if error.name != "gradio":
                 raise
-            raise UserError("app: needs gradio, of the extra app; pip install 'frequency-quest[app]'") from error
+            raise UserError(
+                "app: needs gradio; pip install -r requirements.txt, or the wheel with its extra [app]"
+            ) from error
         how = {"host": options.host, "port": options.port or None, "device": options.device, "answers": options.answers}
-        try:
-            with serving(runs, Path(folder), **how) as address, contextlib.suppress(KeyboardInterrupt):
-                print(f"app at {address} (Ctrl-C stops it)", flush=True)
-                if options.browser:
-                    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-                threading.Event().wait()
-        except OSError as error:
-            reason = f"is in use, or --host {options.host} is no address of this machine; choose another"
-            raise UserError(f"--port {options.port}: {reason}") from error
+        with serving(runs, Path(folder), **how) as address, contextlib.suppress(KeyboardInterrupt):
+            print(f"app at {address} (Ctrl-C stops it)", flush=True)
+            if options.browser:
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -37,9 +37,6 @@ def serving(runs: Runs, folder: Path, *, host: str, port: int | None, device: st
         folder: for temporary files; gradio's own must be in it, too.
         port: None takes the first free one from 7860.
         device, answers: of the options.
-
-    Raises:
-        OSError: the port is in use, or the host is not an address of this machine.
     """
     workers = {framework: Worker(title) for framework, title in FRAMEWORKS.items()}
     tests = ListeningTests(host)

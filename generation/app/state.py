@@ -23,13 +23,15 @@ _KEPT_SECONDS = 3600.0  # how long results can be downloaded
 
 @dataclasses.dataclass(frozen=True)
 class App:
-    """Attributes:
-    runs: the runs to choose from.
-    workers: framework -> process.
-    folder: where results are written; it is deleted when the app ends.
-    answers: folder for the answers of listening tests.
-    host: address that the app serves on.
-    device: device of all models.
+    """What every request needs.
+
+    Attributes:
+        runs: the runs to choose from.
+        workers: framework -> process.
+        folder: where results are written; it is deleted when the app ends.
+        answers: folder for the answers of listening tests.
+        host: address that the app serves on.
+        device: device of all models.
     """
 
     runs: Runs
@@ -58,7 +60,7 @@ def checked_sound(path: str | None) -> Path:
     sound = Path(path)
     if (length := seconds(sound)) > 60 * MOST_MINUTES:
         raise UserError(
-            f"{sound.name}: lasts {length / 60:.1f} minutes, and the app takes at most {MOST_MINUTES}; "
+            f"{sound.name}: lasts {length:.0f} s, and the app takes at most {60 * MOST_MINUTES} s; "
             "cut it, or use frequency-quest predict"
         )
     if (sr := sampling_rate(sound)) > MOST_HZ:
