@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generation.sampling import Sampler
 from shared.audio import load_audio
-from shared.errors import UserError
+from shared.errors import AudioError, UserError
 from shared.features.transforms import TRANSFORMS
 
 FADE_SECONDS = 0.02  # from a recording to the filled gap and back
@@ -60,14 +60,17 @@ class Edit:
         """Read a sound file for a generator.
 
         Raises:
-            UserError: the generator makes only new sounds, or the gap is not inside the sound.
+            UserError: the generator makes only new sounds, the file cannot be used, or the gap is not inside the sound.
         """
         spec = sampler.vocoder.spec
         if not hasattr(sampler.generator, "guidance"):
             raise UserError(f"--variation-of {path}: only a flow generator varies sounds; train one with train_flow.py")
         if gap is not None and not 0 <= gap[0] < gap[1] <= spec.duration:
             raise UserError(f"--gap {gap[0]:g} {gap[1]:g}: must lie within 0 to {spec.duration:g} s, start first")
-        y = load_audio(path, sr=spec.sr, duration=spec.duration)
+        try:
+            y = load_audio(path, sr=spec.sr, duration=spec.duration)
+        except AudioError as error:
+            raise UserError(f"--variation-of {path}: {error}; give another sound file") from error
         S = torch.from_numpy(TRANSFORMS[spec.kind](y, spec))
         device = next(sampler.generator.parameters()).device
         return cls(y, sampler.scaler.forward(S[None])[0].to(device), 0.0 if gap else 1.0 - strength, gap)

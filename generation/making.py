@@ -1,5 +1,6 @@
 """What ``generate`` does: load the generator, make sounds of each class, write them with a figure."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,23 +26,44 @@ BATCH = 16  # sounds that pass through the vocoder together
 
 
 def make(options: SampleOptions) -> None:
-    """Make the sounds that the options describe.
+    """Make the sounds that the options describe, beside real clips that passed through the same vocoder.
 
     Raises:
         UserError: no generator, an unknown class, or an option that this generator does not have.
     """
-    model_dir = options.model_dir or newest_flow()
-    sampler = Sampler.load(model_dir, device=options.device, vocoder=options.vocoder, **options.vocoder_details)
+    options = dataclasses.replace(options, model_dir=options.model_dir or newest_flow())
+    how = {"vocoder": options.vocoder, **options.vocoder_details}
+    sampler = Sampler.load(options.model_dir, device=options.device, **how)
+    run = options.best_of_classifier
+    labels = write_sounds(sampler, run and load_classifier(run, options.device), options)
+    write_reference(
+        sampler, options.model_dir, options.out_dir, [label for label in labels if label in sampler.classes]
+    )
+    print(f"{options.count} sounds of each class ({', '.join(labels)}) -> {options.out_dir}")
+
+
+def write_sounds(sampler: Sampler, classifier: Classifier | None, options: SampleOptions) -> Sequence[str]:
+    """Write the sounds and figures of each class to --out-dir, with samples.json, and return the classes.
+
+    Args:
+        sampler: the generator of --model-dir, with the vocoder of the options.
+        classifier: of --best-of-classifier; None without it.
+
+    Raises:
+        UserError: as ``make``; nothing has been written then.
+    """
     labels = options.label or tuple(sampler.classes)
     mixtures = {label: weights(label, sampler.classes) for label in labels}
     sampler.ordinals([label for label in labels if mixtures[label] is None])  # refuses an unknown class first
     tune(sampler, options, [label for label in labels if mixtures[label] is not None])
     edit = options.variation_of and Edit.of(sampler, options.variation_of, strength=options.strength, gap=options.gap)
-    classifier = options.best_of_classifier and load_classifier(options.best_of_classifier, labels, options.device)
+    unknown = [label for label in labels if classifier and label not in classifier.classes]
+    if unknown:
+        run = options.best_of_classifier
+        raise UserError(f"--best-of-classifier {run}: does not know the class {unknown[0]}; give another classifier")
     chosen = {"best_of": options.best_of, "best_of_classifier": str(options.best_of_classifier)} if classifier else {}
     chosen |= {"vocoder": sampler.vocoder.name, "options": vars(options)}
-    write_origin(options.out_dir, model_dir, sampler.classes, **chosen)
-    write_reference(sampler, model_dir, options.out_dir, [label for label in labels if label in sampler.classes])
+    write_origin(options.out_dir, options.model_dir, sampler.classes, **chosen)
     with tqdm(total=options.count * len(labels), desc="generating", unit="sound", disable=None) as bar:
         for label in labels:
             bar.set_postfix_str(label)
@@ -62,7 +84,7 @@ def make(options: SampleOptions) -> None:
                 sampler.vocoder.spec,
                 title=f"generated {label}, seed {options.seed}",
             )
-    print(f"{options.count} sounds of each class ({', '.join(labels)}) -> {options.out_dir}")
+    return labels
 
 
 def newest_flow() -> Path:
@@ -80,14 +102,17 @@ def newest_flow() -> Path:
 
 
 def tune(sampler: Sampler, options: SampleOptions, mixed: list[str]) -> None:
-    """Set --guidance and --steps of a flow generator; refuse them, and mixtures of classes, for another one."""
+    """Set --guidance and --steps of a flow generator; refuse them, and mixtures of classes, for another one.
+
+    None restores the training's values, as the generator may have made other sounds before.
+    """
     given = {name: getattr(options, name) for name in ("guidance", "steps") if getattr(options, name) is not None}
     flow = hasattr(sampler.generator, "guidance")
     wrong = [f"--{name} {value}" for name, value in given.items()] + [f"--label {label}" for label in mixed]
     if wrong and not flow:
         raise UserError(f"{wrong[0]}: only a flow generator takes it; leave it out, or train one with train_flow.py")
-    for name, value in given.items():
-        setattr(sampler.generator, name, value)
+    for name in ("guidance", "steps") if flow else ():
+        setattr(sampler.generator, name, given.get(name, sampler.generator.arguments[name]))
 
 
 def features(sampler: Sampler, label: str, mixture: Tensor | None, edit: Edit | None, options: SampleOptions) -> Tensor:
@@ -98,18 +123,15 @@ def features(sampler: Sampler, label: str, mixture: Tensor | None, edit: Edit | 
     return sampler.arrays(names, seed=options.seed, y=y, given=edit and edit.arguments(sampler))
 
 
-def load_classifier(run: Path, labels: Sequence[str], device: str) -> Classifier:
+def load_classifier(run: Path, device: str) -> Classifier:
     """The classifier of --best-of-classifier.
 
     Raises:
-        UserError: it cannot be loaded, runs in another framework, or does not know a class.
+        UserError: it cannot be loaded, or runs in another framework.
     """
     if read_run(run, flag="--best-of-classifier")[0]["options"]["framework"] != "torch":  # one framework per process
         raise UserError(f"--best-of-classifier {run}: was trained with Keras; give a run of --framework torch")
-    classifier = Classifier.load(run, device=device)
-    if unknown := [label for label in labels if label not in classifier.classes]:
-        raise UserError(f"--best-of-classifier {run}: does not know the class {unknown[0]}; give another classifier")
-    return classifier
+    return Classifier.load(run, device=device)
 
 
 def most_probable(

@@ -35,6 +35,7 @@ VERBS = {  # verb -> (module, one-line description)
         "generation.augmentation",
         "train a classifier on real and generated sounds, and on real ones alone",
     ),
+    "app": ("generation.app.command", "classify and generate sounds in the browser"),
     "report": ("shared.report.page", "compare all runs in a folder on one page, with a page of their common errors"),
 }
 

@@ -9,7 +9,7 @@ from shared.commands import VERBS
 from shared.commands import main as console
 
 HEAVY = "pandas,scipy,sklearn,joblib,matplotlib,librosa,torch,torchaudio,accelerate,tensorflow,keras,requests,kagglehub"
-HEAVY += ",optuna"
+HEAVY += ",optuna,gradio"
 SCRIPTS = sorted(f"{module.replace('.', '/')}.py" for module, _ in VERBS.values() if module.count(".") == 1)
 
 

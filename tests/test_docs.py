@@ -12,6 +12,7 @@ import soundfile as sf
 import tyro
 from conftest import ROOT
 
+from generation.app.command import AppOptions
 from shared.commands import VERBS
 from shared.data.command import Demo, Submit
 from shared.data.sources import Download
@@ -30,6 +31,7 @@ SMALL = {  # verb -> options that make it quick; the last value of a repeated op
     "train-vocoder": "--epochs 1 --fraction 0.5 --n-jobs 1 --width 8 --blocks 1 --crop-seconds 0.2",
     "train-vae": "--epochs 1 --fraction 0.5 --n-jobs 1 --segment-seconds 0.9",
 }
+SERVING = {"listen": ListenOptions, "app": AppOptions}
 MORE = {  # part of a command -> further options that this command needs
     "--count 100": "--count 4",
     "generate --label": "--count 1",
@@ -91,8 +93,8 @@ def test_every_command_runs(sounds: Path, tmp_path: Path) -> None:
         if verb == "data" and options[0] != "demo":  # needs a network, so only its options are parsed
             tyro.cli(Demo | Download | Submit, args=options)
             continue
-        if verb == "listen":  # serves until a listener has answered, so only its options are parsed
-            tyro.cli(ListenOptions, args=options).check()
+        if verb in SERVING:  # runs until a listener has answered or Ctrl-C, so only its options are parsed
+            tyro.cli(SERVING[verb], args=options).check()
             done.add(verb)
             continue
         small = " ".join([SMALL.get(verb, ""), *(more for part, more in MORE.items() if part in command)])

@@ -233,7 +233,9 @@ def test_the_command_makes_mixtures_variations_and_the_best_of_several(
     run_script(*sample, *best, "--out-dir", tmp_path / "best")
     assert json.loads((tmp_path / "best" / "samples.json").read_text())["best_of"] == 3
     assert len(list((tmp_path / "best").glob("*.wav"))) == 2
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
     for wrong, message in (
+        (("--variation-of", tmp_path / "bad.wav"), "bad.wav: cannot be decoded"),
         (("--best-of", 3), "--best-of 3"),
         (("--gap", 0.1, 0.2), "--variation-of"),
         (("--label", "sirne"), "--label sirne"),

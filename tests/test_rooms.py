@@ -45,6 +45,7 @@ ROOMS = [  # the order in the README; a room is a module or a package
         "generation.train_vocoder",
     ),
     *("generation.sample", "generation.evaluate", "generation.cas", "generation.augmentation", "generation.card"),
+    "generation.app",
 ]
 PACKAGES = ("shared", "classification", "generation")
 

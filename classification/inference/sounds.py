@@ -143,13 +143,11 @@ def predict_sounds(
             length = seconds(sound.path)
             longer = every or length > SLACK * window
             if longer or len(sounds) == 1:  # the cache does not help a single sound
-                timeline = classifier.predict_windows(sound.path, hop=options.hop, bar=True)
-                prediction = Prediction(classifier.classes, timeline.mean, options.top_k, len(timeline))
-                files = []
-                if folder is not None and (every or length > LONG * window):
-                    stems[sound.path.stem] += 1
-                    files = _save(timeline, folder, sound, stems[sound.path.stem])
-                results[i] = Result(sound, prediction, list(timeline.rows()) if longer else [], files)
+                shown = folder is not None and (every or length > LONG * window)
+                stems[sound.path.stem] += shown
+                number = stems[sound.path.stem]
+                result = predict_sound(classifier, sound, options, folder=folder if shown else None, number=number)
+                results[i] = result if longer else dataclasses.replace(result, windows=[])
             else:
                 short[i] = sound.path
         except AudioError as error:
@@ -170,6 +168,24 @@ def predict_sounds(
         first = f"{sounds[0].path}: {skipped[0]}"
         raise UserError(f"--input{' ' if len(sounds) == 1 else f': none of {len(sounds)} files is usable; '}{first}")
     return [results[i] for i in sorted(results)], [(sounds[i], skipped[i]) for i in sorted(skipped)]
+
+
+def predict_sound(
+    classifier: Classifier, sound: Sound, options: PredictOptions, *, folder: Path | None, number: int = 1
+) -> Result:
+    """Predict one sound of any length window by window; with a ``folder``, write its timeline there.
+
+    Args:
+        number: how many sounds with this stem have a timeline in the folder, this one included.
+
+    Raises:
+        AudioError: the sound cannot be used; the message gives the reason.
+        UserError: an impossible hop.
+    """
+    timeline = classifier.predict_windows(sound.path, hop=options.hop, bar=True)
+    prediction = Prediction(classifier.classes, timeline.mean, options.top_k, len(timeline))
+    files = [] if folder is None else _save(timeline, folder, sound, number)
+    return Result(sound, prediction, list(timeline.rows()), files)
 
 
 def _save(timeline: Timeline, folder: Path, sound: Sound, number: int) -> list[str]:

@@ -64,12 +64,17 @@ class Session:
 
 
 class ListeningServer(ThreadingHTTPServer):
-    """Serves the page, its sounds and its state on 127.0.0.1, and takes answers until the last sound has one."""
+    """Serves the page, its sounds and its state, and takes answers until the last sound has one.
+
+    Args:
+        port: 0 chooses a free one.
+        host: the address of this machine to serve on; other machines cannot reach the default.
+    """
 
     daemon_threads = True
 
-    def __init__(self, session: Session, *, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, session: Session, *, port: int, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
         self.session, test = session, session.test
         page = dataclasses.replace(test, trials=[])
         self.page = render("listen.html.j2", folder=Path(__file__).parent, test=page, total=len(test.trials))

@@ -9,8 +9,8 @@ from shared.errors import UserError
 from shared.report.numbers import number, percent
 from shared.report.run_view import FRAMEWORKS, RunView
 from shared.runs.compare import compare, sentence
+from shared.runs.options import NOT_IDENTITY
 from shared.runs.recipe_files import is_recipe_file
-from shared.runs.run import NOT_IDENTITY
 
 MAX_ROWS = 6  # of the first table: it fits on the first screen of a phone
 REAL, NOISE = "real held-out clips", "white noise"

@@ -14,6 +14,11 @@ from shared.runs.recipe_files import is_recipe_file, read_recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
+# Options that may change when a run is resumed, because they do not change what is trained.
+NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
+NOT_IDENTITY |= {"recipe"}  # a name or a file's name; the options that it sets are compared themselves
+NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices"}
+
 OptionsT = TypeVar("OptionsT", bound="CommonOptions")
 
 

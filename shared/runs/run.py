@@ -27,11 +27,8 @@ from shared.errors import DivergedError, UserError
 from shared.files import IN_CHECKOUT, PROJECT_ROOT, read_json, text_hash, write_json, write_text
 from shared.runs import ranks
 from shared.runs.events import Events
+from shared.runs.options import NOT_IDENTITY
 
-# Options that may change when a run is resumed, because they do not change what is trained.
-NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
-NOT_IDENTITY |= {"recipe"}  # a name or a file's name; the options that it sets are compared themselves
-NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
