@@ -30,7 +30,7 @@ from shared.runs import ranks
 
 # Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
-NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices"}
+NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices", "backbone_path"}
 _VERSIONED = ("numpy", "scipy", "librosa", "soundfile", "soxr", "scikit-learn", "tensorflow", "keras", "torch")
 _VERSIONED += ("torchaudio", "accelerate")
 
@@ -160,6 +160,8 @@ class Run:
         ]
         if old["data"].get("fingerprint") != self.config["data"]["fingerprint"]:
             problems.append(f"its run has other data ({old['data'].get('root')}, {old['data'].get('clips')} clips)")
+        if old["data"].get("backbone") != self.config["data"].get("backbone"):
+            problems.append("its run has another model as --backbone-path")
         if old["data"].get("test_fingerprint") not in (None, self.config["data"].get("test_fingerprint")):
             problems.append("the test set has changed; predict it with predict --sample-submission CSV")
         if problems:
