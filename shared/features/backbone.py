@@ -115,11 +115,12 @@ def spec_of(path: Path, sr: int, *, duration: float) -> FeatureSpec:
 
 
 def load(spec: FeatureSpec) -> Model:
-    """The backbone of a spec; a process loads it once.
+    """The backbone of a spec, whose file is read again to see that it is still the same; a process loads it once.
 
     Raises:
         UserError: its file is gone, or is another model.
     """
+    _check_same(spec.backbone.path, spec.backbone.content)
     return _load(spec.backbone.path, spec.backbone.content, spec.sr)
 
 
@@ -128,7 +129,7 @@ def embedding(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
     The padding at the clip's end is left out.
     """
-    model = load(spec)
+    model = _load(spec.backbone.path, spec.backbone.content, spec.sr)
     sound = np.trim_zeros(y, "b")
     if model.window is None:
         windows = [fix_length(sound, size=max(len(sound), min(len(y), round(SHORTEST * spec.sr))))]
@@ -143,8 +144,7 @@ def embedding(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 @functools.lru_cache(maxsize=4)
 def _load(path: str, content: str, sr: int) -> Model:
     name = f"--backbone-path {path}"
-    if _content(Path(path)) != content:
-        raise UserError(f"{name}: is not the model that the run was trained with; give that file")
+    _check_same(path, content)
     runtime = _tflite if path.lower().endswith(".tflite") else _onnx
     try:
         loaded = runtime(path)
@@ -156,6 +156,11 @@ def _load(path: str, content: str, sr: int) -> Model:
         takes = "several inputs" if loaded is None else f"an input of shape {loaded.shape}"
         raise UserError(f"{name}: takes {takes}; it must take one waveform, (N,) or (1, N)")
     return Model(loaded, name, sr=sr)
+
+
+def _check_same(path: str, content: str) -> None:
+    if _content(Path(path)) != content:
+        raise UserError(f"--backbone-path {path}: is not the model that the run was trained with; give that file")
 
 
 def _content(path: Path) -> str:
