@@ -11,7 +11,7 @@ from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 from shared.features.augment import Augment
 from shared.features.spec import preset
-from shared.runs.options import CommonOptions
+from shared.runs.options import CommonOptions, check_backbone
 
 FormatName = Literal["onnx", "tflite", "onnx-spectrogram", "tflite-spectrogram", "tflite-int8", "safetensors"]
 
@@ -123,10 +123,9 @@ class TrainOptions(CommonOptions):
 
     def _check_embedding(self) -> None:
         """Refuse what --features embedding lacks or cannot have."""
-        if self.backbone_path is None or self.backbone_sr is None:
-            lacking = "--backbone-path" if self.backbone_path is None else "--backbone-sr"
-            raise UserError(f"{lacking}: is missing; embeddings need a model and its sampling rate (docs/backbones.md)")
-        self.require("1000 or more", lambda v: v >= 1000, "backbone_sr")
+        if self.backbone_path is None:
+            raise UserError("--backbone-path: is missing; embeddings need a model (docs/backbones.md)")
+        check_backbone(self.backbone_path, self.backbone_sr)
         spectral = ("widths", "crop", "time_shift", "mixstyle", "centre", "together")
         self.require("left out, since embeddings have no bands and frames", lambda value: not value, *spectral)
         self.require("left out, since no export contains the backbone", lambda value: not value, "export")

@@ -74,6 +74,19 @@ class CommonOptions:
                 raise UserError(f"--{name.replace('_', '-')} {values[name]}: must be {what}")
 
 
+def check_backbone(path: Path | None, sr: int | None) -> None:
+    """Refuse one of --backbone-path and --backbone-sr without the other, and an impossible rate.
+
+    Raises:
+        UserError: names the option that is missing or wrong.
+    """
+    if (path is None) != (sr is None):
+        lacking = "--backbone-path" if path is None else "--backbone-sr"
+        raise UserError(f"{lacking}: is missing; embeddings need a model and its sampling rate (docs/backbones.md)")
+    if sr is not None and sr < 1000:
+        raise UserError(f"--backbone-sr {sr}: must be 1000 or more")
+
+
 def flat(options: Any) -> dict[str, Any]:
     """A dataclass as option name -> value, with the fields of nested dataclasses on the same level."""
     values: dict[str, Any] = {}
