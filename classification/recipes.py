@@ -112,6 +112,8 @@ class TrainOptions(CommonOptions):
             raise UserError(
                 "--val-share 0: --schedule plateau needs validation clips; raise it, or use --schedule cosine"
             )
+        if self.optimiser.schedule == "plateau" and self.optimiser.weight_decays:
+            raise UserError("--weight-decays: inner folds have no validation clips for --schedule plateau; use cosine")
         if self.devices > 1 and self.framework == "torch":
             remedy = f"for PyTorch use accelerate launch --multi_gpu --num_processes {self.devices}"
             raise UserError(f"--devices {self.devices}: is for --framework keras; {remedy}")

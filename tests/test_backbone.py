@@ -56,6 +56,14 @@ def test_integers_are_full_scale(tmp_path: Path) -> None:
     np.testing.assert_allclose(backbone.embedding(y, spec), expected, rtol=1e-4)
 
 
+def test_quantised_models_take_and_give_steps_of_their_scale() -> None:
+    runtime = backbone.Runtime((1, 3), np.dtype("int8"), *backbone._quantised(np.dtype("int8"), (0.01, 3)), None)
+    assert runtime.given(np.array([0.0, 0.5, -2.0])).tolist() == [[3, 53, -128]]
+    given = np.array([[3, 53]], dtype=np.int8)
+    np.testing.assert_allclose(backbone._real(given, {"quantization": (0.01, 3)}), [[0.0, 0.5]])
+    assert backbone._real(given, {"quantization": (0.0, 0)}) is given
+
+
 @pytest.mark.parametrize(
     ("shapes", "chosen"),
     [
@@ -168,11 +176,8 @@ def test_tflite_models_give_the_same_as_onnx(tmp_path: Path, run_script) -> None
     for path, window in zip(paths, (None, 4000), strict=True):
         spec = backbone.spec_of(path, SR, duration=2.0)
         model = backbone.load(spec)
-        assert model.window == window and model.size == (4 if window else model.size)
+        assert model.window == window and model.size == WIDTH
         shape = (1, window or "samples")
         twin = backbone.spec_of(save_onnx(path.with_suffix(".onnx"), shape=shape), SR, duration=2.0)
-        if model.size == WIDTH:
-            np.testing.assert_allclose(backbone.embedding(y, spec), backbone.embedding(y, twin), rtol=1e-5)
-            np.testing.assert_allclose(
-                backbone.embedding(y[:12000], spec), backbone.embedding(y[:12000], twin), rtol=1e-5
-            )
+        for given in (y, y[:12000]):
+            np.testing.assert_allclose(backbone.embedding(given, spec), backbone.embedding(given, twin), rtol=1e-5)

@@ -115,6 +115,7 @@ def test_a_linear_head_starts_at_zero() -> None:
         ({"pooling": "mean"}, "--pooling mean: must be flatten"),
         ({"export": ("onnx",)}, "since no export contains the backbone"),
         ({"weight_decays": (-1.0,)}, "--weight-decays (-1.0,): must be numbers of 0 or more"),
+        ({"schedule": "plateau", "val_share": 0.2}, "--weight-decays: inner folds have no validation clips"),
         ({"features": "strong", "widths": (8,)}, "is for --recipe transfer"),
     ],
 )
