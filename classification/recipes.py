@@ -4,6 +4,7 @@ The type of an option may say which values ``frequency-quest tune`` tries (share
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -14,7 +15,7 @@ from shared.data.splits import GroupBy, SplitKind
 from shared.errors import UserError
 from shared.features.augment import Augment
 from shared.features.spec import preset
-from shared.runs.options import CommonOptions
+from shared.runs.options import CommonOptions, check_backbone
 from shared.search import Between, OneOf
 
 Balance = Literal["none", "class-weights", "recordings"]
@@ -29,6 +30,8 @@ class Optimiser:
     """Adam's initial learning rate; with the cosine schedule, the highest."""
     weight_decay: Annotated[float, Between(0.0, 0.2)] = 0.0
     """Decoupled weight decay (AdamW); 0 gives plain Adam."""
+    weight_decays: tuple[float, ...] = ()
+    """Weight decays to try on inner folds of the training recordings, to use the best; none: use --weight-decay."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau lowers the rate and stops when val_loss stalls; cosine warms up, then falls to 0 over all epochs."""
     warmup: float = 0.1
@@ -50,14 +53,18 @@ class TrainOptions(CommonOptions):
     epochs: int | None = 40
     """Passes over the training clips; None is 8, or more if clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
-    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits, or a file FILE.toml of
-    options (docs/recipes.md); flags override it."""
+    """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits, transfer (a head on the
+    embeddings of --backbone-path), or a file FILE.toml of options (docs/recipes.md); flags override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Framework to train with; both use the same data, architecture and schedule."""
     devices: int = 1
     """GPUs of this machine, or with --device cpu logical CPUs, among which Keras divides each batch."""
     features: str = "classifier"
-    """Spectrogram preset of shared/features/spec.py, such as classifier, strong or torchaudio."""
+    """Spectrogram preset of shared/features/spec.py, such as classifier, strong or torchaudio; or embedding."""
+    backbone_path: Path | None = None
+    """Model whose embeddings of the clips are used, .onnx or .tflite (docs/backbones.md); for --features embedding."""
+    backbone_sr: int | None = None
+    """Sampling rate in Hz of the waveform that --backbone-path takes."""
 
     duration: float | None = None
     """Seconds used of each clip; None means the clips' 95th percentile, at most 4."""
@@ -92,19 +99,27 @@ class TrainOptions(CommonOptions):
 
     def check(self) -> None:
         super().check()
-        if len(preset(self.features, flag="--features").shape) != 2:
+        if self.features == "embedding":
+            self._check_embedding()
+        elif self.backbone_path is not None or self.backbone_sr is not None:
+            raise UserError(f"--backbone-path {self.backbone_path}: is for --recipe transfer, not {self.recipe}")
+        elif len(preset(self.features, flag="--features").shape) != 2:
             raise UserError(f"--features {self.features}: has no bands and frames; use classifier or strong")
+        else:
+            self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
         counts = ("devices", "plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
         self.require("1 or more", lambda v: v >= 1, *counts)
         self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "crop")
         self.require("at least 0.5", lambda v: v is None or v >= 0.5, "duration")
         self.require("at least 0 and below 1", lambda v: 0 <= v < 1, "dropout", "plateau_factor", "warmup")
         self.require("0 or more", lambda v: v >= 0, "mixup", "mixstyle", "weight_decay")
-        self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
+        self.require("numbers of 0 or more", lambda v: min(v, default=0) >= 0, "weight_decays")
         if self.optimiser.schedule == "plateau" and self.val_share == 0:
             raise UserError(
                 "--val-share 0: --schedule plateau needs validation clips; raise it, or use --schedule cosine"
             )
+        if self.optimiser.schedule == "plateau" and self.optimiser.weight_decays:
+            raise UserError("--weight-decays: inner folds have no validation clips for --schedule plateau; use cosine")
         if self.devices > 1 and self.framework == "torch":
             remedy = f"for PyTorch use accelerate launch --multi_gpu --num_processes {self.devices}"
             raise UserError(f"--devices {self.devices}: is for --framework keras; {remedy}")
@@ -113,6 +128,17 @@ class TrainOptions(CommonOptions):
         crop = self.augment.crop
         if self.architecture.pooling == "flatten" and crop is not None:
             raise UserError(f"--crop {crop}: --pooling flatten needs clips of one length; use mean or mean+max")
+
+    def _check_embedding(self) -> None:
+        """Refuse what --features embedding lacks or cannot have."""
+        if self.backbone_path is None:
+            raise UserError("--backbone-path: is missing; embeddings need a model (docs/backbones.md)")
+        check_backbone(self.backbone_path, self.backbone_sr)
+        spectral = ("widths", "crop", "time_shift", "mixstyle", "centre", "together")
+        self.require("left out, since embeddings have no bands and frames", lambda value: not value, *spectral)
+        self.require("left out, since no export contains the backbone", lambda value: not value, "export")
+        self.require("flatten, since embeddings have no bands and frames", lambda v: v == "flatten", "pooling")
+        self.require("name, since similarity needs spectrograms", lambda v: v == "name", "group_by")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -156,6 +182,19 @@ RECIPES: dict[str, dict[str, Any]] = {
         "balance": "recordings",
         "val_share": 0.0,
         "together": True,
+        "refit": True,
+    },
+    "transfer": {
+        "features": "embedding",
+        "widths": (),
+        "pooling": "flatten",
+        "dense": (),
+        "standardise": True,
+        "schedule": "cosine",
+        "weight_decays": (1.0, 10.0, 100.0),
+        "epochs": None,
+        "balance": "recordings",
+        "val_share": 0.0,
         "refit": True,
     },
 }

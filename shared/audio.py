@@ -256,6 +256,15 @@ def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, size - n)])
 
 
+def window_starts(n: int, *, size: int, step: int, slack: float = 1.0) -> np.ndarray:
+    """The first samples of the windows of a sound of n samples: one every ``step``, and one that ends with the sound.
+
+    A sound of up to ``slack`` windows is a single one, cut or padded at its end.
+    """
+    last = n - size
+    return np.zeros(1, dtype=int) if n <= slack * size else np.append(np.arange(0, last, step), last)
+
+
 def write_wav(path: Path | str, y: np.ndarray, sr: int) -> None:
     """Write y (N,) atomically as 16-bit PCM. A signal that peaks above 0.99 is scaled down to that peak, not clipped.
 

@@ -88,6 +88,19 @@ def _is_running(pid: int, *, since: float) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Discard what libraries write directly to file descriptor 2; exceptions pass."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
 def safe_name(label: str) -> str:
     """Turn a label into a file or folder name. All code that names files after labels uses this function.
 

@@ -136,5 +136,8 @@ def test_without_dask_only_the_option_is_missing(sounds: Path, tmp_path: Path, r
     command = ("tests/without.py", "dask,distributed", COMMANDS, "cache", "--data-dir", sounds, "--cache-dir", tmp_path)
     assert "--scheduler" in run_script(*command[:3], "train", "--help").stdout
     failed = run_script(*command, "--scheduler", "local", code=2)
-    assert failed.stderr == "error: --scheduler local: needs Dask; pip install -r requirements.txt\n"
+    assert (
+        failed.stderr
+        == "error: --scheduler local: distributed is not installed; pip install 'frequency-quest[cluster]'\n"
+    )
     assert "50 spectrograms" in run_script(*command).stdout

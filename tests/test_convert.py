@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backbones import save_onnx
 from safetensors.numpy import load_file
 
 from classification.export.conversion import convert
 from classification.recipes import RECIPES
 from classification.rundir import network_of
-from classification.training.command import load_framework
-from shared.features.spec import preset
+from classification.training.framework import load_framework
+from shared.features.spec import FeatureSpec
 from shared.features.transforms import extract
+from shared.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -39,9 +41,12 @@ def test_a_converted_run_predicts_the_same(
 ):
     members = ("--members", 2) if recipe == "strong" else ()
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)
+    if recipe == "transfer":
+        save_onnx(tmp_path / "m.onnx", shape=(1, 4000))
+        options += ("--dense", 8, "--backbone-path", tmp_path / "m.onnx", "--backbone-sr", 8000)
     run_script("classification/train.py", "--data-dir", sounds, "--out-dir", tmp_path / "a", *options)
     assert convert(tmp_path / "a", tmp_path / "b") == other
-    spec = preset(RECIPES[recipe].get("features", "classifier"))
+    spec = FeatureSpec(**read_json(tmp_path / "a" / "config.json")["features"])
     x = np.stack([extract(path, spec) for path in clips])
     p = {
         name: load_framework(where).load(tmp_path / name, network_of(tmp_path / name), device="cpu")(x)

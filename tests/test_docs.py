@@ -38,6 +38,7 @@ MORE = {  # part of a command -> further options that this command needs
     "--recipe linear": "--segment-seconds 0.9",
     "--folds 5": "--folds 2 --seeds 2 --framework torch",
     "--split random": "--framework torch",
+    "--recipe transfer": "--framework torch --weight-decays 10 --widths",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from backbones import WIDTH, save_onnx
 from safetensors.numpy import load_file, save_file
 
 from classification.inference.classifier import Classifier
@@ -87,6 +88,23 @@ def test_noisier_sounds_score_worse(evaluated, others, tmp_path: Path, capsys: p
     change = good["frame_change"]["all"], bad["frame_change"]["all"]
     assert change[0]["samples"] == pytest.approx(change[0]["real"], rel=0.3) and change[0] != change[1]
     assert "only 20 real held-out clips for 40 samples" in said and "is too high" in said and "FEWER" not in said
+
+
+def test_distances_in_the_space_of_a_backbone(evaluated, others, tmp_path: Path, capsys, refused) -> None:
+    model = ("--backbone-path", save_onnx(tmp_path / "m.onnx", shape=(1, 4000)))
+    good, bad = (
+        evaluated(write_samples(tmp_path / f"noise-{noise}", others, noise=noise), *model, "--backbone-sr", 8000)
+        for noise in (0.0, 10.0)
+    )
+    assert good["backbone"]["backbone"] == "m.onnx" and good["backbone"]["features"] == WIDTH
+    for name in ("frechet", "kernel_distance"):
+        assert set(good["backbone"][name]) == {"samples", "vocoded_training", "vocoded_floor", "floor", "ceiling"}
+        assert good["backbone"][name]["vocoded_floor"] is None and good["backbone"][name]["floor"] is not None
+    assert good["backbone"]["frechet"] != bad["backbone"]["frechet"]
+    assert "In the space of m.onnx, means of 4 values" in capsys.readouterr().out
+    given = ("--samples", tmp_path, "--reference", tmp_path, "--classifier", tmp_path)
+    assert "--backbone-sr: is missing" in refused(EVALUATE, *given, *model)
+    assert "--backbone-path: is missing" in refused(EVALUATE, *given, "--backbone-sr", 8000)
 
 
 def test_copies_are_found(evaluated, sounds: Path, others, tmp_path: Path) -> None:

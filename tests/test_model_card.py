@@ -14,12 +14,13 @@ from classification.recipes import RECIPES, TrainOptions
 from classification.training.summary import spread
 from shared.errors import UserError
 from shared.evaluation.metrics import classification_metrics
-from shared.features.spec import PRESETS
+from shared.features.spec import PRESETS, Backbone, FeatureSpec
 from shared.files import read_json, write_json
 from shared.runs.options import assemble, flat
 from shared.runs.run import describe
 
 CLASSES = ["a|b", "dog_bark", "siren"]
+BACKBONE = {"content": "abcd", "size": 1024, "path": "/somewhere/yamnet.tflite"}
 
 
 def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "test", **options: object) -> Path:
@@ -32,7 +33,8 @@ def a_run(folder: Path, *, recipe: str = "strong", reported_on: str | None = "te
         "skipped": 7,
         "fingerprint": "f00d",
     }
-    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(PRESETS[chosen.features])}
+    spec = PRESETS.get(chosen.features) or FeatureSpec(kind="embedding", backbone=Backbone(**BACKBONE))
+    config = describe(flat(chosen), data) | {"features": dataclasses.asdict(spec)}
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     p = rng.dirichlet([1, 1, 1], 90) + 0.4 * np.eye(3)[y]
@@ -208,7 +210,9 @@ def test_exports_and_conversion_are_listed(tmp_path: Path) -> None:
 def test_every_recipe_has_a_card(recipe: str, tmp_path: Path) -> None:
     card = render(read_card(a_run(tmp_path / recipe, recipe=recipe)))
     assert f"recipe `{recipe}`" in card and "{{" not in card and "None" not in card
-    network, last = ("Conv 5x5", " 4 kHz") if recipe == "digits" else ("Conv 3x3", "11.025 kHz")
+    others = {"digits": ("Conv 5x5", " 4 kHz"), "transfer": ("yamnet.tflite, BLAKE2b abcd", "11.025 kHz")}
+    network, last = others.get(recipe, ("Conv 3x3", "11.025 kHz"))
+    assert ("Conv" in card) == (recipe != "transfer") and "/somewhere" not in card
     assert network in card and last in card and ("128 STFT bins" in card) == (recipe == "digits")
     assert json.dumps(recipe) in card  # the run's name, in the front matter and the example
     assert max(map(len, card.split("## Licence")[1].splitlines())) < 120

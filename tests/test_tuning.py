@@ -271,7 +271,8 @@ def test_a_study_of_other_values_is_refused(tune) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_all_declared_values_are_possible_from_every_recipe(recipe: str) -> None:
-    options = assemble(TuneOptions, {"recipe": recipe} | RECIPES[recipe])
+    backbone = {"backbone_path": Path("model.onnx"), "backbone_sr": 16000} if recipe == "transfer" else {}
+    options = assemble(TuneOptions, {"recipe": recipe} | RECIPES[recipe] | backbone)
     space, start = search_space(options), flat(options)
     assert {"learning_rate", "dropout", "mixup"} <= space.keys()
     assert as_values(as_params(start, space), space) == {name: start[name] for name in space}

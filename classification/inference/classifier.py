@@ -18,7 +18,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,8 +28,9 @@ from classification.inference.options import SLACK, TOP_K
 from classification.inference.timeline import Timeline
 from classification.inference.together import Together
 from classification.rundir import network_from, read_run
-from shared.audio import audio_from_array, fix_length, load_audio
+from shared.audio import audio_from_array, fix_length, load_audio, window_starts
 from shared.errors import AudioError, UserError, not_installed
+from shared.features.backbone import load as load_backbone
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
@@ -96,11 +97,21 @@ class Classifier:
     load_features: Callable[[], Forward] | None = None
 
     @classmethod
-    def load(cls, run: Path | str, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> "Classifier":
+    def load(
+        cls,
+        run: Path | str,
+        *,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        backbone_path: Path | None = None,
+    ) -> "Classifier":
         """Load the best model of a finished run of classification/train.py; only its own framework is imported.
 
+        Args:
+            backbone_path: the backbone of the run, if it is no longer where it was.
+
         Raises:
-            UserError: no finished run, a model that cannot be loaded, or a device that this machine lacks.
+            UserError: no finished run, a model that cannot be loaded, a backbone that is gone or is another model, or
+                a device that this machine lacks.
         """
         run = Path(run)
         config, labels = read_run(run)
@@ -111,7 +122,7 @@ class Classifier:
             os.environ.setdefault("KERAS_BACKEND", config["options"].get("backend", "tensorflow"))
         try:
             module = importlib.import_module(f"classification.inference.{framework}_model")
-            spec = FeatureSpec(**config["features"])
+            spec = _spec_of(run, config, backbone_path)
             network = network_from(config, len(labels["classes"]))
             forward = module.load(run, network, device=device)
             together = Together.load(run)
@@ -238,9 +249,21 @@ class Classifier:
     def _windows(self, y: np.ndarray, step: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
         """Start indices and features of the windows of y (N,): one every ``step`` samples, the last ending with y."""
         size, transform = self.spec.n_samples, TRANSFORMS[self.spec.kind]
-        last = len(y) - size
-        starts = np.zeros(1, dtype=int) if len(y) <= SLACK * size else np.append(np.arange(0, last, step), last)
+        starts = window_starts(len(y), size=size, step=step, slack=SLACK)
         return starts, (transform(fix_length(y[i : i + size], size=size), self.spec) for i in starts)
+
+
+def _spec_of(run: Path, config: dict[str, Any], backbone_path: Path | None) -> FeatureSpec:
+    """The features of a run, whose backbone, if it has one, is loaded and may have another place by now."""
+    spec = FeatureSpec(**config["features"])
+    if backbone_path is not None:
+        if spec.backbone is None:
+            raise UserError(f"--backbone-path {backbone_path}: {run} was trained without a backbone; leave it out")
+        moved = dataclasses.replace(spec.backbone, path=str(Path(backbone_path).absolute()))
+        spec = dataclasses.replace(spec, backbone=moved)
+    if spec.backbone is not None:
+        load_backbone(spec)
+    return spec
 
 
 def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:

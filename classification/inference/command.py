@@ -22,7 +22,7 @@ def predict(options: PredictOptions) -> None:
     sounds = prepare(options)
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         with quick_imports():
-            classifier = Classifier.load(options.model_dir, device=options.device)
+            classifier = Classifier.load(options.model_dir, device=options.device, backbone_path=options.backbone_path)
         if options.together and classifier.together is None:
             raise UserError(f"--together: {options.model_dir} did not learn to find clips of one recording; omit it")
         if options.sample_submission is not None:

@@ -1,10 +1,9 @@
 """A trained Keras model as a function from spectrograms to probabilities or features; imports only one backend."""
 
-import contextlib
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,7 @@ import numpy as np
 from classification.models.architecture import Network
 from classification.rundir import KERAS_MODEL
 from shared.errors import UserError
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Discard what libraries write directly to file descriptor 2; exceptions pass."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
-
+from shared.files import quiet_stderr
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -35,6 +35,8 @@ class PredictOptions:
     sample_submission: Path | None = None
     """CSV with the IDs of a submission, whose columns and order --output then has.
     Add --together to reproduce the run's submission.csv if the run averages clips that sound like one recording."""
+    backbone_path: Path | None = None
+    """The model that a run of --recipe transfer was trained with, if it is no longer where it was."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto uses a GPU if there is one."""
     cache_dir: Path = CACHE_DIR

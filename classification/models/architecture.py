@@ -21,7 +21,7 @@ class Architecture:
     """
 
     widths: Annotated[tuple[int, ...], OneOf(((16, 32, 64), (32, 64, 128), (16, 32, 64, 128)))] = (32, 64, 128)
-    """Channels of the convolutional blocks; each block halves bands and frames."""
+    """Channels of the convolutional blocks; each block halves bands and frames. None for a head on embeddings."""
     kernel: int = 3
     """Width of a convolution, in bands and in frames."""
     pooling: Annotated[Pooling, OneOf(("mean", "mean+max"))] = "mean"
@@ -63,11 +63,21 @@ class Network:
         return {"shape": self.shape, "n_classes": self.n_classes} | vars(self.architecture)
 
     @property
+    def linear(self) -> bool:
+        return not self.architecture.widths and not self.architecture.dense
+
+    @property
+    def pooled(self) -> int:
+        """The number of inputs of a member's dense layers."""
+        arch = self.architecture
+        area = math.prod(flat_shape(self.shape, arch.widths)) if arch.pooling == "flatten" else 1
+        return (1, *arch.widths)[-1] * area
+
+    @property
     def embedding(self) -> int:
         """The number of inputs of all members' last layers."""
         arch = self.architecture
-        area = math.prod(flat_shape(self.shape, arch.widths)) if arch.pooling == "flatten" else 1
-        return arch.members * (arch.dense[-1] if arch.dense else arch.widths[-1] * area)
+        return arch.members * (arch.dense[-1] if arch.dense else self.pooled)
 
 
 def flat_shape(shape: tuple[int, int | None], widths: Sequence[int]) -> tuple[int, int]:

@@ -45,7 +45,7 @@ class CNN(nn.Module):
         self.centre, self.standardise = centre, standardise
         flattened = math.prod(flat_shape(shape, widths)) if pooling == "flatten" else 1
         self.members = nn.ModuleList(
-            Member(_blocks(widths, kernel), pooling, _head(widths[-1] * flattened, dense, dropout, n_classes))
+            Member(_blocks(widths, kernel), pooling, _head((1, *widths)[-1] * flattened, dense, dropout, n_classes))
             for _ in range(members)
         )
 
@@ -78,7 +78,7 @@ class CNN(nn.Module):
 def _blocks(widths: Sequence[int], kernel: int) -> nn.Sequential:
     """(B, 1, M, T) -> (B, C, M', T')."""
     blocks: list[nn.Module] = []
-    for c_in, c_out in zip((1, *widths[:-1]), widths, strict=True):
+    for c_in, c_out in zip((1, *widths), widths, strict=False):
         norm = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1)
         blocks += [nn.Conv2d(c_in, c_out, kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)]
     return nn.Sequential(*blocks)

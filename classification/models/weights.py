@@ -47,14 +47,18 @@ def to_keras(array: np.ndarray, name: str, network: Network) -> np.ndarray:
 
 
 def _takes_flattened_map(name: str, network: Network) -> bool:
-    return network.architecture.pooling == "flatten" and name.endswith("head.0.weight")
+    arch = network.architecture
+    return arch.pooling == "flatten" and bool(arch.widths) and name.endswith("head.0.weight")
 
 
-def initial_weight(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+def initial_weight(name: str, shape: Sequence[int], network: Network, rng: np.random.Generator) -> np.ndarray:
     """The initial value of a tensor, the same in both frameworks so that they can be compared: float32 (*shape).
 
-    Keras's defaults: uniform weights (Glorot & Bengio 2010), 1 for batch norm's scale and variance, 0 otherwise.
+    Keras's defaults: uniform weights (Glorot & Bengio 2010), 1 for batch norm's scale and variance, 0 otherwise. All
+    weights of a linear network are 0: training leaves random ones where the clips do not say otherwise.
     """
+    if network.linear:
+        return np.zeros(shape, dtype=np.float32)
     if len(shape) > 1:  # (out, in, *kernel)
         fans = (shape[0] + shape[1]) * math.prod(shape[2:])
         limit = math.sqrt(6 / fans)

@@ -1,12 +1,10 @@
 """The steps of ``train``, from its options to a finished run folder."""
 
 import dataclasses
-import importlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from classification.export.model_card import Card, write_card
 from classification.inference.classifier import Classifier, Forward
@@ -14,6 +12,8 @@ from classification.inference.test_set import predict_test_set, wanted_ids, writ
 from classification.inference.together import TRUST, Together
 from classification.recipes import TrainOptions
 from classification.rundir import LABELS
+from classification.training.framework import Framework, load_framework
+from classification.training.inner import choose_weight_decay
 from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs, with_test_set
 from classification.training.plan import Part, plan
 from classification.training.scoring import Scored, score
@@ -26,12 +26,6 @@ from shared.runs import ranks
 from shared.runs.run import Run
 from shared.runs.start import Clips, find_data, load_clips, once, open_run
 from shared.runs.timing import duration
-
-
-class Framework(NamedTuple):
-    fit: Callable[[Inputs, Run], dict[str, float]]
-    load: Callable[..., Forward]
-    startup: float  # seconds that its import took
 
 
 def train(options: TrainOptions) -> None:
@@ -47,6 +41,8 @@ def train(options: TrainOptions) -> None:
             "--framework keras: use --devices for several devices, or train with --framework torch and convert the "
             "model (frequency-quest convert); Keras trains in one process"
         )
+    if options.optimiser.weight_decays:
+        ranks.refuse("--weight-decays: their choice trains in one process")
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
@@ -139,6 +135,7 @@ def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
     """Train one part and evaluate its best model."""
     write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
     together = learn_together(inputs, run) if inputs.options.together else None
+    inputs = choose_weight_decay(framework, inputs, run)
     training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
     predict = framework.load(run.dir, inputs.network, device=inputs.options.device)
     return score(inputs, predict, run, training, together)
@@ -157,14 +154,6 @@ def learn_together(inputs: Inputs, run: Run) -> Together | None:
     if trusted:
         together.save(run.dir)
     return together if trusted else None
-
-
-def load_framework(name: str) -> Framework:
-    """Import Keras or PyTorch, never both."""
-    began = time.perf_counter()
-    fit = importlib.import_module(f"classification.training.fit_{name}").fit
-    load = importlib.import_module(f"classification.inference.{name}_model").load
-    return Framework(fit, load, time.perf_counter() - began)
 
 
 def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: Together | None) -> None:
@@ -189,5 +178,7 @@ def announce(inputs: Inputs, clips: Clips, parts: Sequence[Part]) -> None:
         print("WARNING: --split random LEAKS: training and test share recordings, so the figures are too high")
     elif not clips.dataset.groups_known and inputs.options.group_by == "name":
         print("note: file names show no recordings, so clips are split one by one (--group-by similarity finds some)")
+        if inputs.spec.kind == "embedding":  # near-duplicates are looked for in spectrograms
+            return
         if warning := leak_warning(leak_check(clips.features, inputs.manifest.split), inputs.manifest.path):
             print(warning)

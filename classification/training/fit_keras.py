@@ -91,7 +91,7 @@ def set_initial_weights(model: keras.Model, network: Network, *, seed: int) -> N
     rng = np.random.default_rng(seed)
     for layer, names in tensor_names(network):
         weights = zip(names, model.get_layer(layer).get_weights(), strict=True)
-        drawn = [(name, initial_weight(name, to_torch(w, name, network).shape, rng)) for name, w in weights]
+        drawn = [(name, initial_weight(name, to_torch(w, name, network).shape, network, rng)) for name, w in weights]
         model.get_layer(layer).set_weights([to_keras(weight, name, network) for name, weight in drawn])
 
 

@@ -180,4 +180,4 @@ def set_initial_weights(net: CNN, network: Network, *, seed: int) -> None:
     rng, tensors = np.random.default_rng(seed), net.state_dict()
     for _, names in tensor_names(network):
         for name in names:
-            tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, rng)))
+            tensors[name].copy_(torch.from_numpy(initial_weight(name, tensors[name].shape, network, rng)))

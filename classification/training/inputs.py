@@ -14,7 +14,9 @@ from shared.audio import seconds
 from shared.data.datasets import Dataset
 from shared.data.splits import assign_splits, check_trainable, draw_weights
 from shared.features.augment import Augment
+from shared.features.backbone import spec_of
 from shared.features.batches import Batches
+from shared.features.shards import Features
 from shared.features.spec import FeatureSpec, preset
 from shared.files import content_hash, text_hash
 from shared.recordings.similarity import similarity_groups
@@ -61,11 +63,15 @@ def with_test_set(clips: Clips) -> Clips:
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
-    """The preset of --features with --duration, by default the clips' 95th percentile, at most the preset's duration.
+    """The preset of --features, or the embeddings of --backbone-path, with --duration.
 
+    By default that is the clips' 95th percentile, at most the preset's duration, or 4 s for embeddings.
     A preset with a fixed number of frames keeps its own duration.
     """
-    spec = preset(options.features)
+    if options.features == "embedding":
+        spec = spec_of(options.backbone_path, options.backbone_sr, duration=preset("classifier").duration)
+    else:
+        spec = preset(options.features)
     if options.duration is not None:
         return dataclasses.replace(spec, duration=options.duration)
     if spec.frames is not None:
@@ -104,21 +110,21 @@ def make_inputs(clips: Clips, part: Part) -> Inputs:
         fold=part.fold,
         folds=options.folds,
     )
-    return inputs_of(clips, manifest, options)
+    return inputs_of(clips.features, clips.classes, manifest, options)
 
 
-def inputs_of(clips: Clips, manifest: pd.DataFrame, options: TrainOptions) -> Inputs:
-    """The batches of each split of ``manifest``, whose index counts the clips."""
-    ordinals = {label: k for k, label in enumerate(clips.classes)}
+def inputs_of(features: Features, classes: list[str], manifest: pd.DataFrame, options: TrainOptions) -> Inputs:
+    """The batches of each split of ``manifest``, whose index counts the clips of ``features``."""
+    ordinals = {label: k for k, label in enumerate(classes)}
     batches = {}
     for split, rows in manifest.groupby("split"):
         labels = rows.label.map(ordinals).to_numpy()
         how = {"augment": partial(Augment(), n_classes=len(ordinals))}
         if split == "train":
-            how = _for_training(rows, labels, options, clips)
-        features = clips.features.take(rows.index)
-        batches[split] = Batches(features, labels, batch_size=options.batch_size, seed=options.seed, **how)
-    return Inputs(options, clips.features.spec, clips.classes, manifest, batches)
+            how = _for_training(rows, labels, options, features.spec, len(classes))
+        own = features.take(rows.index)
+        batches[split] = Batches(own, labels, batch_size=options.batch_size, seed=options.seed, **how)
+    return Inputs(options, features.spec, classes, manifest, batches)
 
 
 def group_clips(clips: Clips, options: TrainOptions) -> Clips:
@@ -132,9 +138,11 @@ def group_clips(clips: Clips, options: TrainOptions) -> Clips:
     return dataclasses.replace(clips, manifest=manifest, data=data)
 
 
-def _for_training(rows: pd.DataFrame, labels: np.ndarray, options: TrainOptions, clips: Clips) -> dict[str, Any]:
+def _for_training(
+    rows: pd.DataFrame, labels: np.ndarray, options: TrainOptions, spec: FeatureSpec, n_classes: int
+) -> dict[str, Any]:
     """Arguments of Batches for the training clips alone: their order, how often each is drawn, the augmentation."""
-    spec, n_classes, weights, class_weights = clips.features.spec, len(clips.classes), None, None
+    weights = class_weights = None
     if options.balance == "recordings":  # draw classes, and the recordings of a class, equally often
         weights = draw_weights(rows)
     if options.balance == "class-weights":

@@ -11,6 +11,7 @@ import pandas as pd
 
 from classification.rundir import read_run
 from generation.evaluation import clips
+from generation.evaluation.backbone_space import backbone_distances
 from generation.evaluation.changes import FRAMES, frame_change
 from generation.evaluation.copies import PICTURE, find_copies
 from generation.evaluation.figures import accuracy_share, mean_of
@@ -23,6 +24,7 @@ from generation.model_card import write_card
 from generation.rundir import EVALUATION, mark_trained_on, read_origin
 from shared.data.datasets import load_dataset
 from shared.errors import UserError
+from shared.features.backbone import spec_of
 from shared.features.cache import FeatureCache
 from shared.features.spec import FeatureSpec
 from shared.files import write_json
@@ -58,6 +60,7 @@ def evaluate(options: EvaluateOptions) -> None:
         manifest = manifest[manifest.label.isin(common)]
     configs = [read_run(run, flag="--classifier")[0] for run in options.classifier]
     window = max(config["features"]["duration"] for config in configs)
+    space = space_of(options, window)
 
     def cache_of(spec: FeatureSpec) -> FeatureCache:
         return FeatureCache(clips.within_band(spec, listed.path, duration=window), options.cache_dir)
@@ -79,6 +82,7 @@ def evaluate(options: EvaluateOptions) -> None:
         vocoded = pass_through_vocoder(generator, origin, real_ones, Path(folder), options)
         others = {"samples": made, "floor": floor} | vocoded
         changes = frame_change(others, real, cache_of(FRAMES), n_jobs=options.n_jobs)
+        apart = space and backbone_distances(others, real, space, seed=seed, n_jobs=options.n_jobs)
         with naming("--classifier"):
             scored = score_all(options.classifier, Compared(real, others, common), options)
     metrics, by_label = (mean_of([scorer[name] for scorer in scored]) for name in ("metrics", "by_label"))
@@ -98,6 +102,7 @@ def evaluate(options: EvaluateOptions) -> None:
         "scorers": [{key: value for key, value in scorer.items() if key != "notes"} for scorer in scored],
         "copies": found,
         "frame_change": changes,
+        "backbone": apart,
         "notes": [
             *assumed,
             *([] if floor is not None else [NO_FLOOR]),
@@ -128,6 +133,13 @@ def pass_through_vocoder(
         return dict.fromkeys(files)
     known = {name: table for name, table in files.items() if table is not None}
     return files | in_own_process(vocode, known, spec, vocoder_of(run, origin), folder, options.device)
+
+
+def space_of(options: EvaluateOptions, duration: float) -> FeatureCache | None:
+    """The cache of --backbone-path's embeddings of clips of this many seconds; None without the option."""
+    if options.backbone_path is None:
+        return None
+    return FeatureCache(spec_of(options.backbone_path, options.backbone_sr, duration=duration), options.cache_dir)
 
 
 def judge_of(origin: dict[str, Any]) -> Path | None:

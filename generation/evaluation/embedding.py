@@ -12,6 +12,7 @@ from classification.inference.classifier import Classifier
 from generation.evaluation.clips import Pictured
 from shared.audio import decode, fix_length, resample
 from shared.features.cache import FeatureCache
+from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
 
@@ -41,18 +42,24 @@ def embed(
 
 
 def embed_noise(classifier: Classifier, labels: Sequence[str], like: Sequence[Path], *, seed: int) -> Embedded:
-    """Embed white Gaussian noise, one clip for each label.
+    """Embed white Gaussian noise, one clip for each label; see ``make_noise``."""
+    arrays = make_noise(len(labels), like, classifier.spec, seed=seed)
+    return _embed(classifier, pd.DataFrame({"path": "", "label": labels}), arrays.__getitem__, name="noise")
+
+
+def make_noise(count: int, like: Sequence[Path], spec: FeatureSpec, *, seed: int) -> list[np.ndarray]:
+    """The features of ``count`` clips of white Gaussian noise: float32 ``spec.shape`` each.
 
     Each clip copies the length, level (RMS) and sampling rate of a file in ``like``, in turn, so that neither level nor
     bandwidth alone sets the noise apart from the sounds.
     """
-    rng, spec, arrays = np.random.default_rng(seed), classifier.spec, []
-    for i in tqdm(range(len(labels)), desc="making noise", unit="clip", disable=None, leave=False):
+    rng, arrays = np.random.default_rng(seed), []
+    for i in tqdm(range(count), desc="making noise", unit="clip", disable=None, leave=False):
         y, sr = decode(like[i % len(like)], duration=spec.duration)
         noise = rng.standard_normal(len(y)).astype(np.float32) * np.sqrt(np.mean(y**2))
         noise = resample(noise, sr, spec.sr)
         arrays.append(TRANSFORMS[spec.kind](fix_length(noise, size=spec.n_samples), spec))
-    return _embed(classifier, pd.DataFrame({"path": "", "label": labels}), arrays.__getitem__, name="noise")
+    return arrays
 
 
 def _embed(

@@ -6,7 +6,7 @@ from pathlib import Path
 from generation.rundir import EVALUATION
 from shared.errors import UserError
 from shared.files import CACHE_DIR
-from shared.runs.options import Device
+from shared.runs.options import Device, check_backbone
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -19,6 +19,10 @@ class EvaluateOptions:
     """Folder of real sounds in any layout, best the one that the generator was trained on."""
     classifier: tuple[Path, ...]
     """Finished runs of classification/train.py, best two of different framework, seed and features."""
+    backbone_path: Path | None = None
+    """Model, .onnx or .tflite, in whose embeddings FAD and KAD are computed as well (docs/backbones.md)."""
+    backbone_sr: int | None = None
+    """Sampling rate in Hz of the waveform that --backbone-path takes."""
     generator: Path | None = None
     """Run of the generator, which lists its training clips; None takes the run that samples.json in --samples names."""
     output: Path | None = None
@@ -37,6 +41,7 @@ class EvaluateOptions:
     def check(self) -> None:
         if len({path.resolve() for path in self.classifier}) < len(self.classifier) or not self.classifier:
             raise UserError(f"--classifier {' '.join(map(str, self.classifier))}: give one or more runs, each once")
+        check_backbone(self.backbone_path, self.backbone_sr)
         for flag, value, least in (("--max-clips", self.max_clips, 10), ("--seed", self.seed, 0)):
             if value < least:
                 raise UserError(f"{flag} {value}: must be {least} or more")

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from generation.evaluation import copies
+from generation.evaluation.backbone_space import FIGURES
 from generation.evaluation.figures import COLUMNS
 
 
@@ -22,6 +23,9 @@ def table(evaluation: dict[str, Any]) -> str:
     lines.append(_text(_copies(evaluation["copies"]), indent="  "))
     lines.append("Change from frame to frame of log-mels, in standard deviations of the band:")
     lines.append(_text(_changes(evaluation["frame_change"]), indent="  "))
+    if space := evaluation["backbone"]:
+        lines.append(f"In the space of {space['backbone']}, means of {space['features']} values:")
+        lines.append(_text(_distances(space), indent="  "))
     for pair in evaluation["copies"]["closest"][:1]:
         lines.append(f"Most similar: {pair['sample']} and the training clip {pair['real']}, {pair['similarity']:.3f}")
     return "\n".join(lines + [f"Note: {note}" for note in evaluation["notes"]])
@@ -67,6 +71,12 @@ def _changes(changes: dict[str, Any]) -> pd.DataFrame:
     titles = {"real": "real training"} | COLUMNS
     frame = pd.DataFrame.from_dict(changes["by_label"] | {"all classes": changes["all"]}, orient="index")
     return frame.rename(columns=titles, index={"": "(no label)"}).dropna(axis="columns", how="all")
+
+
+def _distances(space: dict[str, Any]) -> pd.DataFrame:
+    """A row for FAD and one for KAD."""
+    frame = pd.DataFrame.from_dict({title: space[name] for name, (title, _) in FIGURES.items()}, orient="index")
+    return frame[[key for key in COLUMNS if key in frame]].rename(columns=COLUMNS).dropna(axis="columns", how="all")
 
 
 def _text(frame: pd.DataFrame, *, indent: str = "") -> str:

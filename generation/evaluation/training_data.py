@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from classification.training.command import Framework, load_framework, train_part
+from classification.training.command import train_part
+from classification.training.framework import Framework, load_framework
 from classification.training.inputs import choose_epochs, choose_spec, inputs_of
 from classification.training.plan import Part
 from classification.training.scoring import Scored
@@ -104,7 +105,7 @@ def train(
     some = dataclasses.replace(clips, data=clips.data | counts | {"recordings": int(chosen.group.nunique())})
     print(f"\n{name}: {len(training)} training clips, {epochs} epochs", flush=True)
     part = Part(name, "evaluated", own, None, seed)
-    return train_part(framework, part, inputs_of(clips, chosen, own), some, folder)
+    return train_part(framework, part, inputs_of(clips.features, clips.classes, chosen, own), some, folder)
 
 
 def summarise(trainings: Sequence[tuple[Kind, int, int, Scored]], kind: Kind, samples: Sequence[str]) -> dict[str, Any]:

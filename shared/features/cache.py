@@ -42,6 +42,7 @@ _NAMES = {
     "stft": "magnitude spectrograms",
     "amplitude_phase": "amplitude and phase images",
     "waveform": "waveforms",
+    "embedding": "embeddings",
 }
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 
@@ -70,7 +71,7 @@ class FeatureCache:
 
     def __init__(self, spec: FeatureSpec, root: Path = CACHE_DIR, *, scheduler: str | None = None) -> None:
         self.spec, self.scheduler = spec, scheduler
-        self.key = dataclasses.asdict(spec) | current_versions()
+        self.key = spec.key | current_versions()
         self.dir = Path(root) / f"{spec.kind}-{text_hash(json.dumps(self.key, sort_keys=True))}"
 
     def build(

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from shared.errors import UserError
 
@@ -12,12 +13,33 @@ FLOOR = 1e-5  # smaller values count as silence in the scaling "ln", as in Tacot
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """The model whose embeddings are the features; shared/features/backbone.py runs it.
+
+    Attributes:
+        content: hash of the model's file.
+        size: D, the values of an embedding.
+        path: where the file is; two specs that differ only here are equal.
+    """
+
+    content: str
+    size: int
+    path: str = dataclasses.field(compare=False)
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return Path(self.path).name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """How a clip is turned into an array; every field is part of the cache's key.
+    """How a clip is turned into an array; every field is part of the cache's key, except the place of a backbone.
 
     Attributes:
         kind: "log_mel" (n_mels, frames); "mfcc" (n_mfcc, frames); "stft" magnitudes (bins, frames);
-            "amplitude_phase" (2, bins, frames), with the phase divided by pi, in [-1, 1]; "waveform" (samples,).
+            "amplitude_phase" (2, bins, frames), with the phase divided by pi, in [-1, 1]; "waveform" (samples,);
+            "embedding" (2 D, 1), the mean and the maximum of a backbone's embeddings over the clip.
         sr: sampling rate in Hz to which the clip is resampled.
         duration: length in seconds; a longer clip is cut, a shorter one padded with zeros.
         n_fft: FFT and Hann window length in samples.
@@ -34,9 +56,10 @@ class FeatureSpec:
             to [-1, 1]; "log1p" is ln(1 + value); "ln" is ln(max(value, 1e-5)). "db" and "unit" discard the clip's
             level.
         frames: number of frames (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
+        backbone: the model of kind "embedding".
     """
 
-    kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform"] = "log_mel"
+    kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform", "embedding"] = "log_mel"
     sr: int = 22050
     duration: float = 4.0
     n_fft: int = 2048
@@ -50,6 +73,17 @@ class FeatureSpec:
     frames: int | None = None
     n_mfcc: int = 40
     bins: int | None = None
+    backbone: Backbone | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.backbone, dict):  # from a run's config.json
+            object.__setattr__(self, "backbone", Backbone(**self.backbone))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The fields in the cache's key."""
+        fields = dataclasses.asdict(self) | {"backbone": self.backbone and self.backbone.content}
+        return {name: value for name, value in fields.items() if name != "backbone" or value}
 
     @property
     def n_samples(self) -> int:
@@ -74,6 +108,8 @@ class FeatureSpec:
     def shape(self) -> tuple[int, ...]:
         if self.kind == "waveform":
             return (self.n_samples,)
+        if self.kind == "embedding":
+            return 2 * self.backbone.size, 1
         bins = self.bins or 1 + self.n_fft // 2
         heights = {"log_mel": (self.n_mels,), "mfcc": (self.n_mfcc,), "stft": (bins,), "amplitude_phase": (2, bins)}
         return *heights[self.kind], self.frames or self.clip_frames

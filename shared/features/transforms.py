@@ -13,6 +13,7 @@ import scipy.fft
 import scipy.sparse
 
 from shared.audio import fix_length, load_parts
+from shared.features.backbone import embedding
 from shared.features.spec import AMIN, FLOOR, TOP_DB, FeatureSpec
 
 # Part of the cache's key. Raise it with every change, here or in shared/audio.py, that changes the arrays of any spec;
@@ -104,6 +105,7 @@ TRANSFORMS = {
     "stft": amplitude,
     "amplitude_phase": amplitude_phase,
     "waveform": lambda y, spec: y,
+    "embedding": embedding,
 }
 
 

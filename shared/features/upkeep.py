@@ -34,7 +34,7 @@ class Folder:
     @property
     def preset(self) -> str:
         """The name of the preset with these values, else the kind of the arrays."""
-        same = (name for name, spec in PRESETS.items() if dataclasses.asdict(spec).items() <= self.key.items())
+        same = (name for name, spec in PRESETS.items() if spec.key.items() <= self.key.items())
         return next(same, self.key.get("kind", "unknown"))
 
     @property

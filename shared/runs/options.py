@@ -17,7 +17,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # Options that may change when a run is resumed, because they do not change what is trained.
 NOT_IDENTITY = {"data_dir", "extra_dir", "out_dir", "cache_dir", "n_jobs", "device", "max_skip", "dry_run", "overwrite"}
 NOT_IDENTITY |= {"recipe"}  # a name or a file's name; the options that it sets are compared themselves
-NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices"}
+NOT_IDENTITY |= {"minutes", "verify_data", "deterministic", "scheduler", "devices", "backbone_path"}
 
 OptionsT = TypeVar("OptionsT", bound="CommonOptions")
 
@@ -78,6 +78,19 @@ class CommonOptions:
         for name in names:
             if not test(values[name]):
                 raise UserError(f"--{name.replace('_', '-')} {values[name]}: must be {what}")
+
+
+def check_backbone(path: Path | None, sr: int | None) -> None:
+    """Refuse one of --backbone-path and --backbone-sr without the other, and an impossible rate.
+
+    Raises:
+        UserError: names the option that is missing or wrong.
+    """
+    if (path is None) != (sr is None):
+        lacking = "--backbone-path" if path is None else "--backbone-sr"
+        raise UserError(f"{lacking}: is missing; embeddings need a model and its sampling rate (docs/backbones.md)")
+    if sr is not None and sr < 1000:
+        raise UserError(f"--backbone-sr {sr}: must be 1000 or more")
 
 
 def flat(options: Any) -> dict[str, Any]:

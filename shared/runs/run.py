@@ -163,6 +163,8 @@ class Run:
         ]
         if old["data"].get("fingerprint") != self.config["data"]["fingerprint"]:
             problems.append(f"its run has other data ({old['data'].get('root')}, {old['data'].get('clips')} clips)")
+        if old["data"].get("backbone") != self.config["data"].get("backbone"):
+            problems.append("its run has another model as --backbone-path")
         if old["data"].get("test_fingerprint") not in (None, self.config["data"].get("test_fingerprint")):
             problems.append("the test set has changed; predict it with predict --sample-submission CSV")
         if problems:
