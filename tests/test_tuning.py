@@ -1,11 +1,7 @@
 """tune: what it sees, what it tries, how it goes on, what it leaves. Most tests fake the framework."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +10,6 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from conftest import ROOT
 
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.command import Framework
@@ -22,14 +17,13 @@ from classification.training.inputs import choose_spec, make_inputs
 from classification.training.plan import plan
 from classification.tuning import command, results, trial
 from classification.tuning.options import TuneOptions
-from classification.tuning.space import as_params, as_values, distributions, recipe_of, search_space, training
 from classification.tuning.study import DATABASE
 from shared.errors import DivergedError, UserError
 from shared.files import read_json
 from shared.report.run_view import find_runs
-from shared.runs.options import assemble, flat, parse, types
+from shared.runs.options import flat, parse, types
 from shared.runs.start import find_data, load_clips
-from shared.search import Between, OneOf, declared
+from shared.search import declared
 
 TUNE = "classification/tune.py"
 SMALL = ("--framework", "torch", "--epochs", 1, "--widths", 4, "--dense", 4, "--members", 1)
@@ -267,80 +261,3 @@ def test_a_study_of_other_values_is_refused(tune) -> None:
     loaded.set_user_attr("space", "{}")
     with pytest.raises(UserError, match="its study searches other values than this version"):
         tune("--trials", 1)
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_all_declared_values_are_possible_from_every_recipe(recipe: str) -> None:
-    backbone = {"backbone_path": Path("model.onnx"), "backbone_sr": 16000} if recipe == "transfer" else {}
-    options = assemble(TuneOptions, {"recipe": recipe} | RECIPES[recipe] | backbone)
-    space, start = search_space(options), flat(options)
-    assert {"learning_rate", "dropout", "mixup"} <= space.keys()
-    assert as_values(as_params(start, space), space) == {name: start[name] for name in space}
-    for name, values in space.items():
-        for value in values.examples:
-            training(options, **{name: value}).check()
-            assert as_values(as_params(start | {name: value}, space), space)[name] == value
-        assert distributions(space)[name].to_internal_repr(as_params(start, space)[name]) is not None
-    if start["pooling"] == "flatten":
-        assert "crop" not in space  # a crop would be refused
-
-
-def test_every_declaration_is_found_and_holds_its_default() -> None:
-    default = flat(TrainOptions())
-    for name, values in declared(types(TrainOptions)).items():
-        if isinstance(values, Between):
-            assert values.low < values.high and values.low <= default[name] <= values.high
-        else:
-            assert isinstance(values, OneOf) and default[name] in values.examples and len(values.examples) > 1
-
-
-def test_a_recipe_of_a_file_is_written_out_in_full() -> None:
-    options = assemble(TuneOptions, RECIPES["strong"] | {"recipe": "mine.toml", "fraction": 0.5, "seed": 3})
-    start, values = recipe_of(training(options))
-    assert start == "plain" and values == RECIPES["strong"]
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_a_killed_study_goes_on(sounds: Path, tmp_path: Path, run_script) -> None:
-    arguments = ["--data-dir", sounds, *SMALL, "--trials", 3, "--inner-folds", 2, "--n-jobs", 1]
-    arguments += ["--search", "learning-rate", "balance"]
-    run_script(TUNE, *arguments, "--out-dir", tmp_path / "whole")
-    command = [sys.executable, TUNE, *map(str, arguments), "--out-dir", str(tmp_path / "killed")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-    begun, deadline = tmp_path / "killed" / "trial-002" / "fold-0" / "config.json", time.monotonic() + 120
-    while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(trials(tmp_path / "killed")) == 1 and not (tmp_path / "killed" / "metrics.json").exists()
-    run_script(TUNE, *arguments, "--out-dir", tmp_path / "killed")
-    assert tried(tmp_path / "killed") == tried(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_keras_is_tuned_without_pytorch(sounds: Path, tmp_path: Path, run_script) -> None:
-    small = (*SMALL, "--framework", "keras", "--trials", 1, "--inner-folds", 2, "--n-jobs", 1)
-    arguments = ("--data-dir", sounds, "--out-dir", tmp_path / "study", *small)
-    said = run_script("tests/without.py", "torch,torchaudio,accelerate", TUNE, *arguments)
-    assert "leaked" not in said.stderr and "Traceback" not in said.stderr
-    assert len(trials(tmp_path / "study")) == 1 and (tmp_path / "study" / "best.toml").is_file()
-
-
-@pytest.mark.slow
-def test_a_child_that_fails_or_is_killed_is_named(sounds: Path, tmp_path: Path, monkeypatch) -> None:
-    given = ["tune", "--data-dir", sounds, "--out-dir", tmp_path / "study", "--inner-folds", 2, "--n-jobs", 1]
-    monkeypatch.setattr("sys.argv", [str(word) for word in [*given, "--device", "mps", "--framework", "keras"]])
-    with pytest.raises(UserError, match="--device mps"):  # the child's own error
-        command.tune(parse(TuneOptions, RECIPES))
-    monkeypatch.setattr("classification.tuning.child._serve", os.abort)
-    given[4] = tmp_path / "other"
-    monkeypatch.setattr("sys.argv", [str(word) for word in [*given, "--framework", "keras"]])
-    with pytest.raises(UserError, match=r"trial-001: the process of its training was killed \(exit code 1\)"):
-        command.tune(parse(TuneOptions, RECIPES))
-
-
-@pytest.mark.slow
-def test_without_optuna_one_line_says_so(sounds: Path, run_script) -> None:
-    failed = run_script("tests/without.py", "optuna", TUNE, "--data-dir", sounds, code=2)
-    assert failed.stderr == "error: optuna is not installed; pip install 'frequency-quest[tune]'\n"
