@@ -39,7 +39,9 @@ def make(options: SampleOptions) -> None:
     write_reference(
         sampler, options.model_dir, options.out_dir, [label for label in labels if label in sampler.classes]
     )
-    print(f"{options.count} sounds of each class ({', '.join(labels)}) -> {options.out_dir}")
+    made = f"{options.count} sound{'s'[: options.count > 1]}"
+    of = labels[0] if len(labels) == 1 else f"each class ({', '.join(labels)})"
+    print(f"{made} of {of} -> {options.out_dir}")
 
 
 def write_sounds(sampler: Sampler, classifier: Classifier | None, options: SampleOptions) -> Sequence[str]:

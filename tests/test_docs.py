@@ -72,6 +72,7 @@ def test_the_readme_is_two_screens() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_command_runs(sounds: Path, tmp_path: Path) -> None:
     (tmp_path / "DIR").symlink_to(sounds)
     (tmp_path / "siren.wav").symlink_to(next(sounds.glob("train/train/siren/*")))
