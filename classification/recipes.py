@@ -54,7 +54,8 @@ class TrainOptions(CommonOptions):
     """Passes over the training clips; None is 8, or more if clips are shorter than --crop or fewer than 1000."""
     recipe: str = "strong"
     """Named set of defaults: strong (the best found), plain (the classic CNN), flatten, digits, transfer (a head on the
-    embeddings of --backbone-path), or a file FILE.toml of options (docs/recipes.md); flags override it."""
+    embeddings of --backbone-path), blend (strong and transfer), or a file FILE.toml of options (docs/recipes.md); flags
+    override it."""
     framework: Literal["keras", "torch"] = "keras"
     """Framework to train with; both use the same data, architecture and schedule."""
     devices: int = 1
@@ -62,9 +63,13 @@ class TrainOptions(CommonOptions):
     features: str = "classifier"
     """Spectrogram preset of shared/features/spec.py, such as classifier, strong or torchaudio; or embedding."""
     backbone_path: Path | None = None
-    """Model whose embeddings of the clips are used, .onnx or .tflite (docs/backbones.md); for --features embedding."""
+    """Model whose embeddings of the clips are used, .onnx or .tflite (docs/backbones.md); for --recipe transfer or
+    blend."""
     backbone_sr: int | None = None
     """Sampling rate in Hz of the waveform that --backbone-path takes."""
+    blend: bool = False
+    """Train a head on the embeddings of --backbone-path, too, and multiply both models' probabilities; inner folds give
+    the weights."""
 
     duration: float | None = None
     """Seconds used of each clip; None means the clips' 95th percentile, at most 4."""
@@ -101,12 +106,15 @@ class TrainOptions(CommonOptions):
         super().check()
         if self.features == "embedding":
             self._check_embedding()
-        elif self.backbone_path is not None or self.backbone_sr is not None:
-            raise UserError(f"--backbone-path {self.backbone_path}: is for --recipe transfer, not {self.recipe}")
+        elif not self.blend and (self.backbone_path is not None or self.backbone_sr is not None):
+            remedy = f"is for --recipe transfer or blend, not {self.recipe}"
+            raise UserError(f"--backbone-path {self.backbone_path}: {remedy}")
         elif len(preset(self.features, flag="--features").shape) != 2:
             raise UserError(f"--features {self.features}: has no bands and frames; use classifier or strong")
         else:
             self.require("one or more numbers of 1 or more", lambda v: v and min(v) >= 1, "widths")
+        if self.blend:
+            self._check_blend()
         counts = ("devices", "plateau_patience", "stop_patience", "folds", "seeds", "members", "kernel")
         self.require("1 or more", lambda v: v >= 1, *counts)
         self.require("above 0", lambda v: v is None or v > 0, "learning_rate", "crop")
@@ -131,14 +139,23 @@ class TrainOptions(CommonOptions):
 
     def _check_embedding(self) -> None:
         """Refuse what --features embedding lacks or cannot have."""
+        self._check_backbone()
+        spectral = ("widths", "crop", "time_shift", "mixstyle", "centre", "together", "blend")
+        self.require("left out, since embeddings have no bands and frames", lambda value: not value, *spectral)
+        self.require("flatten, since embeddings have no bands and frames", lambda v: v == "flatten", "pooling")
+        self.require("name, since similarity needs spectrograms", lambda v: v == "name", "group_by")
+
+    def _check_blend(self) -> None:
+        """Refuse what --blend lacks or cannot have."""
+        self._check_backbone()
+        if self.optimiser.schedule == "plateau":
+            raise UserError("--blend: inner folds have no validation clips for --schedule plateau; use cosine")
+
+    def _check_backbone(self) -> None:
         if self.backbone_path is None:
             raise UserError("--backbone-path: is missing; embeddings need a model (docs/backbones.md)")
         check_backbone(self.backbone_path, self.backbone_sr)
-        spectral = ("widths", "crop", "time_shift", "mixstyle", "centre", "together")
-        self.require("left out, since embeddings have no bands and frames", lambda value: not value, *spectral)
         self.require("left out, since no export contains the backbone", lambda value: not value, "export")
-        self.require("flatten, since embeddings have no bands and frames", lambda v: v == "flatten", "pooling")
-        self.require("name, since similarity needs spectrograms", lambda v: v == "name", "group_by")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -198,3 +215,4 @@ RECIPES: dict[str, dict[str, Any]] = {
         "refit": True,
     },
 }
+RECIPES["blend"] = RECIPES["strong"] | {"blend": True}

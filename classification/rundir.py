@@ -16,6 +16,8 @@ TEST_PROBABILITIES = "test_probabilities.csv"  # one row per ID of the competiti
 TOGETHER = "together.npz"  # how to find clips that sound like one recording
 EXPORT = "export.json"  # how to use the exported files
 CARD = "MODEL_CARD.md"
+BLEND = "blend.json"  # in a run of --recipe blend: the weights of its two models
+BLENDED = ("spectrogram", "head")  # the folders of these models, in the order of the parts of its features
 
 
 def read_run(model_dir: Path, *, flag: str = "--model-dir") -> tuple[dict[str, Any], dict[str, Any]]:

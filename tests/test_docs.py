@@ -39,6 +39,7 @@ MORE = {  # part of a command -> further options that this command needs
     "--folds 5": "--folds 2 --seeds 2 --framework torch",
     "--split random": "--framework torch",
     "--recipe transfer": "--framework torch --weight-decays 10 --widths",
+    "--recipe blend": "--framework torch --weight-decays 10 --members 1",
 }
 
 

@@ -3,6 +3,7 @@
 Only Keras is imported: numpy reads and writes the safetensors file of the PyTorch model.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from classification.inference.together import Together
 from classification.models.architecture import BandStatistics
 from classification.models.weights import tensor_names, to_keras, to_torch
-from classification.rundir import KERAS_MODEL, LABELS, TORCH_MODEL, network_of, read_run
+from classification.rundir import BLEND, BLENDED, KERAS_MODEL, LABELS, TORCH_MODEL, network_of, read_run
 from shared.errors import UserError
 from shared.files import replacing, write_json
 
@@ -67,7 +68,11 @@ def convert(model_dir: Path, out_dir: Path) -> str:
     if out_dir.exists() and any(out_dir.iterdir()):
         raise UserError(f"--out-dir {out_dir}: is not empty; choose another folder")
     target = "torch" if config["options"]["framework"] == "keras" else "keras"
-    if target == "torch":
+    if config["options"].get("blend"):
+        for name in BLENDED:
+            convert(model_dir / name, out_dir / name)
+        shutil.copy(model_dir / BLEND, out_dir)
+    elif target == "torch":
         with replacing(out_dir / TORCH_MODEL) as temporary:
             save_file(keras_to_torch(model_dir), temporary)
     else:

@@ -82,9 +82,8 @@ def export(
             then stay unchanged.
     """
     trained_by = config["options"]["framework"]
-    if config["features"]["kind"] == "embedding":
-        backbone = config["features"]["backbone"]["path"]
-        raise UserError(f"--model-dir {run_dir}: takes the embeddings of {backbone}, which no export contains")
+    if backbone := FeatureSpec(**config["features"]).used_backbone:
+        raise UserError(f"--model-dir {run_dir}: takes the embeddings of {backbone.path}, which no export contains")
     model = run_dir / {"torch": TORCH_MODEL, "keras": KERAS_MODEL}[trained_by]
     if not model.is_file():
         raise UserError(f"--model-dir {run_dir}: {model.name} is missing; train it again (--overwrite)")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from classification.inference.blend import Forward, load_blend
 from classification.inference.options import SLACK, TOP_K
 from classification.inference.timeline import Timeline
 from classification.inference.together import Together
@@ -35,7 +36,6 @@ from shared.features.spec import FeatureSpec
 from shared.features.transforms import TRANSFORMS
 
 BATCH_SIZE = 32  # windows predicted at once; bounds the memory
-Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,8 +123,9 @@ class Classifier:
         try:
             module = importlib.import_module(f"classification.inference.{framework}_model")
             spec = _spec_of(run, config, backbone_path)
+            load = functools.partial(load_blend, module.load) if spec.parts else module.load
             network = network_from(config, len(labels["classes"]))
-            forward = module.load(run, network, device=device)
+            forward = load(run, network, device=device)
             together = Together.load(run)
         except UserError:
             raise
@@ -142,7 +143,7 @@ class Classifier:
             most_frequent=labels.get("most_frequent"),
             together=together,
             framework=framework,
-            load_features=functools.partial(module.load, run, network, device=device, features=True),
+            load_features=functools.partial(load, run, network, device=device, features=True),
         )
 
     def predict(self, sound: Path | str | ArrayLike, sr: float | None = None, *, top_k: int = TOP_K) -> Prediction:
@@ -257,12 +258,12 @@ def _spec_of(run: Path, config: dict[str, Any], backbone_path: Path | None) -> F
     """The features of a run, whose backbone, if it has one, is loaded and may have another place by now."""
     spec = FeatureSpec(**config["features"])
     if backbone_path is not None:
-        if spec.backbone is None:
+        if spec.used_backbone is None:
             raise UserError(f"--backbone-path {backbone_path}: {run} was trained without a backbone; leave it out")
-        moved = dataclasses.replace(spec.backbone, path=str(Path(backbone_path).absolute()))
-        spec = dataclasses.replace(spec, backbone=moved)
-    if spec.backbone is not None:
-        load_backbone(spec)
+        spec = spec.with_backbone_at(Path(backbone_path).absolute())
+    for part in spec.each:
+        if part.backbone:
+            load_backbone(part)
     return spec
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 from classification.export.model_card import Card, write_card
 from classification.inference.classifier import Classifier, Forward
 from classification.inference.test_set import predict_test_set, wanted_ids, write_probabilities, write_submission
-from classification.inference.together import TRUST, Together
+from classification.inference.together import Together
 from classification.recipes import TrainOptions
-from classification.rundir import LABELS
+from classification.training.blend import blended
+from classification.training.fitting import fit_and_score
 from classification.training.framework import Framework, load_framework
-from classification.training.inner import choose_weight_decay
 from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs, with_test_set
 from classification.training.plan import Part, plan
-from classification.training.scoring import Scored, score
+from classification.training.scoring import Scored
 from classification.training.summary import conclusion, keep, summarise
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
-from shared.files import write_json
 from shared.recordings.similarity import leak_check, leak_warning
 from shared.runs import ranks
 from shared.runs.run import Run
@@ -43,6 +42,8 @@ def train(options: TrainOptions) -> None:
         )
     if options.optimiser.weight_decays:
         ranks.refuse("--weight-decays: their choice trains in one process")
+    if options.blend:
+        ranks.refuse("--blend: its two models and their inner folds train in one process")
     dataset = find_data(options)
     spec = choose_spec(options, dataset)
     clips = with_test_set(group_clips(load_clips(options, dataset, spec), options))
@@ -72,6 +73,8 @@ def open_within(folder: Path, part: Part, clips: Clips) -> Run:
 def train_parts(options: TrainOptions, parts: Sequence[Part], inputs: Sequence[Inputs], clips: Clips, run: Run) -> None:
     """Train and evaluate every part, predict the competition's test set with the kept model and finish the run."""
     framework = load_framework(options.framework)
+    if options.blend:
+        framework = blended(framework)
     kept = next((i for i, part in enumerate(parts) if part.role == "refit"), 0)
     if len(parts) == 1:
         scored = [fit_and_score(framework, inputs[0], run)]
@@ -129,31 +132,6 @@ def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, f
     scored = fit_and_score(framework, inputs, sub)
     sub.finish(scored.metrics)
     return scored
-
-
-def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
-    """Train one part and evaluate its best model."""
-    write_json(run.dir / LABELS, {"classes": inputs.classes, "most_frequent": inputs.most_frequent})
-    together = learn_together(inputs, run) if inputs.options.together else None
-    inputs = choose_weight_decay(framework, inputs, run)
-    training = framework.fit(inputs, run) | {"time/startup_seconds": framework.startup}
-    predict = framework.load(run.dir, inputs.network, device=inputs.options.device)
-    return score(inputs, predict, run, training, together)
-
-
-def learn_together(inputs: Inputs, run: Run) -> Together | None:
-    """Learn to find clips of one recording; None with too few clips, or if clips that sound alike differ in class."""
-    train = inputs.splits["train"]
-    together = Together.learn(train.features, train.labels)
-    if together is None:
-        return None
-    trusted = together.trust >= TRUST
-    share = f"{together.trust:.1%} of the pairs of training clips that sound alike share a class"
-    consequence = "predictions of test clips that sound alike are averaged" if trusted else "no averaging of test clips"
-    print(f"{share}: {consequence}", flush=True)
-    if trusted:
-        together.save(run.dir)
-    return together if trusted else None
 
 
 def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: Together | None) -> None:

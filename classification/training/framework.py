@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from classification.inference.classifier import Forward
+from classification.inference.blend import Forward
 from classification.training.inputs import Inputs
 from shared.runs.run import Run
 

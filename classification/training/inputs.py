@@ -16,6 +16,7 @@ from shared.data.splits import assign_splits, check_trainable, draw_weights
 from shared.features.augment import Augment
 from shared.features.backbone import spec_of
 from shared.features.batches import Batches
+from shared.features.joined import joined_spec
 from shared.features.shards import Features
 from shared.features.spec import FeatureSpec, preset
 from shared.files import content_hash, text_hash
@@ -25,13 +26,17 @@ from shared.runs.start import Clips
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The inputs of one training: ``manifest`` row i is clip i; ``classes[k]`` is the name of ordinal k."""
+    """The inputs of one training: ``manifest`` row i is clip i of ``features``; ``classes[k]`` is ordinal k's name."""
 
     options: TrainOptions
-    spec: FeatureSpec
+    features: Features
     classes: list[str]
     manifest: pd.DataFrame
     splits: dict[str, Batches]  # "train" and, if they have clips, "val" and "test"
+
+    @property
+    def spec(self) -> FeatureSpec:
+        return self.features.spec
 
     @property
     def network(self) -> Network:
@@ -63,11 +68,15 @@ def with_test_set(clips: Clips) -> Clips:
 
 
 def choose_spec(options: TrainOptions, dataset: Dataset) -> FeatureSpec:
-    """The preset of --features, or the embeddings of --backbone-path, with --duration.
+    """The preset of --features, or the embeddings of --backbone-path, or with --blend both, with --duration.
 
     By default that is the clips' 95th percentile, at most the preset's duration, or 4 s for embeddings.
     A preset with a fixed number of frames keeps its own duration.
     """
+    if options.blend:
+        spectrogram = choose_spec(dataclasses.replace(options, blend=False), dataset)
+        backbone = spec_of(options.backbone_path, options.backbone_sr, duration=spectrogram.duration)
+        return joined_spec(spectrogram, backbone)
     if options.features == "embedding":
         spec = spec_of(options.backbone_path, options.backbone_sr, duration=preset("classifier").duration)
     else:
@@ -124,7 +133,7 @@ def inputs_of(features: Features, classes: list[str], manifest: pd.DataFrame, op
             how = _for_training(rows, labels, options, features.spec, len(classes))
         own = features.take(rows.index)
         batches[split] = Batches(own, labels, batch_size=options.batch_size, seed=options.seed, **how)
-    return Inputs(options, features.spec, classes, manifest, batches)
+    return Inputs(options, features, classes, manifest, batches)
 
 
 def group_clips(clips: Clips, options: TrainOptions) -> Clips:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report
 
-from classification.inference.classifier import Forward
+from classification.inference.blend import Forward
 from classification.inference.together import Together
 from classification.training.inputs import Inputs
 from shared.evaluation import bootstrap

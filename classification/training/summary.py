@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classification.rundir import H5_MODEL, KERAS_MODEL, LABELS, TOGETHER, TORCH_MODEL
+from classification.rundir import BLEND, BLENDED, H5_MODEL, KERAS_MODEL, LABELS, TOGETHER, TORCH_MODEL
 from classification.training.plan import Part
 from classification.training.scoring import Scored, evaluate, write_predictions
 from shared.runs.run import Run
 
 IN_TABLE = ("accuracy", "together_accuracy", "recording_accuracy", "balanced_accuracy", "macro_f1")
 SHOWN = (*IN_TABLE, "log_loss", "calibration_error")
-MODEL_FILES = (KERAS_MODEL, H5_MODEL, TORCH_MODEL, LABELS, TOGETHER)
+MODEL_FILES = (KERAS_MODEL, H5_MODEL, TORCH_MODEL, LABELS, TOGETHER, BLEND)
 
 
 def summarise(parts: Sequence[Part], scored: Sequence[Scored], run: Run) -> dict[str, Any]:
@@ -110,10 +110,13 @@ def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
 
 
 def keep(part: Part, run: Run) -> None:
-    """Copy the model of a part into the run's folder."""
+    """Copy the model of a part into the run's folder; of a blend also its two runs, without their checkpoints."""
     for source in (run.dir / part.name).iterdir():
         if source.name in MODEL_FILES:
             shutil.copy(source, run.dir)
+        elif source.name in BLENDED:
+            left_out = shutil.ignore_patterns("checkpoints", "events", ".lock")
+            shutil.copytree(source, run.dir / source.name, ignore=left_out, dirs_exist_ok=True)
 
 
 def conclusion(run: Run, metrics: dict[str, Any]) -> str:

@@ -32,5 +32,7 @@ class TuneOptions(SeveralOptions):
         self.require("1 or more", lambda v: v >= 1, "trials")
         self.require("2 or more", lambda v: v >= 2, "inner_folds")
         self.require("above 0", lambda v: v is None or v > 0, "minutes")
+        if self.blend:
+            raise UserError("--blend: tune the model on spectrograms and the head (--recipe transfer) one by one")
         if self.split == "random":
             raise UserError("--split random: LEAKS, so its best options are those that leak best; use grouped or auto")

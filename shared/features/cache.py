@@ -43,6 +43,7 @@ _NAMES = {
     "amplitude_phase": "amplitude and phase images",
     "waveform": "waveforms",
     "embedding": "embeddings",
+    "joined": "spectrograms and embeddings",
 }
 _LIBRARIES = ("librosa", "scipy", "soundfile", "soxr")
 

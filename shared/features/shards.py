@@ -7,6 +7,7 @@ import numpy as np
 
 from shared.errors import UserError
 from shared.features.index import Listed
+from shared.features.joined import split
 from shared.features.spec import FeatureSpec
 from shared.files import content_hash
 
@@ -79,3 +80,21 @@ class Features:
         """Select or reorder clips without reading them."""
         indices = np.asarray(indices, dtype=int)
         return Features(self.shards, self.locations[indices], self.spec, [self.paths[i] for i in indices])
+
+    def part(self, index: int) -> "Features":
+        """A part of joined features; other features are their own part 0."""
+        return PartOf(self, index) if self.spec.parts else self
+
+
+class PartOf(Features):
+    """One part of joined features, separated from the others when it is indexed."""
+
+    def __init__(self, joined: Features, index: int) -> None:
+        super().__init__(joined.shards, joined.locations, joined.spec.parts[index], joined.paths)
+        self.joined, self.index = joined, index
+
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        return split(self.joined[indices], self.joined.spec)[self.index]
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "PartOf":
+        return PartOf(self.joined.take(indices), self.index)

@@ -39,7 +39,8 @@ class FeatureSpec:
     Attributes:
         kind: "log_mel" (n_mels, frames); "mfcc" (n_mfcc, frames); "stft" magnitudes (bins, frames);
             "amplitude_phase" (2, bins, frames), with the phase divided by pi, in [-1, 1]; "waveform" (samples,);
-            "embedding" (2 D, 1), the mean and the maximum of a backbone's embeddings over the clip.
+            "embedding" (2 D, 1), the mean and the maximum of a backbone's embeddings over the clip; "joined"
+            (bands, frames and more columns), several of these in one array (shared/features/joined.py).
         sr: sampling rate in Hz to which the clip is resampled.
         duration: length in seconds; a longer clip is cut, a shorter one padded with zeros.
         n_fft: FFT and Hann window length in samples.
@@ -57,9 +58,10 @@ class FeatureSpec:
             level.
         frames: number of frames (cut or zero-padded); None keeps the clip's own 1 + N // hop_length.
         backbone: the model of kind "embedding".
+        parts: the specs that kind "joined" consists of.
     """
 
-    kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform", "embedding"] = "log_mel"
+    kind: Literal["log_mel", "mfcc", "stft", "amplitude_phase", "waveform", "embedding", "joined"] = "log_mel"
     sr: int = 22050
     duration: float = 4.0
     n_fft: int = 2048
@@ -74,16 +76,36 @@ class FeatureSpec:
     n_mfcc: int = 40
     bins: int | None = None
     backbone: Backbone | None = None
+    parts: "tuple[FeatureSpec, ...]" = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.backbone, dict):  # from a run's config.json
             object.__setattr__(self, "backbone", Backbone(**self.backbone))
+        parts = tuple(FeatureSpec(**part) if isinstance(part, dict) else part for part in self.parts)
+        object.__setattr__(self, "parts", parts)
 
     @property
     def key(self) -> dict[str, Any]:
         """The fields in the cache's key."""
-        fields = dataclasses.asdict(self) | {"backbone": self.backbone and self.backbone.content}
-        return {name: value for name, value in fields.items() if name != "backbone" or value}
+        models = {"backbone": self.backbone and self.backbone.content, "parts": [part.key for part in self.parts]}
+        fields = dataclasses.asdict(self) | models
+        return {name: value for name, value in fields.items() if name not in models or value}
+
+    @property
+    def each(self) -> "tuple[FeatureSpec, ...]":
+        """The parts, or the spec itself if it has none."""
+        return self.parts or (self,)
+
+    @property
+    def used_backbone(self) -> Backbone | None:
+        """The backbone of the spec or of one of its parts."""
+        return next((part.backbone for part in self.each if part.backbone), None)
+
+    def with_backbone_at(self, path: Path) -> "FeatureSpec":
+        """The spec with another place of the backbone's file."""
+        if self.parts:
+            return dataclasses.replace(self, parts=tuple(part.with_backbone_at(path) for part in self.parts))
+        return dataclasses.replace(self, backbone=self.backbone and dataclasses.replace(self.backbone, path=str(path)))
 
     @property
     def n_samples(self) -> int:
@@ -110,6 +132,9 @@ class FeatureSpec:
             return (self.n_samples,)
         if self.kind == "embedding":
             return 2 * self.backbone.size, 1
+        if self.kind == "joined":
+            bands = self.parts[0].shape[0]
+            return bands, sum(-(-math.prod(part.shape) // bands) for part in self.parts)
         bins = self.bins or 1 + self.n_fft // 2
         heights = {"log_mel": (self.n_mels,), "mfcc": (self.n_mfcc,), "stft": (bins,), "amplitude_phase": (2, bins)}
         return *heights[self.kind], self.frames or self.clip_frames

@@ -12,8 +12,9 @@ import numpy as np
 import scipy.fft
 import scipy.sparse
 
-from shared.audio import fix_length, load_parts
+from shared.audio import fix_length, load_parts, resample
 from shared.features.backbone import embedding
+from shared.features.joined import join
 from shared.features.spec import AMIN, FLOOR, TOP_DB, FeatureSpec
 
 # Part of the cache's key. Raise it with every change, here or in shared/audio.py, that changes the arrays of any spec;
@@ -99,6 +100,13 @@ def amplitude_phase(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     return np.stack([scale(np.abs(S) ** spec.power, spec), phase])
 
 
+def joined(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """The parts of a joined spec for y (N,), each at its own sampling rate: float32 ``spec.shape``."""
+    sound = np.trim_zeros(y, "b")  # the resampler would not leave the padding at exactly 0
+    own = [fix_length(resample(sound, spec.sr, part.sr), size=part.n_samples) for part in spec.parts]
+    return join([TRANSFORMS[part.kind](y_part, part) for y_part, part in zip(own, spec.parts, strict=True)])
+
+
 TRANSFORMS = {
     "log_mel": log_mel,
     "mfcc": mfcc,
@@ -106,6 +114,7 @@ TRANSFORMS = {
     "amplitude_phase": amplitude_phase,
     "waveform": lambda y, spec: y,
     "embedding": embedding,
+    "joined": joined,
 }
 
 

@@ -72,6 +72,8 @@ def chunks(features: AnyFeatures, stage: str) -> Iterator[tuple[np.ndarray, np.n
 
     In a frame of padding all bands are at the clip's minimum. ``stage`` names the progress bar.
     """
+    if isinstance(features, Features):
+        features = features.part(0)
     for start in tqdm(range(0, len(features), CHUNK), stage, unit="chunk", delay=1, disable=None):
         x = features[np.arange(start, min(start + CHUNK, len(features)))]
         if x.ndim != 3:

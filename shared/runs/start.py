@@ -89,8 +89,8 @@ def load_clips(options: CommonOptions, dataset: Dataset, spec: FeatureSpec, *, s
         "skipped": len(clips.rejects),
         "fingerprint": fingerprint(manifest, clips.hashes),
     }
-    if spec.backbone:
-        data["backbone"] = spec.backbone.content
+    if backbone := spec.used_backbone:
+        data["backbone"] = backbone.content
     return Clips(dataset, manifest, clips.features, clips.rejects, data)
 
 
