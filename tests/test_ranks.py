@@ -263,6 +263,19 @@ def test_an_error_is_reported_once(tmp_path: Path) -> None:
     assert "process 1:" not in failed.stderr and failed.returncode and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_a_finished_launch_cannot_be_aborted_at_its_exit(tmp_path: Path) -> None:
+    """As by a thread of torch.distributed that still runs when the C++ library is taken down."""
+    script = tmp_path / "script.py"
+    lines = ["import ctypes", "from shared.runs import ranks", "ranks.start()", "libc = ctypes.CDLL(None)"]
+    lines += ["libc.__cxa_atexit(libc.abort, None, None)", "print('ended', ranks.agreed(1), flush=True)"]
+    for ending, code in (("ranks.end()", 0), ("pass", 1)):
+        script.write_text("\n".join([*lines, ending]))
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*LAUNCH, str(script)], env=environment, capture_output=True, text=True, timeout=600)
+        assert done.stdout.count("ended 1") == 1 and bool(done.returncode) == code, done.stderr
+
+
 def results(name: str, folder: Path) -> tuple[bytes, list[dict[str, float]]]:
     """The model and the history of a finished run, after its processes were compared."""
     hashes = [(folder / f"{rank}.txt").read_text() for rank in (0, 1)]

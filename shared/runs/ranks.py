@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # that processes wait for the first, which may compute the features of many clips
 LINGER = timedelta(seconds=5)  # that a failed process gives the first to report the same error
+_ended = False  # whether the launch of this process is over
 
 
 def count() -> int:
@@ -58,6 +59,7 @@ def start() -> None:
                 "starts --num_processes processes also on CPUs"
             )
         return
+    atexit.register(_leave)  # registered first, it runs last
     import torch
 
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -82,12 +84,25 @@ def _report(store: Store) -> None:
 
 def end() -> None:
     """Wait for the first process, then leave the others."""
+    global _ended
     if count() > 1:
         import torch
 
         wait_for_first()
         torch.distributed.destroy_process_group()
         atexit.unregister(_report)
+        _ended = True
+
+
+def _leave() -> None:
+    """End a process whose launch is over at once: threads of torch.distributed may outlive it and abort it.
+
+    See https://github.com/pytorch/pytorch/issues/190489 and https://github.com/pytorch/pytorch/pull/179291.
+    """
+    if _ended:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
 
 
 def refuse(what: str) -> None:
