@@ -13,6 +13,7 @@ import pytest
 from shared.errors import run_entry
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = ("chaos", "docs", "entries", "generators", "run_all", "ranks", "bad_inputs", "browser", "export", "evaluate")
 
 
 def table_of(card: str, header: str) -> list[list[str]]:
@@ -24,10 +25,9 @@ def table_of(card: str, header: str) -> list[list[str]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, then the longest slow tests, so that parallel workers finish at about the same time."""
-    longest = ("test_a_run_killed_at_random_moments_ends_with_the_same_results", "test_the_main_job")
-    longest += ("test_every_command_runs",)
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, item.name not in longest))
+    """Begin with the files that take longest, so that parallel workers finish at about the same time."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,7 +93,11 @@ def test_the_same_command_does_not_train_again(trained: dict[str, Path], sounds:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("framework", "recipe", "devices"),
-    [("keras", "plain", 1), ("keras", "plain", 2), ("keras", "strong", 1), ("torch", "strong", 1)],
+    [
+        *(pytest.param("keras", "plain", devices, marks=pytest.mark.long) for devices in (1, 2)),
+        ("keras", "strong", 1),
+        ("torch", "strong", 1),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_losses(
     framework, recipe, devices, sounds: Path, tmp_path: Path, run_script
@@ -279,7 +283,7 @@ def test_entries_work_from_any_folder(sounds: Path, tmp_path: Path, run_script) 
     run_script(ROOT / TRAIN, "--data-dir", os.path.relpath(sounds, tmp_path), "--dry-run", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("framework", ["keras", "torch"])
+@pytest.mark.parametrize("framework", [pytest.param("keras", marks=pytest.mark.long), "torch"])
 def test_deterministic_kernels_change_nothing_on_a_cpu(
     framework: str, sounds: Path, tmp_path: Path, run_script
 ) -> None:

@@ -26,6 +26,7 @@ GENERATORS: dict[str, tuple[object, ...]] = {
     "cgan-tanh": ("train_cgan", "--output", "tanh", "--scaling", "dataset", "--spectral-norm", "--no-masking"),
     "wgan-gp-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
 }
+ALIKE = ("wgan-gp-2", "wgan-gp-3", "wgan-gp-conv", "cgan-tanh")  # others take the same way through the code
 SIZES = {
     "flow-plain": (*SMALL, "--width", 32, "--depth", 1, "--heads", 2, "--steps", 4, "--average", 0.9),
     "cgan-strong": ("--bands", 16, "--frames", 32, "--width", 4, "--average", 0.9),
@@ -57,7 +58,7 @@ def train(name: str, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in ALIKE)) for n in GENERATORS])
 def test_a_generator_is_trained_resumed_sampled_and_evaluated(
     name: str, train: Callable, sounds: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -287,7 +287,7 @@ def results(name: str, folder: Path) -> tuple[bytes, list[dict[str, float]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n != "classifier")) for n in TRAININGS])
 def test_a_launch_ends_with_a_complete_run_and_a_killed_one_resumes(name: str, sounds: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "whole", tmp_path / "killed"):
         folder.mkdir()

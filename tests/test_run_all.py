@@ -89,6 +89,7 @@ def test_an_incomplete_environment_is_made_anew(checkout: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_main_job(sounds: Path, tmp_path: Path) -> None:
     arguments = ["--smoke", "--data-dir", sounds, "--out-dir", tmp_path / "run"]
     titles = [line for line in bash(ROOT / "run_all.sh", *arguments).stdout.splitlines() if line.startswith("[")]
