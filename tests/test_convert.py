@@ -34,7 +34,7 @@ def logits(p: np.ndarray) -> np.ndarray:
     return log_p - log_p.mean(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "blend"])  # test_blend.py converts that
 @pytest.mark.parametrize(("framework", "other"), [("keras", "torch"), ("torch", "keras")])
 def test_a_converted_run_predicts_the_same(
     recipe: str, framework: str, other: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script

