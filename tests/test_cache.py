@@ -36,6 +36,17 @@ def test_parallel_workers_give_the_same_features(tmp_path: Path, sounds: Path) -
     np.testing.assert_array_equal(one[range(40)], two[range(40)])
 
 
+def test_workers_find_the_files_after_the_folder_has_changed(
+    tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: joblib keeps its workers for the next call, and they stay where they were."""
+    FeatureCache(SPEC, tmp_path / "first").build(sorted(sounds.glob("train/train/*/*")), n_jobs=2)
+    monkeypatch.chdir(sounds)
+    paths = sorted(Path("train/train").glob("*/*"))
+    found = FeatureCache(SPEC, Path(os.path.relpath(tmp_path / "second"))).build(paths, n_jobs=2)
+    assert found.kept == list(range(40)) and found.features.paths == paths
+
+
 def test_only_new_content_is_computed(tmp_path: Path, clips: list[Path]) -> None:
     cache = FeatureCache(SPEC, tmp_path / "cache")
     cache.build(clips[:5])

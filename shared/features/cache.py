@@ -192,13 +192,13 @@ class FeatureCache:
             if cluster:
                 n_jobs = max(1, min(cluster.threads(), enough))
             size = min(CLIPS_PER_SHARD, max(1, -(-count // n_jobs)))
-            jobs = _jobs(missing, size)
+            # workers may stand in another folder: on other machines, or since an earlier call in a notebook
+            jobs = ([(Path(path).absolute(), *rest) for path, *rest in job] for job in _jobs(missing, size))
+            how = (self.dir.absolute(), self.spec, size)
             if cluster:
-                how = (current_versions(), self.dir.absolute(), self.spec, size)
-                absolute = ([(Path(path).absolute(), *rest) for path, *rest in job] for job in jobs)
-                yield from cluster.run(_write_remotely, ((*how, job) for job in absolute))
+                yield from cluster.run(_write_remotely, ((current_versions(), *how, job) for job in jobs))
             else:
-                calls = (delayed(_write_shards)(self.dir, self.spec, size, job) for job in jobs)
+                calls = (delayed(_write_shards)(*how, job) for job in jobs)
                 yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
 
 
