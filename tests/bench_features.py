@@ -11,7 +11,7 @@ import torch
 from joblib import Parallel, delayed
 from speed import compare_speed
 
-from generation.vocoders.torchaudio import torchaudio
+from generation.vocoders.torchaudio import transforms
 from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
@@ -29,13 +29,13 @@ def librosa_clip(path: Path) -> np.ndarray:
 
 
 def torchaudio_loop(paths: list[Path]) -> None:
-    to_mel = torchaudio.transforms.MelSpectrogram(
+    to_mel = transforms.MelSpectrogram(
         SPEC.sr, SPEC.n_fft, hop_length=SPEC.hop_length, n_mels=SPEC.n_mels, norm="slaney", mel_scale="slaney"
     )
-    to_db = torchaudio.transforms.AmplitudeToDB(top_db=80)
+    to_db = transforms.AmplitudeToDB(top_db=80)
     for path in paths:
         y, sr = sf.read(path, dtype="float32", always_2d=True)
-        y = torchaudio.functional.resample(torch.from_numpy(y.mean(axis=1)), sr, SPEC.sr)[: SPEC.n_samples]
+        y = transforms.Resample(sr, SPEC.sr)(torch.from_numpy(y.mean(axis=1)))[: SPEC.n_samples]
         to_db(to_mel(torch.nn.functional.pad(y, (0, SPEC.n_samples - len(y)))))
 
 

@@ -61,7 +61,7 @@ def test_a_converted_run_predicts_the_same(
         assert all((there[name] == back[name]).all() for name in there if "num_batches" not in name)
 
 
-@pytest.mark.parametrize("recipe", ["plain", "flatten", "strong"])
+@pytest.mark.parametrize("recipe", ["strong", *(pytest.param(n, marks=pytest.mark.long) for n in ("plain", "flatten"))])
 def test_both_frameworks_train_alike(recipe: str, sounds: Path, tmp_path: Path, run_script) -> None:
     """With the same start, batches and steps and without dropout, the losses differ only by rounding, which grows."""
     options = ["--data-dir", sounds, "--recipe", recipe, "--epochs", 2, "--batch-size", 8, "--dropout", 0]

@@ -26,7 +26,13 @@ GENERATORS: dict[str, tuple[object, ...]] = {
     "cgan-tanh": ("train_cgan", "--output", "tanh", "--scaling", "dataset", "--spectral-norm", "--no-masking"),
     "wgan-gp-conv": ("train_wgan_gp", "--experiment", 4, "--net", "conv", "--critic-steps", 2),
 }
-ALIKE = ("wgan-gp-2", "wgan-gp-3", "wgan-gp-conv", "cgan-tanh")  # others take the same way through the code
+ALIKE = (
+    "wgan-gp-2",
+    "wgan-gp-3",
+    "wgan-gp-4",
+    "wgan-gp-conv",
+    "cgan-tanh",
+)  # others take the same way through the code
 SIZES = {
     "flow-plain": (*SMALL, "--width", 32, "--depth", 1, "--heads", 2, "--steps", 4, "--average", 0.9),
     "cgan-strong": ("--bands", 16, "--frames", 32, "--width", 4, "--average", 0.9),
