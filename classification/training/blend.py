@@ -14,11 +14,10 @@ from scipy.optimize import minimize
 from classification.inference.blend import load_blend, pool
 from classification.recipes import RECIPES, TrainOptions
 from classification.rundir import BLEND, BLENDED
-from classification.training.fitting import fit_and_score
+from classification.training.fitting import train_or_read
 from classification.training.framework import Framework
 from classification.training.inner import choose_weight_decay, inner_folds, log_loss, out_of_fold
 from classification.training.inputs import Inputs, choose_epochs, inputs_of
-from classification.training.scoring import Scored
 from shared.features.spec import FeatureSpec
 from shared.files import read_json, write_json
 from shared.runs.options import assemble, flat
@@ -77,17 +76,6 @@ def head_options(options: TrainOptions, spec: FeatureSpec, clips: int) -> TrainO
         values["weight_decays"] = decays
     head = assemble(TrainOptions, values)
     return dataclasses.replace(head, epochs=choose_epochs(head, spec.parts[1], clips=clips))
-
-
-def train_or_read(framework: Framework, inputs: Inputs, run: Run) -> Scored:
-    """Train and evaluate one of the two models; if an earlier command finished it, read its results."""
-    if run.finished:
-        print(f"{run.dir} is already done", flush=True)
-        run.close()
-        return Scored.read(run.dir)
-    scored = fit_and_score(framework, inputs, run)
-    run.finish(scored.metrics)
-    return scored
 
 
 def choose_weights(framework: Framework, own: Sequence[Inputs], run: Run) -> list[float]:

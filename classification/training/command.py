@@ -12,7 +12,7 @@ from classification.inference.test_set import predict_test_set, wanted_ids, writ
 from classification.inference.together import Together
 from classification.recipes import TrainOptions
 from classification.training.blend import blended
-from classification.training.fitting import fit_and_score
+from classification.training.fitting import fit_and_score, train_or_read
 from classification.training.framework import Framework, load_framework
 from classification.training.inputs import Inputs, choose_epochs, choose_spec, group_clips, make_inputs, with_test_set
 from classification.training.plan import Part, plan
@@ -124,14 +124,7 @@ def train_each(
 
 def train_part(framework: Framework, part: Part, inputs: Inputs, clips: Clips, folder: Path) -> Scored:
     """Train one of several parts in ``folder``/<its name>; if an earlier command finished it, read its results."""
-    sub = open_within(folder, part, clips)
-    if ranks.agreed(sub.finished):
-        print(f"{sub.dir} is already done", flush=True)
-        sub.close()
-        return Scored.read(sub.dir)
-    scored = fit_and_score(framework, inputs, sub)
-    sub.finish(scored.metrics)
-    return scored
+    return train_or_read(framework, inputs, open_within(folder, part, clips))
 
 
 def submit(clips: Clips, predict: Forward, run: Run, inputs: Inputs, together: Together | None) -> None:

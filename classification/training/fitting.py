@@ -7,7 +7,19 @@ from classification.training.inner import choose_weight_decay
 from classification.training.inputs import Inputs
 from classification.training.scoring import Scored, score
 from shared.files import write_json
+from shared.runs import ranks
 from shared.runs.run import Run
+
+
+def train_or_read(framework: Framework, inputs: Inputs, run: Run) -> Scored:
+    """Train and evaluate in a run folder of its own; if an earlier command finished it, read its results."""
+    if ranks.agreed(run.finished):
+        print(f"{run.dir} is already done", flush=True)
+        run.close()
+        return Scored.read(run.dir)
+    scored = fit_and_score(framework, inputs, run)
+    run.finish(scored.metrics)
+    return scored
 
 
 def fit_and_score(framework: Framework, inputs: Inputs, run: Run) -> Scored:
