@@ -13,7 +13,7 @@ from speed import compare_speed
 
 from classification.models.architecture import Architecture, Network
 from classification.models.keras_cnn import build
-from classification.training.fit_keras import BatchSequence, keras, member_cross_entropy
+from classification.training.fit_keras import BatchSequence, fed, keras, member_cross_entropy
 from shared.data.datasets import load_dataset
 from shared.data.demo_data import make_demo_data
 from shared.errors import run_entry
@@ -51,7 +51,7 @@ def main() -> None:
     rival.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     compare_speed(
         "training of the plain recipe in Keras, compared with model.fit on arrays in memory",
-        lambda: ours.fit(BatchSequence(batches), shuffle=False, verbose=0),
+        lambda: ours.fit(fed(BatchSequence(batches)), shuffle=False, verbose=0),
         lambda: rival.fit(x, y, batch_size=32, verbose=0),
         clips=len(x),
         rounds=options.rounds,

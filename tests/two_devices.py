@@ -7,7 +7,7 @@ import numpy as np
 from classification.inference.keras_model import keras
 from classification.models.keras_cnn import build
 from classification.training.devices import mirrored, validate_on_one
-from classification.training.fit_keras import BatchSequence, member_cross_entropy
+from classification.training.fit_keras import BatchSequence, fed, member_cross_entropy
 from shared.features.batches import Batches
 
 
@@ -27,7 +27,7 @@ def trained(
         model.set_weights(weights)
     if devices > 1:
         validate_on_one(model, loss=member_cross_entropy, metrics=[])
-    train, val = BatchSequence(data[0], devices=devices), BatchSequence(data[1])
+    train, val = fed(BatchSequence(data[0], devices=devices)), fed(BatchSequence(data[1]))
     history = model.fit(train, validation_data=val, epochs=epochs, shuffle=False, verbose=0).history
     return [*history["loss"], *history["val_loss"]], model.get_weights()
 
@@ -48,4 +48,9 @@ for name, clips, epochs in (("one step", 32, 1), ("four steps", 38, 2)):
     one, two = (trained((train, val), weights, epochs=epochs, devices=devices) for devices in (1, 2))
     pairs = [*zip(one[0], two[0], strict=True), *zip(one[1], two[1], strict=True)]
     found[name] = max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
-print(json.dumps(found))
+sequence = BatchSequence(train)
+sequence.epoch = 1
+batches = fed(sequence)
+pairs = zip(batches.as_numpy_iterator(), (sequence[step] for step in range(len(sequence))), strict=True)
+found["batches"] = max(float(np.abs(a - b).max()) for pair in pairs for a, b in zip(*pair, strict=True))
+print(json.dumps({"differences": found, "tuner": batches.options().autotune.enabled}))
