@@ -191,13 +191,14 @@ def _resampled_blocks(file: sf.SoundFile, sr: int, *, wanted: int) -> Iterator[n
 
     The joined blocks are bit-identical to ``resample`` of all these frames.
     """
-    stream = soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
+    stream = None
     read = given = 0
     for y, last in _blocks(file, wanted):
         read += len(y)
         if last and read == len(y):
             y = resample(y, file.samplerate, sr)  # a single block is faster without a stream
         elif file.samplerate != sr:
+            stream = stream or soxr.ResampleStream(file.samplerate, sr, 1, dtype="float32", quality="HQ")
             y = stream.resample_chunk(y, last)[: int(np.ceil(read * sr / file.samplerate)) - given]
         given += len(y)
         yield y

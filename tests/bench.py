@@ -39,13 +39,15 @@ class BenchOptions:
 def main() -> None:
     options = tyro.cli(BenchOptions)
     dataset = load_dataset(options.data_dir or make_demo_data(DEMO_DIR))
-    paths = list(dataset.manifest.path[:: max(1, len(dataset.manifest) // 48)])
+    many = list(dataset.manifest.path[:: max(1, len(dataset.manifest) // 480)])
+    paths = many[:: max(1, len(many) // 48)]
     subprocess.run([sys.executable, Path(__file__).with_name("bench_keras.py"), *sys.argv[1:]], check=True)
     for framework in ("keras", "torch"):
         subprocess.run([sys.executable, Path(__file__).with_name("bench_predict.py"), framework], check=True)
-    print(f"{len(paths)} clips of {dataset.root}, {torch.get_num_threads()} threads, {options.rounds} rounds")
+    of = f"of {dataset.root}, {torch.get_num_threads()} threads, {options.rounds} rounds"
+    print(f"{len(paths)} clips, {len(many)} for caches, {of}")
     S = torch.from_numpy(np.stack([extract(path, PRESETS["cgan"]) for path in paths[:16]]))
-    bench_features(paths, options.rounds)
+    bench_features(many, options.rounds)
     bench_epoch(paths, options.rounds)
     bench_steps(S, paths[:32], options.rounds)
     bench_sampling()

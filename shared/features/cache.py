@@ -191,7 +191,8 @@ class FeatureCache:
         with connect(self.scheduler, n_jobs) if remote else contextlib.nullcontext() as cluster:
             if cluster:
                 n_jobs = max(1, min(cluster.threads(), enough))
-            size = min(CLIPS_PER_SHARD, max(1, -(-count // n_jobs)))
+            rounds = -(-count // (CLIPS_PER_SHARD * n_jobs))  # each worker gets as many jobs of equal size
+            size = max(1, -(-count // max(1, rounds * n_jobs)))
             # workers may stand in another folder: on other machines, or since an earlier call in a notebook
             jobs = ([(Path(path).absolute(), *rest) for path, *rest in job] for job in _jobs(missing, size))
             how = (self.dir.absolute(), self.spec, size)

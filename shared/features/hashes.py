@@ -38,7 +38,7 @@ def file_hashes(
     blocks = [np.zeros(0, dtype=np.bytes_)]
     hidden = None if progress else True  # None hides the bar if stderr is not a terminal
     with (
-        ThreadPoolExecutor(8) as pool,
+        ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool,
         _database(folder / FILE) as remembered,
         tqdm(total=len(paths), desc="hashing", unit="file", delay=1, disable=hidden) as bar,
     ):
