@@ -84,7 +84,7 @@ def griffin_lim(A: Tensor, transform: Stft, *, iterations: int) -> Tensor:
     waveforms = []
     for part in A.split(CLIPS if A.device.type == "cpu" else len(A)):
         phase = initial_phase(part, n_fft=transform.n_fft, hop_length=transform.hop_length)
-        y = previous = transform.inverse(torch.polar(part, phase))
+        y = previous = transform.inverse(torch.complex(part * phase.cos(), part * phase.sin()))  # faster than polar
         for _ in range(iterations):
             X = transform(torch.lerp(previous, y, 1 + MOMENTUM))
             previous, y = y, transform.inverse(X.sgn_().mul_(part))
@@ -98,14 +98,34 @@ def stft(*, n_fft: int, hop_length: int, length: int, device: torch.device) -> S
     return Stft(n_fft=n_fft, hop_length=hop_length, length=length, device=device)
 
 
-def inverse_mel(mel: Tensor, filterbank: Tensor) -> Tensor:
-    """Mels (B, M, T) of a filterbank (M, F), unscaled -> linear magnitudes or powers (B, F, T).
+class BandMatrix:
+    """A matrix whose values other than 0 lie in a band, as dense blocks of rows: a fifth of the multiplications."""
+
+    def __init__(self, matrix: Tensor, *, rows: int, device: torch.device | str | None = None) -> None:
+        self.blocks: list[tuple[Tensor, int, int]] = []  # block, its first column, the column after its last
+        for block in matrix.split(rows):
+            used = block.any(0).nonzero()
+            first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+            self.blocks.append((block[:, first:end].contiguous().to(device), first, end))
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """(B, columns, T) -> (B, rows, T)."""
+        return torch.cat([block @ x[:, first:end] for block, first, end in self.blocks], dim=1)
+
+
+def mel_bands(filterbank: Tensor, *, device: torch.device | str | None = None) -> tuple[BandMatrix, BandMatrix]:
+    """A filterbank (M, F) and its transpose, which spreads a band evenly over its bins, for ``inverse_mel``."""
+    spread = (filterbank / filterbank.sum(0).clamp(min=TINY)).T
+    return BandMatrix(filterbank, rows=32, device=device), BandMatrix(spread, rows=128, device=device)
+
+
+def inverse_mel(mel: Tensor, filterbank: BandMatrix, spread: BandMatrix) -> Tensor:
+    """Mels (B, M, T) of ``mel_bands``, unscaled -> linear magnitudes or powers (B, F, T).
 
     The multiplicative updates of Richardson (1972) and Lucy (1974) minimise KL divergence over non-negative spectra.
     They start with each band spread evenly over its bins. Of the many spectra with the same mels they find a smooth
     one. The least squares of a pseudo-inverse give negative values, and cutting these off changes the mels.
     """
-    spread = (filterbank / filterbank.sum(0).clamp(min=TINY)).T.contiguous()
     S = spread @ mel
     for _ in range(UPDATES):
         S *= spread @ ((mel + TINY) / (filterbank @ S + TINY))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from generation.stft import griffin_lim, inverse_mel, stft
+from generation.stft import griffin_lim, inverse_mel, mel_bands, stft
 from shared.features.spec import FLOOR
 
 LOUDEST = 7.0  # ln of the largest magnitude of a bin; a sine at full scale has ln(n_fft / 4)
@@ -92,4 +92,4 @@ class Vocos(nn.Module):
     def guess(self, S: Tensor) -> Tensor:
         """The first guess of the log magnitudes (B, T, F)."""
         with torch.autocast(S.device.type, enabled=False):
-            return inverse_mel(S.float().exp(), self.filterbank).clamp(min=FLOOR).log().mT
+            return inverse_mel(S.float().exp(), *mel_bands(self.filterbank)).clamp(min=FLOOR).log().mT
