@@ -12,6 +12,7 @@ import soundfile as sf
 
 from shared.features.cache import FeatureCache
 from shared.features.hashes import FILE
+from shared.features.shards import read_at
 from shared.features.spec import PRESETS
 from shared.features.transforms import VERSION, extract, extract_parts
 from shared.files import content_hash
@@ -111,6 +112,16 @@ def test_only_bad_files_are_rejected(tmp_path: Path, clips: list[Path]) -> None:
     assert found.kept == [0, 2] and len(found.features) == 2
     assert found.rejects.keys() == {paths[1], paths[3]}
     assert "cannot be decoded" in found.rejects[paths[1]]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_place_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    if not fast:
+        monkeypatch.delattr(os, "preadv", raising=False)
+    np.arange(10, dtype=np.float32).tofile(tmp_path / "numbers")
+    out = np.zeros(3, np.float32)
+    assert read_at(tmp_path / "numbers", 8, out) == 12 and out.tolist() == [2, 3, 4]
+    assert read_at(tmp_path / "numbers", 32, out) == 8 and out.tolist() == [8, 9, 4]  # the file ends there
 
 
 def test_no_file_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

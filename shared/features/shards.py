@@ -1,5 +1,6 @@
 """Features: the cached arrays of a sequence of clips, read from the shards' files when they are indexed."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -32,10 +33,7 @@ class Shards:
         """Copy a row of a shard to ``out``, float32 and contiguous, of the rows' shape."""
         path = self._files[index] or self._intact(index)
         listed = self._listed[index]
-        with path.open("rb", buffering=0) as file:
-            file.seek(listed.size - (listed.count - row) * out.nbytes)  # the rows stand at the end
-            read = file.readinto(out)
-        if read != out.nbytes:
+        if read_at(path, listed.size - (listed.count - row) * out.nbytes, out) != out.nbytes:  # rows stand at the end
             raise UserError(f"{path}: was cut short while it was in use; run the same command again")
 
     def _intact(self, index: int) -> Path:
@@ -44,6 +42,19 @@ class Shards:
             self._listed[index] = self._restore(self._listed[index])
         self._files[index] = path = self.folder / self._listed[index].file
         return path
+
+
+def read_at(path: Path, offset: int, out: np.ndarray) -> int:
+    """Fill a contiguous array from a place of a file; the number of bytes that there were."""
+    if not hasattr(os, "preadv"):  # on Windows
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return file.readinto(out)
+    file = os.open(path, os.O_RDONLY)  # two thirds of the time of a file object
+    try:
+        return os.preadv(file, [out], offset)
+    finally:
+        os.close(file)
 
 
 def is_damaged(folder: Path, listed: Listed) -> bool:
