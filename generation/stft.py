@@ -114,7 +114,7 @@ class BandMatrix:
 
 
 def mel_bands(filterbank: Tensor, *, device: torch.device | str | None = None) -> tuple[BandMatrix, BandMatrix]:
-    """A filterbank (M, F) and its transpose, which spreads a band evenly over its bins, for ``inverse_mel``."""
+    """For ``inverse_mel``: a filterbank (M, F), and the matrix (F, M) that spreads each band evenly over its bins."""
     spread = (filterbank / filterbank.sum(0).clamp(min=TINY)).T
     return BandMatrix(filterbank, rows=32, device=device), BandMatrix(spread, rows=128, device=device)
 

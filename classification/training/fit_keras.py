@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from classification.inference.keras_model import ON_TENSORFLOW, keras, load_model, use_device  # it chooses the backend
+from classification.inference.keras_model import ON_TENSORFLOW, keras, load_model, use_device  # it sets the backend
 from classification.models.architecture import Network
 from classification.models.keras_cnn import build
 from classification.models.weights import initial_weight, tensor_names, to_keras, to_torch
@@ -148,8 +148,8 @@ class BatchSequence(keras.utils.PyDataset):
 def fed(sequence: BatchSequence) -> Any:
     """The same batches for ``model.fit``, in TensorFlow without the tuner of tf.data.
 
-    Keras leaves the tuner on. Its thread sleeps for 10, 20, 40 ms and so on, and an epoch ends only when it wakes up:
-    every second epoch takes up to twice as long.
+    Keras leaves the tuner on. Its thread sleeps for 10, 20, 40 ms and so on, and an epoch often ends only when the
+    thread wakes up, after up to twice the time.
     """
     if not ON_TENSORFLOW:
         return sequence
