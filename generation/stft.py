@@ -70,8 +70,9 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
     following = torch.where(peak, bins, A.shape[-1] - 1).flip(-1).cummin(-1).values.flip(-1)
     source = torch.where(above > below, following, last)  # the peak on whose slope a bin lies
     phase = ((step - along_bins).gather(-1, source) + along_bins).remainder(2 * math.pi)
-    for t in range(1, A.shape[1]):
-        phase[:, t] += phase[:, t - 1].gather(-1, source[:, t])
+    frames = phase.unbind(1)  # indexing each frame in the loop takes twice as long
+    for previous, frame, sources in zip(frames, frames[1:], source.unbind(1)[1:], strict=False):
+        frame += previous.gather(-1, sources)
     return phase
 
 

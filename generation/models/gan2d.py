@@ -86,5 +86,5 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         condition = self.condition(F.one_hot(y, self.n_classes).to(x.dtype)).view(-1, 1, *self.shape)
-        h = torch.cat([x, condition.to(x.dtype)], dim=1).contiguous(memory_format=torch.channels_last)
+        h = torch.cat([x.to(condition.dtype), condition], dim=1).contiguous(memory_format=torch.channels_last)
         return self.layers(h).flatten()

@@ -21,7 +21,8 @@ def halving(channels: Sequence[int], *, norm: bool = False) -> list[nn.Module]:
     """Strided convolutions that halve F and T, each followed by batch norm (if ``norm``) and a leaky ReLU."""
     layers: list[nn.Module] = []
     for c_in, c_out in itertools.pairwise(channels):
-        layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), *([nn.BatchNorm2d(c_out)] if norm else []), nn.LeakyReLU(0.2)]
+        normalised = [nn.BatchNorm2d(c_out)] if norm else []
+        layers += [nn.Conv2d(c_in, c_out, 4, 2, 1), *normalised, nn.LeakyReLU(0.2, inplace=True)]
     return layers
 
 
@@ -29,7 +30,8 @@ def doubling(channels: Sequence[int], *, norm: bool = True) -> list[nn.Module]:
     """Transposed convolutions that double F and T, with batch norm (if ``norm``) and a ReLU between them."""
     layers: list[nn.Module] = [nn.ConvTranspose2d(channels[0], channels[1], 4, 2, 1)]
     for c_in, c_out in itertools.pairwise(channels[1:]):
-        layers += [*([nn.BatchNorm2d(c_in)] if norm else []), nn.ReLU(), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1)]
+        normalised = [nn.BatchNorm2d(c_in)] if norm else []
+        layers += [*normalised, nn.ReLU(inplace=True), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1)]
     return layers
 
 
