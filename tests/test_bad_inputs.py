@@ -256,6 +256,7 @@ def test_a_diverged_training_names_the_clips(framework: str, sounds: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_damaged_and_foreign_keras_models(sounds: Path, tmp_path: Path, run_script) -> None:
     run, model = tmp_path / "run", tmp_path / "run" / "best_model.keras"
     train = ("classification/train.py", "--data-dir", sounds, "--out-dir", run, "--framework", "keras", "--no-refit")

@@ -34,10 +34,17 @@ def logits(p: np.ndarray) -> np.ndarray:
     return log_p - log_p.mean(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "blend"])  # test_blend.py converts that
-@pytest.mark.parametrize(("framework", "other"), [("keras", "torch"), ("torch", "keras")])
+@pytest.mark.parametrize(
+    ("framework", "other", "recipe"),
+    [
+        pytest.param(*pair, name, marks=[pytest.mark.long] * (pair[0] == "keras" and name != "strong"))
+        for pair in (("keras", "torch"), ("torch", "keras"))
+        for name in RECIPES
+        if name != "blend"  # test_blend.py converts that
+    ],
+)
 def test_a_converted_run_predicts_the_same(
-    recipe: str, framework: str, other: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script
+    framework: str, other: str, recipe: str, sounds: Path, clips: list[Path], tmp_path: Path, run_script
 ):
     members = ("--members", 2) if recipe == "strong" else ()
     options = ("--framework", framework, "--recipe", recipe, "--epochs", 1, "--no-refit", *members)

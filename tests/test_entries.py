@@ -103,7 +103,7 @@ def test_a_killed_run_resumes_to_the_same_losses(
     framework, recipe, devices, sounds: Path, tmp_path: Path, run_script
 ) -> None:
     arguments = ["--framework", framework, "--data-dir", sounds, "--epochs", 5, "--batch-size", 6]
-    arguments += ["--recipe", recipe, "--val-share", 0.2, "--no-refit", "--members", 1]
+    arguments += ["--recipe", recipe, "--val-share", 0.2, "--no-refit", "--members", 1, "--widths", 8, 16]
     arguments += ["--device", "cpu", "--devices", devices] if devices > 1 else []
     run_script(TRAIN, *arguments, "--out-dir", tmp_path / "whole")
     command = [sys.executable, TRAIN, *map(str, arguments), "--out-dir", str(tmp_path / "killed")]

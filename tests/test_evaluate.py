@@ -255,6 +255,7 @@ def test_several_classifiers_have_their_own_figures_and_a_mean(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_both_frameworks_give_the_same_figures(sounds: Path, others, tmp_path: Path, run_script) -> None:
     """Each runs while the other framework is not installed."""
     samples = write_samples(tmp_path / "s", others[::2])

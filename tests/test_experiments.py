@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from matplotlib.image import imread
 
 from classification.recipes import RECIPES, TrainOptions
 from classification.training.inputs import choose_epochs
@@ -134,11 +135,15 @@ def test_clips_of_unknown_recordings_can_be_grouped_by_similarity(tmp_path: Path
             tone = np.sin(np.arange(4000) * (0.05 + 0.01 * k)) + 0.05 * rng.standard_normal(4000)
             sf.write(tmp_path / "data" / f"class{k:02d}" / f"{i}.wav", 0.2 * tone, 8000)
     shutil.copy(tmp_path / "data/class00/0.wav", tmp_path / "data/class00/copy.wav")
-    arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit", "--members", 1]
+    arguments = ["--data-dir", tmp_path / "data", "--framework", "torch", "--epochs", 1, "--no-refit"]
+    arguments += ["--members", 1, "--widths", 4, "--dense", 4]
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "a").stdout
     assert "file names show no recordings" in said
+    assert max(imread(tmp_path / "a" / "plots" / "confusion_matrix.png").shape) < 2600  # 50 classes
     said = run_script(TRAIN, *arguments, "--out-dir", tmp_path / "b", "--group-by", "similarity", "--folds", 2).stdout
     assert "groups of clips" in said
+    (title,) = (line.split() for line in said.splitlines() if "fold-0 " in line)
+    assert title == ["fold-0", "fold-1", "mean", "std"]  # 50 classes do not fit into a row
     table = pd.read_csv(tmp_path / "b" / "predictions.csv")
     assert table.groupby("group").fold.nunique().max() == 1
     copies = table[table.path.str.contains("class00/(?:0|copy).wav", regex=True)]

@@ -146,6 +146,7 @@ def test_what_cannot_be_exported_gives_one_clear_line(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_keras_formats_predict_the_same_for_every_recipe(tmp_path: Path, run_script) -> None:
     runs = [untrained(tmp_path / recipe, recipe) for recipe in SPECTRAL]
     run_script("-c", KERAS_SIDE, *runs)

@@ -199,11 +199,21 @@ def test_only_the_gap_is_filled(sampler: Sampler, sounds: Path) -> None:
 TINY = ("--segment-seconds", 0.9, "--width", 32, "--depth", 1, "--heads", 2, "--steps", 4, "--n-jobs", 1)
 
 
+@pytest.fixture(scope="module")
+def arguments(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    return ["--data-dir", sounds, "--out-dir", tmp_path_factory.mktemp("runs") / "flow", *TINY, "--batch-size", 16]
+
+
+@pytest.fixture(scope="module")
+def trained(arguments: list[object], run_script) -> tuple[Path, str]:
+    """A run of three seconds, and what was printed."""
+    said = run_script("generation/train_flow.py", *arguments, "--minutes", 0.05).stdout
+    return arguments[arguments.index("--out-dir") + 1], said
+
+
 @pytest.mark.slow
-def test_minutes_become_epochs_that_stay(sounds: Path, tmp_path: Path, run_script) -> None:
-    run = tmp_path / "flow"
-    arguments = ["--data-dir", sounds, "--out-dir", run, *TINY, "--batch-size", 16]
-    out = run_script("generation/train_flow.py", *arguments, "--minutes", 0.05).stdout
+def test_minutes_become_epochs_that_stay(trained: tuple[Path, str], arguments: list[object], run_script) -> None:
+    run, out = trained
     epochs = json.loads((run / "config.json").read_text())["options"]["epochs"]
     assert f"--minutes 0.05: {epochs} epochs" in out and epochs >= 1
     assert len((run / "history.jsonl").read_text().splitlines()) == epochs
@@ -214,13 +224,9 @@ def test_minutes_become_epochs_that_stay(sounds: Path, tmp_path: Path, run_scrip
 
 @pytest.mark.slow
 def test_the_command_makes_mixtures_variations_and_the_best_of_several(
-    sounds: Path, tmp_path: Path, run_script
+    trained: tuple[Path, str], sounds: Path, tiny_classifier: Path, tmp_path: Path, run_script, refused
 ) -> None:
-    run, classifier = tmp_path / "runs" / "flow", tmp_path / "torch"
-    run_script("generation/train_flow.py", "--data-dir", sounds, "--out-dir", run, *TINY, "--epochs", 1)
-    tiny = ("--epochs", 1, "--members", 1, "--widths", 4, 8, "--dense", 8, "--no-refit", "--n-jobs", 1)
-    run_script("classification/train.py", "--framework", "torch", "--data-dir", sounds, "--out-dir", classifier, *tiny)
-    sample = ("generation/sample.py", "--model-dir", run, "--count", 2, "--griffin-lim-iterations", 2)
+    sample = ("generation/sample.py", "--model-dir", trained[0], "--count", 2, "--griffin-lim-iterations", 2)
     run_script(*sample, "--label", "siren:0.5,dog_bark:0.5", "--out-dir", tmp_path / "mixture")
     assert len(list((tmp_path / "mixture").glob("*.wav"))) == 2
     clip = next(sounds.glob("train/train/siren/*"))
@@ -229,7 +235,7 @@ def test_the_command_makes_mixtures_variations_and_the_best_of_several(
     y, sr = sf.read(tmp_path / "gap" / "siren_00.wav")
     original = load_audio(clip, sr=sr)
     np.testing.assert_allclose(y[: round(0.25 * sr)], original[: round(0.25 * sr)], atol=1e-3)
-    best = ("--label", "siren", "--best-of", 3, "--best-of-classifier", classifier)
+    best = ("--label", "siren", "--best-of", 3, "--best-of-classifier", tiny_classifier)
     run_script(*sample, *best, "--out-dir", tmp_path / "best")
     assert json.loads((tmp_path / "best" / "samples.json").read_text())["best_of"] == 3
     assert len(list((tmp_path / "best").glob("*.wav"))) == 2
@@ -241,5 +247,5 @@ def test_the_command_makes_mixtures_variations_and_the_best_of_several(
         (("--label", "sirne"), "--label sirne"),
         (("--steps", 0), "--steps 0"),
     ):
-        failed = run_script(*sample, *wrong, "--out-dir", tmp_path / "wrong", code=2)
-        assert message in failed.stderr and "Traceback" not in failed.stderr and not (tmp_path / "wrong").exists()
+        assert message in refused(*sample, *wrong, "--out-dir", tmp_path / "wrong", lines=None)
+        assert not (tmp_path / "wrong").exists()

@@ -86,7 +86,7 @@ def test_a_terminal_gets_one_bar(stop_after: int | None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["keras", "torch"])
+@pytest.mark.parametrize("framework", [pytest.param("keras", marks=pytest.mark.long), "torch"])
 def test_both_frameworks_show_the_same(framework: str, sounds: Path, tmp_path: Path, run_script) -> None:
     arguments = ["classification/train.py", "--framework", framework, "--data-dir", sounds, "--recipe", "plain"]
     arguments += ["--fraction", 0.5, "--epochs", 30, "--stop-patience", 2]

@@ -96,7 +96,10 @@ def _cost(evaluated: Sequence[dict[str, Any]], everything: Sequence[dict[str, An
 
 
 def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
-    """Figures and the recall of each class in per cent: a row per training, then mean and standard deviation."""
+    """Figures and the recall of each class in per cent: a row per training, then mean and standard deviation.
+
+    With many classes, the trainings are the columns.
+    """
     done = {part.name: each.metrics for part, each in pairs if part.role != "refit"}
     rows = {name: _figures(m, split, IN_TABLE) | _recalls(m, split) for name, m in done.items()}
     shown = {name: name.replace("_", " ") for name in IN_TABLE}
@@ -105,6 +108,8 @@ def table_of(pairs: Sequence[tuple[Part, Scored]], split: str) -> str:
     evaluated = frame.loc[[part.name for part, _ in pairs if part.role == "evaluated"]]
     if len(evaluated) > 1:
         frame = pd.concat([frame, evaluated.agg(["mean", "std"])])
+    if len(frame.columns) > 20:
+        frame = frame.T  # wider than a terminal
     text = frame.to_string(float_format=lambda v: f"{v:.1f}", na_rep="-")
     return f"\nfigures on the {split} split and recall of each class, in per cent\n{text}"
 

@@ -24,19 +24,23 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Plot a confusion matrix (K, K), true classes as rows: shaded by the share of the row, labelled with counts."""
-    counts = np.asarray(matrix)
+    """Plot a confusion matrix (K, K), true classes as rows: shaded by the share of the row, labelled with counts.
+
+    With more than 15 classes the cells are smaller, and those of 0 clips have no label.
+    """
+    counts, many = np.asarray(matrix), len(classes) > 15
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = max(4.2, 0.8 + 0.75 * len(classes))
+    size = max(4.2, 0.8 + (0.4 if many else 0.75) * len(classes))
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
     ax.set_yticks(range(len(classes)), classes)
     ax.set(xlabel="predicted", ylabel="true")
-    for (row, column), share in np.ndenumerate(shares):
-        color = "white" if share > 0.55 else "black"
-        ax.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=9)
+    for (row, column), count in np.ndenumerate(counts):
+        if count or not many:
+            color = "white" if shares[row, column] > 0.55 else "black"
+            ax.text(column, row, count, ha="center", va="center", color=color, fontsize=8 if many else 9)
     figure.colorbar(image, ax=ax, label="share of the true class", shrink=0.8)
     save_figure(path, figure)
 
