@@ -206,7 +206,9 @@ def test_a_blend_predicts_like_any_run(trained: Path, sounds: Path, tmp_path: Pa
     spectrogram, head = (read_json(run / name / "config.json")["features"] for name in BLENDED)
     assert (spectrogram["kind"], head["kind"]) == ("log_mel", "embedding")
     x = extract(next(files.iterdir()), classifier.spec)
-    assert classifier.features([x]).shape == (1, 2 * 128 + 2 * WIDTH)
+    features, p = classifier.embed([x])
+    assert features.shape == (1, 2 * 128 + 2 * WIDTH)
+    np.testing.assert_allclose(p, classifier.probabilities([x]), atol=1e-6)
     card = (run / "MODEL_CARD.md").read_text()
     assert "network on log-mel spectrograms and a head on the embeddings" in card and "m.onnx" in card
     assert "which no export contains" in refused(EXPORT, "--model-dir", run, "--formats", "onnx")

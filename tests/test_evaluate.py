@@ -203,12 +203,13 @@ def test_samples_of_one_class_are_compared_with_that_class(evaluated, others, tm
 def test_features_are_the_last_layers_inputs(run: Path, sounds: Path) -> None:
     classifier, weights = Classifier.load(run, device="cpu"), load_file(run / "best_model.safetensors")
     x = [extract(path, classifier.spec) for path in sorted(sounds.glob("train/train/*/*"))[:6]]
-    features = classifier.features(x)
+    features, probabilities = classifier.embed(x)
     last = max(name for name in weights if ".head." in name and name.endswith("weight"))
     logits = features @ weights[last].T + weights[last.replace("weight", "bias")]
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert features.shape == (6, 16) and np.ptp(features, axis=0).max() > 0
-    np.testing.assert_allclose(p, classifier.probabilities(x), atol=1e-5)
+    np.testing.assert_allclose(p, probabilities, atol=1e-5)
+    np.testing.assert_array_equal(probabilities, classifier.probabilities(x))
 
 
 def test_bad_input_gives_one_clear_line(evaluated, run: Path, sounds: Path, others, tmp_path: Path, run_script) -> None:

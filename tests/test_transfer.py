@@ -157,7 +157,7 @@ def test_a_run_predicts_long_recordings(trained: Path, sounds: Path, tmp_path: P
     assert len(windows) > 3 and (tmp_path / "long_timeline.png").is_file()
     np.testing.assert_allclose(windows.filter(like="p_").mean(), expected, atol=1e-3)
     x = embedding(classifier._samples(clip, None)[: classifier.spec.n_samples], classifier.spec)
-    assert classifier.features([x]).shape == (1, 2 * WIDTH)
+    assert classifier.embed([x])[0].shape == (1, 2 * WIDTH)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
@@ -12,7 +13,7 @@ from shared.features.joined import split
 from shared.features.spec import FeatureSpec
 from shared.files import read_json
 
-Forward = Callable[[np.ndarray], np.ndarray]  # (B, M, T) -> (B, K) probabilities
+Forward = Callable[[np.ndarray], Any]  # (B, M, T) -> (B, K) probabilities, or with features (B, D) before them
 
 
 def load_blend(
@@ -25,7 +26,7 @@ def load_blend(
 ) -> Forward:
     """The best models of a run with joined features as one function: x (B, *spec.shape) -> probabilities (B, K).
 
-    With ``features`` it returns the inputs of the last layers of both models: x -> (B, D).
+    With ``features`` it also returns the inputs of the last layers of both models: x -> (B, D), (B, K).
     ``network`` is not used: each model has its own.
 
     Args:
@@ -36,9 +37,12 @@ def load_blend(
     models = [load(folder, network_of(folder), device=device, features=features) for folder in folders]
     weights = read_json(run_dir / BLEND, weights=list)["weights"]
 
-    def forward(x: np.ndarray) -> np.ndarray:
+    def forward(x: np.ndarray) -> Any:
         each = [model(part) for model, part in zip(models, split(x, spec), strict=True)]
-        return np.concatenate(each, axis=1) if features else pool(each, weights).astype(np.float32)
+        if not features:
+            return pool(each, weights).astype(np.float32)
+        inputs, p = zip(*each, strict=True)
+        return np.concatenate(inputs, axis=1), pool(p, weights).astype(np.float32)
 
     return forward
 

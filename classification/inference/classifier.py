@@ -84,7 +84,7 @@ class Classifier:
         together: averages clips that sound like one recording; None if the run did not learn this. The methods of this
             class do not use it: they predict each sound by itself.
         framework: "keras" or "torch".
-        load_features: loads the model without its last layer, as a function x -> features (B, D).
+        load_features: loads the model as a function x -> the inputs of its last layer (B, D), probabilities (B, K).
     """
 
     forward: Forward
@@ -215,15 +215,16 @@ class Classifier:
 
     def probabilities(self, features: Iterable[np.ndarray]) -> np.ndarray:
         """N features of shape ``spec.shape`` -> probabilities, float32 (N, K), computed batch by batch."""
-        p = _in_batches(self.forward, features)
-        return np.concatenate(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
+        p = list(_in_batches(self.forward, features))
+        return _joined(p) if p else np.empty((0, len(self.classes)), dtype=np.float32)
 
-    def features(self, spectrograms: Iterable[np.ndarray]) -> np.ndarray:
-        """N spectrograms of shape ``spec.shape`` -> the inputs of the last layer, float32 (N, D).
+    def embed(self, features: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """N features of shape ``spec.shape`` -> the inputs of the last layer, float32 (N, D), and probabilities (N, K).
 
-        They are computed batch by batch and concatenated over the members; N is 1 or more.
+        The former are concatenated over the members. N is 1 or more; both are computed batch by batch.
         """
-        return np.concatenate(_in_batches(self.load_features(), spectrograms))
+        inputs, p = zip(*_in_batches(self.load_features(), features), strict=True)
+        return _joined(inputs), _joined(p)
 
     def hop_samples(self, hop: float | None) -> int:
         """The hop in samples at ``spec.sr``, from seconds; None is half a window."""
@@ -267,10 +268,14 @@ def _spec_of(run: Path, config: dict[str, Any], backbone_path: Path | None) -> F
     return spec
 
 
-def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> list[np.ndarray]:
+def _in_batches(forward: Forward, x: Iterable[np.ndarray]) -> Iterator[Any]:
     x = iter(x)
-    batches = iter(lambda: list(itertools.islice(x, BATCH_SIZE)), [])
-    return [np.asarray(forward(np.stack(batch)), dtype=np.float32) for batch in batches]
+    while batch := list(itertools.islice(x, BATCH_SIZE)):
+        yield forward(np.stack(batch))
+
+
+def _joined(batches: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(batches).astype(np.float32, copy=False)
 
 
 @contextlib.contextmanager

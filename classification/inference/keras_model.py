@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,17 +33,18 @@ with quiet_stderr():  # no log level silences TensorFlow's start-up notes
 
 def load(
     run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[[np.ndarray], Any]:
     """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
 
-    With ``features`` it returns the inputs of the last layer, concatenated over the members: x -> features (B, D).
+    With ``features`` it also returns the inputs of the last layer, concatenated over the members: x -> features (B, D),
+    probabilities (B, K).
     ``network`` is not used: the Keras file contains the network.
     """
     use_device(device)
     model = load_model(run_dir)
     if features:  # models/keras_cnn.py names the last layers
         last = [layer.input for layer in model.layers if layer.name.endswith("logits")]
-        model = keras.Model(model.inputs, keras.ops.concatenate(last, axis=1))
+        model = keras.Model(model.inputs, [keras.ops.concatenate(last, axis=1), model.output])
     return lambda x: model.predict_on_batch(x[..., None])
 
 

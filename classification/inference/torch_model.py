@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from shared.runs.loop import pick_device
 
 def load(
     run_dir: Path, network: Network, *, device: str = "auto", features: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[[np.ndarray], Any]:
     """The best model of a run as a function: x (B, M, T) -> probabilities (B, K).
 
-    With ``features`` it returns the inputs of the last layer, concatenated over the members: x -> features (B, D).
+    With ``features`` it also returns the inputs of the last layer, concatenated over the members: x -> features (B, D),
+    probabilities (B, K).
     """
     where = pick_device(device)
     net = CNN(**network.arguments)
@@ -26,8 +28,9 @@ def load(
     net = net.eval().to(where, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def forward(x: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(x).to(where)
-        return (net.features(given) if features else net.log_probabilities(given).exp()).cpu().numpy()
+    def forward(x: np.ndarray) -> Any:
+        hidden = net.hidden(torch.from_numpy(x).to(where))
+        p = net.last(hidden).exp().cpu().numpy()
+        return (torch.cat(hidden, dim=1).cpu().numpy(), p) if features else p
 
     return forward

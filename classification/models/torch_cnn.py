@@ -66,13 +66,14 @@ class CNN(nn.Module):
         x = self._normalised(x)
         return [member.head[:-1](member.pooled(x)) for member in self.members]
 
-    def features(self, x: Tensor) -> Tensor:
-        """The inputs of every member's last layer, concatenated: (B, M, T) -> (B, R D)."""
-        return torch.cat(self.hidden(x), dim=1)
-
     def log_probabilities(self, x: Tensor) -> Tensor:
         """The logarithm of the members' mean probabilities: (B, M, T) -> (B, K)."""
-        return self(x).float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
+        return self.last(self.hidden(x))
+
+    def last(self, hidden: list[Tensor]) -> Tensor:
+        """``log_probabilities`` from the result of ``hidden``."""
+        logits = torch.stack([member.head[-1](h) for member, h in zip(self.members, hidden, strict=True)], dim=1)
+        return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
 
 
 def _blocks(widths: Sequence[int], kernel: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Clips as a classifier sees them: features and probabilities."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,5 @@ def _embed(
     classifier: Classifier, manifest: pd.DataFrame, array: Callable[[int], np.ndarray], *, name: str
 ) -> Embedded:
     """Embed the clips of ``manifest``; ``array(i)`` is the spectrogram of clip i."""
-
-    def arrays(step: str) -> Iterator[np.ndarray]:
-        return map(array, tqdm(range(len(manifest)), desc=f"{name}: {step}", unit="clip", disable=None, leave=False))
-
-    features, probabilities = classifier.features(arrays("features")), classifier.probabilities(arrays("probabilities"))
-    return Embedded(manifest, features, probabilities, classifier.classes)
+    numbers = tqdm(range(len(manifest)), desc=name, unit="clip", disable=None, leave=False)
+    return Embedded(manifest, *classifier.embed(map(array, numbers)), classifier.classes)
