@@ -62,6 +62,7 @@ def bench_features(paths: list[Path], rounds: int) -> None:
             lambda: torchaudio_loop(few),
         ),
         f"{two} a loop over librosa": (paths, lambda: build(paths, 2), lambda: [librosa_clip(path) for path in paths]),
+        f"{two} a loop over torchaudio's transforms": (paths, lambda: build(paths, 2), lambda: torchaudio_loop(paths)),
         f"{two} one process": (paths, lambda: build(paths, 2), lambda: build(paths, 1)),
         f"{two} librosa in two processes of joblib": (
             paths,
