@@ -10,6 +10,7 @@ import sys
 import types
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from generation.vocoders.inverse_mel import unscaled
@@ -67,6 +68,7 @@ class TorchaudioVocoder(Vocoder):
 
     def invert(self, S: Tensor) -> Tensor:
         mel = unscaled(S.cpu().float()[..., : self.spec.clip_frames], self.spec)
+        mel = F.pad(mel, (0, 1 + self.spec.n_samples // self.spec.hop_length - mel.shape[-1]))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.griffin_lim(self.magnitude(mel)) * self.fades
