@@ -13,7 +13,7 @@ import pytest
 from shared.errors import run_entry
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = ("chaos", "docs", "entries", "generators", "run_all", "ranks", "bad_inputs", "browser", "export", "evaluate")
+LONGEST = ("chaos", "docs", "entries", "generators", "run_all", "launches", "bad_inputs", "browser", "export")
 
 
 def table_of(card: str, header: str) -> list[list[str]]:

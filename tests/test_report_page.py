@@ -48,6 +48,7 @@ def test_the_first_table_has_at_most_six_rows(runs: Path, monkeypatch) -> None:
     page = report(runs, monkeypatch)
     assert len(first_table(page)) == 7 and "a-random" in first_table(page)[-1]
     assert "3 more under" in page
+    assert "on held-out recordings, level with torch-0 and torch-1 and" in page
 
 
 def test_sentences_conclude_from_the_figures(runs: Path, monkeypatch) -> None:

@@ -96,7 +96,7 @@ def plot_features(path: Path, features: Mapping[str, np.ndarray], spec: FeatureS
     columns = min(len(features), {8: 4}.get(len(features), 5 if len(features) <= 50 else 10))
     rows = -(-len(features) // columns)
     width, height = 3.1 * columns + 1.4, 2.5 * rows + 0.9  # inches
-    figure = Figure(figsize=(width, height))  # a layout of matplotlib's own takes twice as long as all drawing
+    figure = Figure(figsize=(width, height))  # fixed margins: to compute them takes longer than the drawing
     grid = {"left": 0.7 / width, "right": 1 - 1.1 / width, "bottom": 0.55 / height, "top": 1 - 0.75 / height}
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=grid | {"wspace": 0.06})
     low, high = min(S.min() for S in images), max(S.max() for S in images)

@@ -80,9 +80,11 @@ def best_classifier(classifiers: Sequence[RunView]) -> str | None:
         return "The classifiers were trained on different clips, so their accuracies cannot be compared directly."
     run = fair[0]
     has = "has the highest accuracy:" if len(fair) > 1 else "has an accuracy of"
+    level = [other.name for other in fair[1:] if other.accuracy == run.accuracy]
+    same = f", level with {' and '.join(level)}" if level else ""
     return (
         f"{run.name} ({run.title}) {has} {run.accuracy} (95 % interval {run.interval}), clip by clip, "
-        f"on {run.evaluated_on}."
+        f"on {run.evaluated_on}{same}."
     )
 
 
