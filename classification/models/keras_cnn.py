@@ -46,11 +46,12 @@ def build(
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
     if standardise:
         x = layers.Normalization(axis=1, mean=statistics.mean, variance=statistics.variance, name="standardise")(x)
+    conv = ConvolutionWithOwnBiasGradient if training else layers.Conv2D
     norm = FusedBatchNormalization if training and not synchronised else layers.BatchNormalization
     norm = partial(norm, synchronized=synchronised)
     logits = []
     for prefix in [f"member_{r}_" if members > 1 else "" for r in range(members)]:
-        pooled = _pool(_blocks(x, widths, kernel, norm, prefix), pooling, prefix)
+        pooled = _pool(_blocks(x, widths, kernel, conv, norm, prefix), pooling, prefix)
         logits.append(_head(pooled, dense, dropout, n_classes, prefix))
     if training:
         return keras.Model(inputs, ops.stack(logits, axis=1), name="trainee")
@@ -84,10 +85,38 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def _blocks(x: Any, widths: Sequence[int], kernel: int, norm: Callable[..., layers.Layer], prefix: str) -> Any:
+class ConvolutionWithOwnBiasGradient(layers.Conv2D):
+    """Conv2D with the same results, but the bias's gradient is computed apart from the kernel's.
+
+    On a CPU, TensorFlow merges both into one operation of oneDNN, which takes two to four times as long as the two.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        return self.activation(_add_bias(self.convolution_op(inputs, self.kernel), ops.convert_to_tensor(self.bias)))
+
+
+@tf.custom_gradient
+def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """x (..., C) + bias (C,)."""
+
+    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # TensorFlow merges the operations only if both take the same tensor, so this one takes a reshaped one
+        return dy, tf.raw_ops.BiasAddGrad(out_backprop=tf.reshape(dy, (-1, tf.shape(dy)[-1])))
+
+    return tf.nn.bias_add(x, bias), gradient
+
+
+def _blocks(
+    x: Any,
+    widths: Sequence[int],
+    kernel: int,
+    conv: Callable[..., layers.Layer],
+    norm: Callable[..., layers.Layer],
+    prefix: str,
+) -> Any:
     """(B, M, T, 1) -> (B, M', T', C)."""
     for i, width in enumerate(widths):
-        x = layers.Conv2D(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
+        x = conv(width, kernel, padding="same", activation="relu", name=f"{prefix}conv_{i}")(x)
         x = norm(momentum=BATCH_NORM_MOMENTUM, name=f"{prefix}norm_{i}")(x)
         x = layers.MaxPooling2D(2, name=f"{prefix}pool_{i}")(x)
     return x
