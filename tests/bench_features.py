@@ -16,6 +16,7 @@ from shared.features.batches import Batches
 from shared.features.cache import FeatureCache
 from shared.features.spec import PRESETS
 from shared.features.transforms import extract
+from shared.runs.memory import keep_freed_memory
 
 SPEC = PRESETS["classifier"]
 EPOCH = 2000  # clips read by an epoch
@@ -76,6 +77,7 @@ def bench_features(paths: list[Path], rounds: int) -> None:
 
 def bench_epoch(paths: list[Path], rounds: int) -> None:
     """Read an epoch in random order from a warm cache, compared with a copy of the same bytes in memory."""
+    keep_freed_memory()  # as in a training
     with tempfile.TemporaryDirectory() as folder:
         features = FeatureCache(SPEC, Path(folder)).build(paths, progress=False).features
         clips = np.resize(np.arange(len(features)), EPOCH)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -124,19 +125,29 @@ def test_the_place_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert read_at(tmp_path / "numbers", 32, out) == 8 and out.tolist() == [8, 9, 4]  # the file ends there
 
 
-def test_no_file_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("most", "stay"), [(20, 20), (19, 0)])
+def test_the_files_of_few_shards_stay_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, stay: int
+) -> None:
+    def open_shards() -> int:
+        return sum((tmp_path / "cache") in path.resolve().parents for path in Path("/proc/self/fd").iterdir())
+
     monkeypatch.setattr("shared.features.cache.CLIPS_PER_SHARD", 1)
+    monkeypatch.setattr("shared.features.shards.MOST_OPEN", most)
     spec = dataclasses.replace(SPEC, sr=4000, duration=0.1, n_fft=128, hop_length=64, n_mels=4)
     clips = 20
     for i in range(clips):
         sf.write(tmp_path / f"{i:02}.wav", np.full(400, (i + 1) / 1000), 4000)
     features = FeatureCache(spec, tmp_path / "cache").build(sorted(tmp_path.glob("*.wav")), n_jobs=1).features
     parts = [features.take(np.arange(k, clips, 5)) for k in range(5)]  # like folds and splits
-    for part in parts:
-        part[np.arange(len(part))]
-    descriptors = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
-    assert len(set(features.locations[:, 0])) == clips
-    assert not any((tmp_path / "cache") in path.parents for path in descriptors)
+    read = [part[np.arange(len(part))] for part in parts]
+    assert len(set(features.locations[:, 0])) == clips and open_shards() == stay
+    copy = pickle.loads(pickle.dumps(features.shards))
+    again = np.empty(spec.shape, np.float32)
+    copy.read(*features.locations[5], out=again)
+    assert np.array_equal(again, read[0][1])
+    del features, parts, copy
+    assert open_shards() == 0
 
 
 def test_the_command_computes_training_and_test_clips(tmp_path: Path, sounds: Path, run_script) -> None:

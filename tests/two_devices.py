@@ -1,8 +1,12 @@
-"""Train one small network on one device and on two logical CPUs; print the largest differences as JSON."""
+"""Train one small network on one device and on two logical CPUs; print the largest differences as JSON.
+
+The gradients of the layers that are made for TensorFlow are compared with those of Keras's own, too.
+"""
 
 import json
 
 import numpy as np
+import tensorflow as tf
 
 from classification.inference.keras_model import keras
 from classification.models.keras_cnn import build
@@ -32,6 +36,21 @@ def trained(
     return [*history["loss"], *history["val_loss"]], model.get_weights()
 
 
+def gradients(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
+    """Those of the mean square output in training, then the weights, in which batch norm's statistics have moved."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(x[..., None], training=True) ** 2)
+    found = tape.gradient(loss, model.trainable_variables)
+    return [np.asarray(value) for value in [*found, *model.weights]]
+
+
+def own_layer(layer: keras.Layer) -> keras.Layer:
+    """Keras's own layer for one that is made for TensorFlow; a new layer like the others."""
+    kinds = (keras.layers.Conv2D, keras.layers.BatchNormalization)
+    kind = next((kind for kind in kinds if isinstance(layer, kind)), type(layer))
+    return kind.from_config(layer.get_config())
+
+
 NETWORK = {"shape": (16, 20), "n_classes": 3, "widths": (4, 8), "kernel": 3, "pooling": "mean+max", "dense": (8,)}
 NETWORK |= {"dropout": 0.0, "members": 2, "centre": True, "standardise": False}
 mirrored("cpu", 2)  # divides the CPU before the first tensor is made
@@ -53,4 +72,13 @@ sequence.epoch = 1
 batches = fed(sequence)
 pairs = zip(batches.as_numpy_iterator(), (sequence[step] for step in range(len(sequence))), strict=True)
 found["batches"] = max(float(np.abs(a - b).max()) for pair in pairs for a, b in zip(*pair, strict=True))
-print(json.dumps({"differences": found, "tuner": batches.options().autotune.enabled}))
+ours = build(**NETWORK, training=True)
+own = keras.models.clone_model(ours, clone_function=own_layer)
+own.set_weights(ours.get_weights())
+modules = [{type(layer).__module__.partition(".")[0] for layer in model.layers} for model in (ours, own)]
+pairs = zip(gradients(ours, x), gradients(own, x), strict=True)
+layers = {
+    "made here": ["classification" in some for some in modules],
+    "difference": max(float(np.abs(a - b).max() / max(1e-3, np.abs(b).max())) for a, b in pairs),
+}
+print(json.dumps({"differences": found, "tuner": batches.options().autotune.enabled, "layers": layers}))

@@ -19,6 +19,7 @@ from classification.training.inputs import Inputs
 from shared.errors import UserError
 from shared.features.batches import Batches
 from shared.files import naming_full_disk, replacing
+from shared.runs.memory import keep_freed_memory
 from shared.runs.progress import Progress
 from shared.runs.run import Run
 from shared.runs.timing import EpochTimer
@@ -36,6 +37,7 @@ def fit(inputs: Inputs, run: Run) -> dict[str, float]:
     """
     options, optimiser = inputs.options, inputs.options.optimiser
     use_device(options.device, deterministic=options.deterministic)
+    keep_freed_memory()
     scope, devices = mirrored(options.device, options.devices), options.devices
     keras.backend.clear_session()
     keras.utils.set_random_seed(options.seed)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from shared.errors import UserError
 from shared.files import replacing
 from shared.runs import ranks
+from shared.runs.memory import keep_freed_memory
 from shared.runs.progress import Progress
 from shared.runs.timing import EpochTimer
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:  # they import pandas and scikit-learn: three seconds that pre
     from shared.runs.run import Run
 
 CHECKPOINT = "training_state.pt"
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt in glibc's malloc.h
 
 
 class Objective(Protocol):
@@ -75,7 +73,7 @@ def make_accelerator(device: str, precision: str, *, deterministic: bool = False
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
         torch.use_deterministic_algorithms(True, warn_only=True)
-    _keep_freed_memory()
+    keep_freed_memory()
     AcceleratorState._reset_state(reset_partial_state=True)  # otherwise the first run's device is kept
     mixed = "bf16" if precision == "bfloat16" else "no"
     return Accelerator(cpu=pick_device(device).type == "cpu", mixed_precision=mixed)
@@ -95,20 +93,6 @@ def prepare(accelerator: Accelerator, *parts: Any) -> Sequence[Any]:
         else accelerator.prepare_optimizer(part)
         for part in parts
     ]
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc reuse the memory of freed tensors instead of returning it to the system.
-
-    Getting cleared pages from the system takes a third of the plain classifier's step on a CPU. Without glibc, nothing
-    is changed.
-    """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def bfloat16_pays(device: torch.device) -> bool:
