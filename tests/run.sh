@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up the environment, lints and runs the tests: tests/run.sh [--all] [pytest options]. --all adds the long ones
-# (wheel, browser, chaos, main job); -m "not slow" runs the fast ones alone.
+# (wheel, browser, exports, blends, chaos, main job); -m "not slow" runs the fast ones alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source shared/setup_env.sh || exit 2

@@ -180,6 +180,7 @@ def trained(model: Path, sounds: Path, tmp_path_factory: pytest.TempPathFactory,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_both_models_are_those_of_their_own_recipes(trained: Path) -> None:
     for name in BLENDED:
         for place in ("", "evaluated", "refit"):
@@ -196,6 +197,7 @@ def test_both_models_are_those_of_their_own_recipes(trained: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_blend_predicts_like_any_run(trained: Path, sounds: Path, tmp_path: Path, run_script, refused) -> None:
     run, files = trained / "blend", sounds / "test" / "test"
     run_script(PREDICT, "--model-dir", run, "--input", files, "--output", tmp_path / "p.csv", "--probabilities")
@@ -218,6 +220,7 @@ def test_a_blend_predicts_like_any_run(trained: Path, sounds: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_converted_blend_predicts_the_same(trained: Path, sounds: Path, tmp_path: Path, run_script) -> None:
     run_script(CONVERT, "--model-dir", trained / "blend", "--out-dir", tmp_path / "keras")
     tables = []
@@ -230,6 +233,7 @@ def test_a_converted_blend_predicts_the_same(trained: Path, sounds: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_blend_goes_on(trained: Path, sounds: Path, tmp_path: Path, model: Path, run_script) -> None:
     """Without its last results it reads both models and the weights, and predicts the same."""
     run = shutil.copytree(trained / "blend", tmp_path / "blend")

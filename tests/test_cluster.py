@@ -90,6 +90,7 @@ def test_errors_of_a_job_are_raised(connected: Cluster) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cluster_that_goes_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.features.cluster.WORKERS", 1)
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty:

@@ -205,6 +205,7 @@ def load_window(path: str, spec: FeatureSpec) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("framework", "name"), [(key, name) for key, names in EXPORTED.items() for name in names])
 def test_exported_files_predict_like_the_run(framework: str, name: str, trained: dict[str, Path]) -> None:
     """On the held-out clips, compared with the probabilities that the run wrote."""
@@ -227,6 +228,7 @@ def test_exported_files_predict_like_the_run(framework: str, name: str, trained:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_quantisation_ranges_are_measured_on_training_clips_alone(trained: dict[str, Path], tmp_path: Path) -> None:
     from classification.export.quantise import calibration_clips
 

@@ -37,6 +37,7 @@ print(*(f"{name}: {reason}" for name, reason in failed.items()), sep="\\n")
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_module_needs_posix_or_both_frameworks(tmp_path: Path, run_script: Callable) -> None:
     (tmp_path / "import_all.py").write_text(IMPORT_ALL)
     failed = []

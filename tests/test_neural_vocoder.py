@@ -156,7 +156,7 @@ def test_a_trained_vocoder_turns_mels_into_sound(trained: Path, clip: np.ndarray
     S = torch.from_numpy(np.stack([log_mel(clip, SPEC), extract(next(sounds.glob("train/train/dog_bark/*")), SPEC)]))
     y = vocoder(S)
     assert y.shape == (2, SPEC.n_samples) and torch.equal(y, vocoder(S)) and abs(y[0, 0]) < 1e-3
-    torch.testing.assert_close(vocoder(S[:1]), y[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(vocoder(S[:1]), y[:1], rtol=1e-4, atol=1e-4)
     assert np.abs(log_mel(y[0].numpy(), SPEC) - log_mel(clip, SPEC)).mean() < 0.5
     assert vocoder(torch.full((1, *SPEC.shape), SPEC.silence)).abs().max() < 1e-3
 
