@@ -76,12 +76,24 @@ class CNN(nn.Module):
         return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(len(self.members))
 
 
+class Convolution(nn.Conv2d):
+    """Conv2d with the same results, but in training the bias's gradient is computed apart from the kernel's.
+
+    On a CPU, oneDNN takes up to four times as long for both together.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return nn.functional.conv2d(x, self.weight, padding=self.padding).add_(self.bias[:, None, None])
+
+
 def _blocks(widths: Sequence[int], kernel: int) -> nn.Sequential:
     """(B, 1, M, T) -> (B, C, M', T')."""
     blocks: list[nn.Module] = []
     for c_in, c_out in zip((1, *widths), widths, strict=False):
         norm = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.1)
-        blocks += [nn.Conv2d(c_in, c_out, kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)]
+        blocks += [Convolution(c_in, c_out, kernel, padding="same"), nn.ReLU(), norm, nn.MaxPool2d(2)]
     return nn.Sequential(*blocks)
 
 
