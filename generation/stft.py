@@ -66,9 +66,13 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
 
     below, above = F.pad(A, (1, 0))[..., :-1], F.pad(A, (0, 1))[..., 1:]
     peak = (below < A) & (above <= A)
-    last = torch.where(peak, bins, 0).cummax(-1).values
-    following = torch.where(peak, bins, A.shape[-1] - 1).flip(-1).cummin(-1).values.flip(-1)
-    source = torch.where(above > below, following, last)  # the peak on whose slope a bin lies
+    number = peak.cumsum(-1)  # of the last peak up to each bin, from 1 on
+    peaks = number.new_full(
+        (*A.shape[:-1], A.shape[-1] // 2 + 3), A.shape[-1] - 1
+    )  # the bin of each; then the last bin
+    peaks.scatter_(-1, number * peak, bins.expand_as(number))
+    peaks[..., 0] = 0  # before the first peak, the first bin
+    source = peaks.gather(-1, number + ((above > below) & ~peak))  # the peak on whose slope a bin lies
     phase = ((step - along_bins).gather(-1, source) + along_bins).remainder(2 * math.pi)
     frames = phase.unbind(1)  # indexing each frame in the loop takes twice as long
     for previous, frame, sources in zip(frames, frames[1:], source.unbind(1)[1:], strict=False):
