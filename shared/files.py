@@ -160,11 +160,11 @@ def content_hash(path: Path) -> str:
     Raises:
         OSError: it cannot be read, or it is not a file: reading a pipe or a device might never end.
     """
-    if not stat.S_ISREG(Path(path).stat().st_mode):
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a Path takes a third of the time of a short file
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
     digest = hashlib.blake2b(digest_size=16)
-    with Path(path).open("rb", buffering=0) as file:
-        while block := file.read(1 << 16):  # hashlib.file_digest clears 256 KiB first, half the time of a short file
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        while block := file.read(1 << 16):  # hashlib.file_digest clears 256 KiB for each file
             digest.update(block)
     return digest.hexdigest()
 
