@@ -4,6 +4,7 @@ import contextlib
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
@@ -66,7 +67,7 @@ def load_parts(path: Path | str, *, sr: int, duration: float, offsets: Sequence[
             start = round(offset * sr)
             while begin + len(y) < start + size and (block := next(blocks, None)) is not None:
                 passed = min(len(y), max(0, start - begin))
-                y, begin = np.concatenate([y[passed:], block]), begin + passed
+                y, begin = np.concatenate([y[passed:], block]) if len(y) > passed else block, begin + passed
             yield fix_length(y[max(0, start - begin) :], size=size)
 
 
@@ -107,10 +108,11 @@ def resample(y: np.ndarray, y_sr: float, sr: float) -> np.ndarray:
 def _finite_mono(y: np.ndarray) -> np.ndarray:
     """Average the channels of y (C, N): float32 (N,). Refuse NaN, infinite and absurdly large samples."""
     y = y.mean(axis=0) if len(y) > 1 else y[0]
-    if not np.isfinite(y).all():
+    peak = max(y.max(initial=0), -y.min(initial=0))  # NaN if any sample is
+    if not np.isfinite(peak):
         raise AudioError("holds samples that are NaN or infinite")
-    if len(y) and np.abs(y).max() > _LOUDEST:
-        raise AudioError(f"holds samples up to {np.abs(y).max():.1e}; expected floats in [-1, 1]")
+    if peak > _LOUDEST:
+        raise AudioError(f"holds samples up to {peak:.1e}; expected floats in [-1, 1]")
     return y
 
 
@@ -147,8 +149,7 @@ def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
         _refuse_unusual(path)
         if path.stat().st_size == 0:
             raise AudioError("the file is empty (0 bytes)")
-        _refuse_truncated_wav(path)
-        _refuse_truncated_ogg(path)
+        _refuse_truncated(path)
         with sf.SoundFile(path) as file:
             if file.samplerate not in _RATES:
                 raise AudioError(f"has a sampling rate of {file.samplerate} Hz; expected 1000 to 1000000 Hz")
@@ -212,26 +213,31 @@ def _refuse_short(read: int, wanted: int) -> None:
         raise AudioError(f"is truncated: {read} of {wanted} samples could be decoded")
 
 
-def _refuse_truncated_wav(path: Path) -> None:
-    """Raise AudioError if a wav is smaller than its RIFF header says: libsndfile would silently return less audio."""
+def _refuse_truncated(path: Path) -> None:
+    """Raise AudioError if a wav or Ogg file is incomplete: libsndfile would silently return less audio."""
     with path.open("rb") as file:
         head = file.read(8)
-    promised, size = int.from_bytes(head[4:], "little"), path.stat().st_size
-    if head[:4] == b"RIFF" and promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
+        if head[:4] == b"RIFF":
+            _refuse_truncated_wav(file, promised=int.from_bytes(head[4:], "little"))
+        elif head[:4] == b"OggS":
+            _refuse_truncated_ogg(file)
+
+
+def _refuse_truncated_wav(file: BinaryIO, *, promised: int) -> None:
+    """Raise AudioError if a wav is smaller than its RIFF header says."""
+    size = file.seek(0, 2)
+    if promised not in _UNKNOWN_RIFF_SIZES and size + 1 < promised + 8:
         raise AudioError(f"is truncated: its header says {promised + 8} bytes, the file has {size}")
 
 
-def _refuse_truncated_ogg(path: Path) -> None:
+def _refuse_truncated_ogg(file: BinaryIO) -> None:
     """Raise AudioError if an Ogg file does not end in a complete page that closes the stream (RFC 3533, section 6).
 
-    libsndfile takes the last page that it finds for the end and would silently return less audio.
+    libsndfile takes the last page that it finds for the end.
     """
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _LARGEST_OGG_PAGE))
-        tail = file.read()
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _LARGEST_OGG_PAGE))
+    tail = file.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]
     table = page[27 : 27 + page[26]] if len(page) > 26 else b""
     complete = len(page) > 26 and len(table) == page[26] and len(page) >= 27 + len(table) + sum(table)
