@@ -1,7 +1,9 @@
 """A damaged cache is named and computed again; its command verifies, repairs and prunes it."""
 
+import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from shared.errors import UserError
 from shared.features.cache import FeatureCache
 from shared.features.index import INDEX, CacheIndex
+from shared.features.shards import is_damaged
 from shared.features.spec import PRESETS
+from shared.files import content_hash
 
 SPEC = PRESETS["classifier"]
 
@@ -99,6 +103,22 @@ def test_an_unlisted_shard_is_ignored(tmp_path: Path, clips: list[Path]) -> None
     for shard in shards(cache):
         damaged(shard, "truncated")
     np.testing.assert_array_equal(cache.build(clips).features[range(6)], expected)
+
+
+def test_the_hashes_of_older_caches_are_still_compared(tmp_path: Path, clips: list[Path]) -> None:
+    cache = FeatureCache(SPEC, tmp_path)
+    cache.build(clips)
+    entries = [json.loads(line) for line in (cache.dir / INDEX).read_text().splitlines()]
+    for entry in entries:
+        shard = cache.dir / f"{entry['shard']}.npy"
+        assert entry["checksum"] == f"crc32:{zlib.crc32(shard.read_bytes()):08x}"
+        entry["checksum"] = content_hash(shard)
+    (cache.dir / INDEX).write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    listed = CacheIndex(cache.dir).shards.values()
+    assert entries and not any(is_damaged(cache.dir, each) for each in listed)
+    for shard in shards(cache):
+        damaged(shard, "flipped bit")
+    assert all(is_damaged(cache.dir, each) for each in listed)
 
 
 def test_features_stay_on_disk(tmp_path: Path, clips: list[Path]) -> None:

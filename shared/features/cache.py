@@ -28,7 +28,7 @@ from shared.errors import AudioError, UserError
 from shared.features.cluster import connect
 from shared.features.hashes import File, file_hashes
 from shared.features.index import LOST, CacheIndex, Listed, locked
-from shared.features.shards import Features, Shards
+from shared.features.shards import Features, Shards, checksum
 from shared.features.spec import FeatureSpec
 from shared.features.transforms import VERSION, extract_parts
 from shared.files import CACHE_DIR, content_hash, replacing, text_hash, write_json
@@ -282,4 +282,4 @@ def _save(folder: Path, clips: list[str], arrays: np.ndarray) -> Listed:
     listed = Listed("", 0, "\n".join(clips))
     with replacing(folder / listed.file) as temporary:
         np.save(temporary, arrays, allow_pickle=False)
-        return dataclasses.replace(listed, checksum=content_hash(temporary), size=temporary.stat().st_size)
+        return dataclasses.replace(listed, checksum=checksum(temporary), size=temporary.stat().st_size)
