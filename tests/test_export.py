@@ -222,7 +222,7 @@ def test_exported_files_predict_like_the_run(framework: str, name: str, trained:
         return
     accuracy, of_exported = (p.argmax(axis=1) == y).mean(), (exported.argmax(axis=1) == y).mean()
     assert len(y) >= 2 * CLIPS - 4 and accuracy > 0.8  # high enough that quantisation could lower it
-    assert of_exported >= accuracy - 0.01
+    assert of_exported >= accuracy - 0.02
     assert 1e-4 < np.abs(exported - p).mean() < 0.02
     assert listed["bytes"] < 0.6 * (run / "model_spectrogram.tflite").stat().st_size
 
