@@ -128,7 +128,7 @@ def sampling_rate(path: Path | str) -> int:
 
 def _header(path: Path | str, field: str) -> float:
     try:
-        _refuse_unusual(Path(path))
+        _regular_size(Path(path))
         return getattr(sf.info(str(path)), field)
     except (sf.LibsndfileError, OSError, AudioError):
         return 0
@@ -146,8 +146,7 @@ def _opened(path: Path | str) -> Iterator[sf.SoundFile]:
     """Open a file for decoding; errors in opening and reading it become an AudioError."""
     path = Path(path)
     try:
-        _refuse_unusual(path)
-        if path.stat().st_size == 0:
+        if _regular_size(path) == 0:
             raise AudioError("the file is empty (0 bytes)")
         _refuse_truncated(path)
         with sf.SoundFile(path) as file:
@@ -245,14 +244,20 @@ def _refuse_truncated_ogg(file: BinaryIO) -> None:
         raise AudioError("is truncated: its last Ogg page is incomplete or does not end the stream")
 
 
-def _refuse_unusual(path: Path) -> None:
-    """Raise AudioError for a name that soundfile cannot open, and for pipes and devices, which might never end."""
+def _regular_size(path: Path) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        AudioError: soundfile cannot open its name, or it is a pipe or a device, which might never end.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise AudioError("its name is not valid UTF-8; rename it") from error
-    if not stat.S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise AudioError("is not a regular file")
+    return status.st_size
 
 
 def fix_length(y: np.ndarray, *, size: int) -> np.ndarray:

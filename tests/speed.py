@@ -1,12 +1,18 @@
 """Compare the speed of two implementations by timing them alternately."""
 
+import gc
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+PAUSE = 0.5  # seconds, in which the threads of what ran before come to rest: OpenBLAS's wait busily for a while
+
 
 def seconds(work: Callable[[], object]) -> float:
+    """How long ``work`` takes, without what it inherits: others' busy threads and a garbage collection that is due."""
+    time.sleep(PAUSE)
+    gc.collect()
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

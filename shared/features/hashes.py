@@ -19,6 +19,7 @@ from shared.files import content_hash
 FILE = "files.sqlite"
 RECENT = 2.0  # seconds; a file that was just changed may change again within one tick of the file system's clock
 BLOCK = 1 << 14  # files looked at together
+_PER_QUERY = 500  # files asked for together: a third of the time of a query each; older SQLite allows up to 999
 File = Path | str
 _Stamp = tuple[int, int]  # size in bytes, modification time in ns
 
@@ -109,13 +110,14 @@ def _key(path: File) -> bytes:
 
 def _remembered(database: sqlite3.Connection, stamps: dict[File, _Stamp | None]) -> dict[File, str]:
     """The hashes of the files whose size and time have not changed."""
-    found = {}
+    keys = {path: _key(path) for path in stamps}
+    names, rows = list(keys.values()), {}
     with contextlib.suppress(sqlite3.Error):  # the files that are not found here are read again
-        for path, stamp in stamps.items():
-            row = database.execute("SELECT size, mtime, hash FROM files WHERE path = ?", (_key(path),)).fetchone()
-            if row is not None and row[:2] == stamp:
-                found[path] = row[2]
-    return found
+        for start in range(0, len(names), _PER_QUERY):
+            some = names[start : start + _PER_QUERY]
+            query = f"SELECT path, size, mtime, hash FROM files WHERE path IN ({', '.join('?' * len(some))})"
+            rows.update((row[0], row[1:]) for row in database.execute(query, some))
+    return {path: row[2] for path, key in keys.items() if (row := rows.get(key)) and row[:2] == stamps[path]}
 
 
 def _remember(database: sqlite3.Connection, hashes: dict[File, str], stamps: dict[File, _Stamp | None]) -> None:

@@ -53,7 +53,8 @@ def mel_spectrogram(y: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """librosa.feature.melspectrogram of y (N,): float32 (M, T), T = 1 + N // hop_length."""
     pad_mode = "reflect" if spec.convention == "torchaudio" else "constant"
     S = np.abs(stft(y, n_fft=spec.n_fft, hop_length=spec.hop_length, pad_mode=pad_mode))
-    return _sparse_filterbank(spec) @ np.ascontiguousarray(S**spec.power)  # scipy's own copy takes twice as long
+    S = np.square(S, out=S) if spec.power == 2 else S**spec.power  # "**" takes more than twice as long
+    return _sparse_filterbank(spec) @ np.ascontiguousarray(S)  # scipy's own copy takes twice as long
 
 
 def power_to_db(S: np.ndarray) -> np.ndarray:
