@@ -67,9 +67,8 @@ def initial_phase(A: Tensor, *, n_fft: int, hop_length: int) -> Tensor:
     below, above = F.pad(A, (1, 0))[..., :-1], F.pad(A, (0, 1))[..., 1:]
     peak = (below < A) & (above <= A)
     number = peak.cumsum(-1)  # of the last peak up to each bin, from 1 on
-    peaks = number.new_full(
-        (*A.shape[:-1], A.shape[-1] // 2 + 3), A.shape[-1] - 1
-    )  # the bin of each; then the last bin
+    most = A.shape[-1] // 2 + 3
+    peaks = number.new_full((*A.shape[:-1], most), A.shape[-1] - 1)  # the bin of each peak; then the last bin
     peaks.scatter_(-1, number * peak, bins.expand_as(number))
     peaks[..., 0] = 0  # before the first peak, the first bin
     source = peaks.gather(-1, number + ((above > below) & ~peak))  # the peak on whose slope a bin lies

@@ -7,9 +7,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from generation.models import gan2d, linear_gan
 from generation.models.gan2d import Discriminator, Generator
+from generation.models.layers import TransposedConvolution
 from generation.objectives.gan import GanObjective, masks
 from generation.recipes import CganOptions
 from generation.registry import KINDS
@@ -61,6 +63,22 @@ def test_the_networks_have_the_documented_layers() -> None:
     assert convolutions[-1].kernel_size == (8, 32)
     norms = [i for i, m in enumerate(discriminator.layers) if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(norms) == 3 and norms[0] == 3  # from the second convolution onwards
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_transposed_convolution_has_the_results_of_torch(training: bool) -> None:
+    torch.manual_seed(0)
+    own, usual = TransposedConvolution(3, 5, 4, 2, 1).train(training), nn.ConvTranspose2d(3, 5, 4, 2, 1)
+    usual.load_state_dict(own.state_dict())
+    x, weights = torch.randn(2, 3, 6, 8), torch.randn(2, 5, 12, 16)
+    outputs, gradients = [], []
+    for layer in (own, usual):
+        entering = x.clone().requires_grad_()
+        outputs.append(layer(entering))
+        (outputs[-1] * weights).sum().backward()
+        gradients.append([entering.grad, layer.weight.grad, layer.bias.grad])
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_shape_that_cannot_be_halved_is_refused() -> None:

@@ -26,12 +26,25 @@ def halving(channels: Sequence[int], *, norm: bool = False) -> list[nn.Module]:
     return layers
 
 
+class TransposedConvolution(nn.ConvTranspose2d):
+    """ConvTranspose2d with the same results, but in training the bias's gradient is computed apart from the kernel's.
+
+    On a CPU, both together take up to twice as long.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        y = F.conv_transpose2d(x, self.weight, stride=self.stride, padding=self.padding)
+        return y.add_(self.bias.to(y.dtype)[:, None, None])
+
+
 def doubling(channels: Sequence[int], *, norm: bool = True) -> list[nn.Module]:
     """Transposed convolutions that double F and T, with batch norm (if ``norm``) and a ReLU between them."""
-    layers: list[nn.Module] = [nn.ConvTranspose2d(channels[0], channels[1], 4, 2, 1)]
+    layers: list[nn.Module] = [TransposedConvolution(channels[0], channels[1], 4, 2, 1)]
     for c_in, c_out in itertools.pairwise(channels[1:]):
         normalised = [nn.BatchNorm2d(c_in)] if norm else []
-        layers += [*normalised, nn.ReLU(inplace=True), nn.ConvTranspose2d(c_in, c_out, 4, 2, 1)]
+        layers += [*normalised, nn.ReLU(inplace=True), TransposedConvolution(c_in, c_out, 4, 2, 1)]
     return layers
 
 

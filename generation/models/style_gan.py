@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from generation.models.gan2d import OUTPUTS, reduced
 from generation.models.gaussian import Gaussian
-from generation.models.layers import normalise_spectrally
+from generation.models.layers import TransposedConvolution, normalise_spectrally
 
 SCALES = 3  # halvings of the spectrogram; 344 frames allow no more
 WIDENING = (1, 2, 4, 8)  # channels of each scale as multiples of the width, from the finest to the coarsest
@@ -89,7 +89,7 @@ class Generator(nn.Module):
         self.start = nn.Parameter(torch.randn(widths[0], self.sizes[0][0], 1))  # the same at all times
         self.start_noise = nn.Parameter(torch.randn(widths[0], 1, 1))
         self.blocks = nn.ModuleList(StyledBlock(channels) for channels in widths)
-        self.doublings = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.doublings = nn.ModuleList(TransposedConvolution(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.layers = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1), OUTPUTS[output]())
         _initialise(self)
         nn.init.zeros_(self.layers[1].weight)
