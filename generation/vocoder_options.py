@@ -55,7 +55,7 @@ class VocoderTrainingOptions(CommonOptions):
         )
         for folder in self.extra_dir:
             if not folder.is_dir():
-                raise UserError(f"--extra-dir {folder}: no such folder")
+                raise UserError(f"--extra-dir {folder}: no such folder; give one with sounds")
 
     @property
     def spec(self) -> FeatureSpec:

@@ -77,8 +77,8 @@ def list_sounds(source: Path) -> list[Sound]:
     if not source.is_file():
         names = [path.name for path in source.parent.iterdir()] if source.parent.is_dir() else []
         close = difflib.get_close_matches(source.name, names, n=1)
-        hint = f"; did you mean {source.parent / close[0]}?" if close else ""
-        raise UserError(f"--input {source}: no such file or folder{hint}")
+        hint = f"did you mean {source.parent / close[0]}?" if close else "give a sound, a folder of them or a CSV"
+        raise UserError(f"--input {source}: no such file or folder; {hint}")
     return _listed(source) if source.suffix.lower() == ".csv" else [Sound(source.name, source)]
 
 

@@ -79,7 +79,8 @@ def _why_no_folder(root: Path) -> str:
     if root.exists():
         return "is a file, not a folder; give a folder, or a CSV with the columns path and label"
     close = difflib.get_close_matches(root.name, [folder.name for folder in _folders(root.parent)], n=1)
-    return "no such folder" + (f"; did you mean {root.parent / close[0]}?" if close else "")
+    remedy = f"did you mean {root.parent / close[0]}?" if close else "give a folder of labelled sounds"
+    return f"no such folder; {remedy}"
 
 
 def _folders(root: Path) -> list[Path]:
@@ -141,12 +142,12 @@ def _list(table: Path) -> list[Row]:
     for line, row in enumerate(frame.to_dict("records"), start=2):
         path, label, split = row["path"].strip(), row["label"].strip(), row.get("split", "").strip()
         if not path or not label:
-            raise UserError(f"--data-dir {table}: line {line} has no {'label' if path else 'path'}")
+            raise UserError(f"--data-dir {table}: line {line} has no {'label' if path else 'path'}; complete it")
         if split not in ("", "train", "test"):
             raise UserError(f"--data-dir {table}: line {line}: split {split}: must be train, test or empty")
         rows.append((str(table.parent / path), label, row.get("group", "").strip() or None, split))
     if not rows:
-        raise UserError(f"--data-dir {table}: lists no clip")
+        raise UserError(f"--data-dir {table}: lists no clip; give one with a line per clip")
     return rows
 
 

@@ -123,10 +123,10 @@ def check_submission(path: Path) -> int:
         if len(row) != 2:
             raise UserError(f"--submission {path}: line {number} has {len(row)} column(s), expected two: ID and class")
         if not all(cell.strip() for cell in row):
-            raise UserError(f"--submission {path}: line {number} has an empty cell")
+            raise UserError(f"--submission {path}: line {number} has an empty cell; complete it")
         if row[0] in seen:
-            raise UserError(f"--submission {path}: line {number} repeats the ID {row[0]}")
+            raise UserError(f"--submission {path}: line {number} repeats the ID {row[0]}; remove one")
         seen.add(row[0])
     if len(rows) < 2:
-        raise UserError(f"--submission {path}: holds no predictions")
+        raise UserError(f"--submission {path}: holds no predictions; predict again")
     return len(rows) - 1

@@ -103,7 +103,7 @@ class Download:
         if len(given) > 1:
             raise UserError(f"{' and '.join(given)}: give only one of them")
         if self.archive and not self.archive.is_file():
-            raise UserError(f"--archive {self.archive}: no such file")
+            raise UserError(f"--archive {self.archive}: no such file; give a downloaded zip or tar")
         if self.checksum and not re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             raise UserError(f"--checksum {self.checksum}: must be md5: with 32 or sha256: with 64 digits of 0-9a-f")
         if self.checksum and self.kaggle_handle:

@@ -62,7 +62,7 @@ def read_answers(path: Path, *, flag: str) -> list[Answer]:
         if any(answer.origin not in (RECORDED, MADE) or None in vars(answer).values() for answer in answers):
             raise ValueError
     except FileNotFoundError:
-        raise UserError(f"{flag} {path}: no such file") from None
+        raise UserError(f"{flag} {path}: no such file; give one that frequency-quest listen wrote") from None
     except (OSError, ValueError, LookupError, TypeError, csv.Error):
         raise UserError(f"{flag} {path}: holds no answers of frequency-quest listen; give another file") from None
     return answers

@@ -45,7 +45,7 @@ class ListenOptions:
         if self.output.is_dir():
             raise UserError(f"--output {self.output}: is a folder; give a CSV file")
         if self.data_dir and not self.data_dir.is_dir():
-            raise UserError(f"--data-dir {self.data_dir}: no such folder")
+            raise UserError(f"--data-dir {self.data_dir}: no such folder; give one of labelled sounds")
 
 
 def main() -> None:

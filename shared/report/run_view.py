@@ -12,6 +12,7 @@ from shared.report.pages import png_uri
 
 CLASSIFIER = ("framework", "recipe", "reported_on", "classes")  # in the metrics of every trained classifier
 FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch"}
+_REMEDY = "restore it or train again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ def find_runs(out_dir: Path) -> list[RunView]:
         UserError: no such folder, or no finished run in it.
     """
     if not out_dir.is_dir():
-        raise UserError(f"--out-dir {out_dir}: no such folder")
+        raise UserError(f"--out-dir {out_dir}: no such folder; give the one that holds the runs' folders")
     folders = [path.parent for path in sorted(out_dir.glob("*/metrics.json"))]
     runs = [_view(folder) for folder in folders if (folder / "config.json").is_file()]
     if not runs:
@@ -158,10 +159,10 @@ def _view(folder: Path) -> RunView:
         config = read_json(folder / "config.json", options=dict, data=dict)
         metrics = read_json(folder / "metrics.json")
         if not isinstance(metrics, dict):
-            raise UserError(f"{folder / 'metrics.json'}: is damaged, no object")
+            raise UserError(f"{folder / 'metrics.json'}: is damaged, no object; {_REMEDY}")
         needed = CLASSIFIER if "held_out" in metrics else ()
         if missing := [name for name in needed if name not in metrics]:
-            raise UserError(f"{folder / 'metrics.json'}: is damaged, lacks {', '.join(missing)}")
+            raise UserError(f"{folder / 'metrics.json'}: is damaged, lacks {', '.join(missing)}; {_REMEDY}")
         if (folder / "evaluation.json").is_file():
             read_json(folder / "evaluation.json")
         return RunView(folder, config, metrics)
