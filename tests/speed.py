@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-PAUSE = 0.5  # seconds, in which the threads of what ran before come to rest: OpenBLAS's wait busily for a while
+PAUSE = 0.5  # seconds until the threads of earlier work have gone to sleep; OpenBLAS's wait busily at first
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long ``work`` takes, without what it inherits: others' busy threads and a garbage collection that is due."""
+    """Time ``work``. A pause and a garbage collection come first, so that it does not pay for earlier work."""
     time.sleep(PAUSE)
     gc.collect()
     start = time.perf_counter()

@@ -1,6 +1,6 @@
 """CacheIndex: which clips a cache folder holds, one JSON line per shard in ``index.jsonl``.
 
-A line is {"shard": name, "checksum": of the file's bytes, "bytes": their number, "clips": ids in the order of the
+A line is {"shard": name, "checksum": that of the bytes, "bytes": their number, "clips": ids in the order of the
 rows}. The name is the hash of the ids, so a damaged line is recognised, and it costs only the clips of its shard. Lines
 are appended; of two lines with one name the later counts.
 """
@@ -30,7 +30,7 @@ class Listed:
     """A shard in the index.
 
     Attributes:
-        checksum: of its file's bytes (shards.checksum).
+        checksum: the checksum of its file's bytes (shards.checksum).
         size: the number of its file's bytes.
         joined: the ids of its clips in the order of its rows, LOST where there is none, joined by line feeds: one text
             per shard takes a fraction of the memory of one per clip.

@@ -47,7 +47,7 @@ def main() -> None:
         manifest = manifest[place % 2 == (options.recordings == "odd")]
     clips = FeatureCache(PRESETS["classifier"], options.cache_dir).build(list(manifest.path), n_jobs=options.n_jobs)
     if not clips.kept:
-        raise UserError(f"--data-dir {options.data_dir}: none of its {len(manifest)} files can be used; give another")
+        raise UserError(f"--data-dir {options.data_dir}: none of its {len(manifest)} files can be used; give others")
     labels, recordings = (manifest[name].iloc[clips.kept].to_numpy(object) for name in ("label", "group"))
     began = time.perf_counter()
     pairs = near_duplicates(clips.features)

@@ -38,7 +38,7 @@ def main() -> None:
     if options.action == "build":
         build(options)
     elif not options.cache_dir.is_dir():
-        raise UserError(f"--cache-dir {options.cache_dir}: no such folder; give a cache's, or build one first")
+        raise UserError(f"--cache-dir {options.cache_dir}: no such folder; give a cache folder, or build one")
     else:
         look_after(options)
 
